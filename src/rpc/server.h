@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: listening sockets, connections and the dispatch of calls to programs, on one event loop.
+ * It knows no program by name. Limits are enforced here: clients, clients that have not
+ * authenticated, calls in work for each client, message size, idle handshakes.
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "rpc/identity.h"
+#include "rpc/program.h"
+#include "util/loop.h"
+
+struct rpc_server;
+struct rpc_connection;
+
+enum rpc_auth {
+    RPC_AUTH_NONE = 0,
+    RPC_AUTH_POLKIT = 2, /* the numbers that AUTH_LIST reports */
+};
+
+struct rpc_server_params {
+    struct loop *loop;
+    unsigned int max_clients;           /* 0: no limit */
+    unsigned int max_anonymous_clients; /* 0: no limit */
+    unsigned int max_client_requests;   /* calls in work for each client, at least 1 */
+    int keepalive_interval_s;           /* -1 or 0: the server sends no pings */
+    unsigned int keepalive_count;
+    unsigned int handshake_timeout_s; /* authenticated and opened by then, or closed */
+    unsigned int idle_exit_s;         /* --timeout: 0 for never */
+    bool (*is_held)(void *opaque);    /* true: not idle although no client is there */
+    void (*on_idle)(void *opaque);
+    void *opaque;
+};
+
+struct rpc_server *rpc_server_new(const struct rpc_server_params *params);
+/* Closes every connection and listener. */
+void rpc_server_free(struct rpc_server *server);
+
+/* Programs may share a number and version: their procedures are looked up in the order added. */
+void rpc_server_add_program(struct rpc_server *server, const struct rpc_program *program,
+                            const void *handlers, void *opaque);
+
+/* Takes the listening socket `fd`. Clients of a read-only one are read-only for ever. */
+bool rpc_server_add_listener(struct rpc_server *server, int fd, bool readonly, enum rpc_auth auth,
+                             GError **error);
+
+/* Starts to accept clients; until then they queue in the kernel. */
+void rpc_server_start(struct rpc_server *server);
+
+unsigned int rpc_server_count_clients(const struct rpc_server *server);
+
+/* ---- what handlers use ---- */
+
+struct rpc_connection *rpc_call_get_connection(const struct rpc_call *call);
+
+/* End a call that returned RPC_LATER; `rpc_call_get_ret` is the struct to fill before replying.
+ * Both are no-ops on the wire if the client has gone. rpc_call_fail takes the error. */
+void *rpc_call_get_ret(struct rpc_call *call);
+void rpc_call_reply(struct rpc_call *call);
+void rpc_call_fail(struct rpc_call *call, GError *error);
+
+bool rpc_connection_is_readonly(const struct rpc_connection *connection);
+const struct rpc_identity *rpc_connection_get_identity(const struct rpc_connection *connection);
+
+/* Queues an event message (serial 1). */
+void rpc_connection_send_event(struct rpc_connection *connection, const struct rpc_program *program,
+                               const struct rpc_procedure *procedure, const void *message);
+
+/* Calls `func(opaque)` once when the connection ends. */
+void rpc_connection_on_close(struct rpc_connection *connection, GDestroyNotify func, void *opaque);

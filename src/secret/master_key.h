@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: the host's 256-bit master key while it is unlocked, and what is derived from it. How it is
+ * unlocked is an unlock_method (one file each; the key file is the first). Invariant: a key file is
+ * made only on a host that has no sealed value yet, else every value would be lost in silence.
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "util/secret_buf.h"
+#include "util/uuid.h"
+
+enum { MASTER_KEY_SIZE = 32, MASTER_KEY_ID_SIZE = 16 };
+
+struct master_key;
+
+/* A way to get at the master key. */
+struct unlock_method {
+    const char *name; /* "key-file" */
+    /* `location` is the method's own: for the key file its path. */
+    struct secret_buf *(*unlock)(const char *location, GError **error);
+    /* Makes a new master key; fails if there is one. */
+    struct secret_buf *(*create)(const char *location, GError **error);
+    /* Whether something is there to unlock (an unreadable one counts as there). */
+    bool (*exists)(const char *location);
+};
+
+extern const struct unlock_method unlock_key_file;
+
+/* Unlocks by `method`, or makes a key if there is none and `may_create`. */
+struct master_key *master_key_open(const struct unlock_method *method, const char *location,
+                                   bool may_create, GError **error);
+/* Takes 32 raw bytes. */
+struct master_key *master_key_new(struct secret_buf *bytes, GError **error);
+void master_key_free(struct master_key *key);
+
+/* 16 bytes that name the key and tell nothing about it (HKDF-SHA256 output, own info string). */
+const uint8_t *master_key_id(const struct master_key *key);
+
+/* The key-encryption key of a secret: HKDF-SHA256 (RFC 5869), salt = master key id, info = purpose
+ * string and uuid (docs/sealed-format.md). 32 bytes. */
+struct secret_buf *master_key_derive(const struct master_key *key, const struct uuid *uuid,
+                                     GError **error);
+
+typedef struct master_key master_key_t; /* for g_autoptr only */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(master_key_t, master_key_free)

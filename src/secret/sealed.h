@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: the sealed form of one value (docs/sealed-format.md): AES-256-GCM under a fresh data key,
+ * which is wrapped by the secret's key-encryption key; the header is authenticated and binds uuid,
+ * generation, master key and definition. Bytes in, bytes out; no files.
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "conf/secret_def.h"
+#include "secret/master_key.h"
+#include "util/secret_buf.h"
+
+enum { SEALED_VALUE_MAX = 65536, SEALED_SIZE_MAX = SEALED_VALUE_MAX + 512 };
+
+/* Seals `value` for the secret that `def` describes. */
+GBytes *sealed_format(const struct master_key *key, const struct secret_def *def,
+                      uint64_t generation, const struct secret_buf *value, GError **error);
+
+/* Opens and authenticates. Any mismatch (length, magic, version, uuid, master key, definition,
+ * tag) is ERROR_INVALID_SECRET and says which. */
+struct secret_buf *sealed_parse(const struct master_key *key, const struct secret_def *def,
+                                const void *bytes, size_t len, GError **error);
+
+/* Reads the generation of the header without a key (unauthenticated: for choosing the next). */
+bool sealed_parse_generation(const void *bytes, size_t len, uint64_t *ret_generation);

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: the use cases of the custodian: define, set, get, undefine, look up, list. It is handed
+ * typed requests and an answer to "may this caller see values", knows libvirt's rules for secrets,
+ * and is the only writer of registry and store. It runs in the loop's thread. No wire types here.
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+
+#include "conf/secret_def.h"
+#include "secret/master_key.h"
+#include "util/loop.h"
+#include "util/secret_buf.h"
+
+struct secret_service;
+
+enum secret_readback { SECRET_READBACK_NEVER, SECRET_READBACK_LOCAL_ROOT, SECRET_READBACK_ANY };
+
+/* Who asks for a value. */
+struct secret_reader {
+    bool is_elevated;   /* showed the system token */
+    bool is_local_root; /* peer uid 0 on the local socket, nobody else's identity forwarded */
+};
+
+/* Numbers of virSecretEventID and virSecretEventLifecycleType. */
+enum secret_event_id { SECRET_EVENT_LIFECYCLE = 0, SECRET_EVENT_VALUE_CHANGED = 1 };
+enum secret_event_lifecycle { SECRET_EVENT_DEFINED = 0, SECRET_EVENT_UNDEFINED = 1 };
+
+struct secret_service_params {
+    struct loop *loop;
+    const char *dir;          /* of definitions and sealed values; NULL: nothing is kept on disk */
+    const char *journal_dir;
+    const struct unlock_method *unlock_method;
+    const char *unlock_location;
+    enum secret_readback readback;
+    void (*on_event)(void *opaque, enum secret_event_id event, int detail,
+                     const struct secret_def *def);
+    void *opaque;
+};
+
+/* Opens the store, unlocks the master key (or stays locked and says so in the log), loads every
+ * definition, imports libvirt's clear values. Fails only if the folders can't be used at all. */
+struct secret_service *secret_service_new(const struct secret_service_params *params,
+                                          GError **error);
+void secret_service_free(struct secret_service *service);
+
+/* SIGHUP: reads definitions that appeared or changed on disk; removes none. Unlocks if locked. */
+void secret_service_reload(struct secret_service *service);
+
+/* NULL while unlocked, else why values can't be used. */
+const char *secret_service_locked_reason(const struct secret_service *service);
+size_t secret_service_count(const struct secret_service *service);
+size_t secret_service_count_ephemeral(const struct secret_service *service);
+size_t secret_service_count_unavailable(const struct secret_service *service);
+
+/* Changes end later, in the order submitted for one secret: `done` gets the definition (borrowed,
+ * NULL on error) or the error (borrowed). It may be called before the function returns. */
+typedef void (*secret_done_func)(void *opaque, const struct secret_def *def, const GError *error);
+
+void secret_service_define(struct secret_service *service, struct secret_def *take_def,
+                           secret_done_func done, void *opaque);
+void secret_service_set_value(struct secret_service *service, const struct uuid *uuid,
+                              struct secret_buf *take_value, secret_done_func done, void *opaque);
+void secret_service_undefine(struct secret_service *service, const struct uuid *uuid,
+                             secret_done_func done, void *opaque);
+
+/* Borrowed until the next change. */
+const struct secret_def *secret_service_find(const struct secret_service *service,
+                                             const struct uuid *uuid, GError **error);
+const struct secret_def *secret_service_find_usage(const struct secret_service *service, int type,
+                                                   const char *usage_id, GError **error);
+
+struct secret_buf *secret_service_get_value(struct secret_service *service,
+                                            const struct uuid *uuid,
+                                            const struct secret_reader *reader, GError **error);
+
+/* Numbers of virConnectListAllSecretsFlags; 0 or both of a pair: any. */
+enum secret_list_flags {
+    SECRET_LIST_EPHEMERAL = 1,
+    SECRET_LIST_NO_EPHEMERAL = 2,
+    SECRET_LIST_PRIVATE = 4,
+    SECRET_LIST_NO_PRIVATE = 8,
+};
+/* Definitions (borrowed until the next change) that pass `flags`; unknown flags are the caller's
+ * to refuse. */
+GPtrArray *secret_service_list(const struct secret_service *service, unsigned int flags);
+/* At most `max` of them in uuid order after `after` (NULL: from the start), before filtering. */
+GPtrArray *secret_service_list_page(const struct secret_service *service,
+                                    const struct uuid *after, size_t max);

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: careful file access, as file.h says.
+ */
+#include "util/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "util/error.h"
+
+void
+file_fd_clear(file_fd *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+static bool
+make_dir(const char *path, mode_t mode, GError **error)
+{
+    g_autofree char *parent = g_path_get_dirname(path);
+
+    if (g_mkdir_with_parents(parent, 0755) < 0 || (mkdir(path, mode) < 0 && errno != EEXIST)) {
+        error_set_errno(error, ERROR_FROM_NONE, errno, "cannot create the folder %s", path);
+        return false;
+    }
+    return true;
+}
+
+int
+file_open_dir(const char *path, bool create, mode_t mode, GError **error)
+{
+    g_auto(file_fd) fd = -1;
+    struct stat info;
+
+    if (create && !make_dir(path, mode, error))
+        return -1;
+    fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &info) < 0) {
+        error_set_errno(error, ERROR_FROM_NONE, errno, "cannot open the folder %s", path);
+        return -1;
+    }
+    if (info.st_uid != 0 && info.st_uid != geteuid()) {
+        error_set(error, ERROR_FROM_NONE, ERROR_OPERATION_INVALID,
+                  "the folder %s belongs to user %u; make it root's", path, info.st_uid);
+        return -1;
+    }
+    return g_steal_fd(&fd);
+}
+
+int
+file_open_read(int dir_fd, const char *name, GError **error)
+{
+    g_auto(file_fd) fd = -1;
+    struct stat info;
+
+    /* O_NONBLOCK so that a pipe put in a file's place can't hang us. */
+    fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0 || fstat(fd, &info) < 0) {
+        error_set_errno(error, ERROR_FROM_NONE, errno, "cannot open the file %s", name);
+        return -1;
+    }
+    if (!S_ISREG(info.st_mode)) {
+        error_set(error, ERROR_FROM_NONE, ERROR_OPERATION_INVALID, "%s is not a regular file",
+                  name);
+        return -1;
+    }
+    return g_steal_fd(&fd);
+}
+
+GBytes *
+file_read(int dir_fd, const char *name, size_t max, GError **error)
+{
+    g_auto(file_fd) fd = file_open_read(dir_fd, name, error);
+    g_autofree uint8_t *bytes = NULL;
+    struct stat info;
+    size_t len = 0;
+
+    if (fd < 0)
+        return NULL;
+    if (fstat(fd, &info) < 0) {
+        error_set_errno(error, ERROR_FROM_NONE, errno, "cannot examine the file %s", name);
+        return NULL;
+    }
+    if ((uint64_t)info.st_size > max) {
+        error_set(error, ERROR_FROM_NONE, ERROR_OPERATION_INVALID,
+                  "the file %s has more than the maximum of %zu bytes", name, max);
+        return NULL;
+    }
+    bytes = g_malloc((size_t)info.st_size + 1);
+    while (len < (size_t)info.st_size) {
+        ssize_t got = read(fd, bytes + len, (size_t)info.st_size - len);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0) {
+            error_set_errno(error, ERROR_FROM_NONE, errno, "cannot read the file %s", name);
+            return NULL;
+        }
+        if (got == 0)
+            break;
+        len += (size_t)got;
+    }
+    return g_bytes_new_take(g_steal_pointer(&bytes), len);
+}
+
+struct secret_buf *
+file_read_secret(int dir_fd, const char *name, size_t max, GError **error)
+{
+    g_auto(file_fd) fd = file_open_read(dir_fd, name, error);
+    struct secret_buf *value;
+
+    if (fd < 0)
+        return NULL;
+    value = secret_buf_read_fd(fd, max, error);
+    if (!value)
+        g_prefix_error(error, "%s: ", name);
+    return value;
+}
+
+bool
+file_write_all(int fd, const void *bytes, size_t len)
+{
+    const uint8_t *next = bytes;
+
+    while (len > 0) {
+        ssize_t put = write(fd, next, len);
+
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0)
+            return false;
+        next += put;
+        len -= (size_t)put;
+    }
+    return true;
+}
+
+bool
+file_sync_dir(int dir_fd, GError **error)
+{
+    if (fsync(dir_fd) < 0) {
+        error_set_errno(error, ERROR_FROM_NONE, errno, "cannot flush the folder");
+        return false;
+    }
+    return true;
+}
+
+static bool
+write_new_file(int dir_fd, const char *name, const void *bytes, size_t len, mode_t mode)
+{
+    g_auto(file_fd) fd = -1;
+
+    /* A file left by a crash may be in the way. */
+    if (unlinkat(dir_fd, name, 0) < 0 && errno != ENOENT)
+        return false;
+    fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+    return fd >= 0 && fchmod(fd, mode) == 0 && file_write_all(fd, bytes, len) && fsync(fd) == 0;
+}
+
+bool
+file_replace(int dir_fd, const char *name, const void *bytes, size_t len, mode_t mode,
+             GError **error)
+{
+    g_autofree char *new_name = g_strconcat(name, ".new", NULL);
+
+    if (!write_new_file(dir_fd, new_name, bytes, len, mode) ||
+        renameat(dir_fd, new_name, dir_fd, name) < 0) {
+        error_set_errno(error, ERROR_FROM_NONE, errno, "cannot write the file %s", name);
+        unlinkat(dir_fd, new_name, 0);
+        return false;
+    }
+    return file_sync_dir(dir_fd, error);
+}
+
+static bool
+overwrite_with_zeros(int fd, off_t size)
+{
+    static const uint8_t zeros[4096];
+
+    while (size > 0) {
+        size_t part = MIN((size_t)size, sizeof(zeros));
+
+        if (!file_write_all(fd, zeros, part))
+            return false;
+        size -= (off_t)part;
+    }
+    return fsync(fd) == 0;
+}
+
+bool
+file_wipe(int dir_fd, const char *name, GError **error)
+{
+    g_auto(file_fd) fd = openat(dir_fd, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    struct stat info;
+
+    if (fd < 0 && errno == ENOENT)
+        return true;
+    if (fd < 0 || fstat(fd, &info) < 0 || !S_ISREG(info.st_mode) ||
+        !overwrite_with_zeros(fd, info.st_size) || unlinkat(dir_fd, name, 0) < 0) {
+        error_set_errno(error, ERROR_FROM_NONE, errno, "cannot erase the file %s", name);
+        return false;
+    }
+    return file_sync_dir(dir_fd, error);
+}
