@@ -21,21 +21,21 @@ enum daemon_conf_readback {
 };
 
 struct daemon_conf {
-    char *unix_sock_dir;          /* default RUNSTATEDIR/libvirt */
-    char *unix_sock_group;        /* or NULL */
-    unsigned int unix_sock_rw_perms; /* default 0777 with polkit, else 0700 */
-    unsigned int unix_sock_ro_perms; /* default 0777 */
-    enum daemon_conf_auth auth_unix_rw; /* default polkit */
-    enum daemon_conf_auth auth_unix_ro; /* default polkit */
-    unsigned int max_clients;           /* 5000 */
-    unsigned int max_queued_clients;    /* 1000: the listen backlog */
-    unsigned int max_anonymous_clients; /* 20 */
-    unsigned int max_client_requests;   /* 5 */
-    int keepalive_interval;             /* 5 s; -1 for none */
-    unsigned int keepalive_count;       /* 5 */
-    unsigned int handshake_timeout;     /* 30 s (ours) */
-    unsigned int log_level;             /* 3 */
-    char *log_outputs;                  /* or NULL */
+    char *unix_sock_dir;                      /* default RUNSTATEDIR/libvirt */
+    char *unix_sock_group;                    /* or NULL */
+    unsigned int unix_sock_rw_perms;          /* default 0777 with polkit, else 0700 */
+    unsigned int unix_sock_ro_perms;          /* default 0777 */
+    enum daemon_conf_auth auth_unix_rw;       /* default polkit */
+    enum daemon_conf_auth auth_unix_ro;       /* default polkit */
+    unsigned int max_clients;                 /* 5000 */
+    unsigned int max_queued_clients;          /* 1000: the listen backlog */
+    unsigned int max_anonymous_clients;       /* 20 */
+    unsigned int max_client_requests;         /* 5 */
+    int keepalive_interval;                   /* 5 s; -1 for none */
+    unsigned int keepalive_count;             /* 5 */
+    unsigned int handshake_timeout;           /* 30 s (ours) */
+    unsigned int log_level;                   /* 3 */
+    char *log_outputs;                        /* or NULL */
     enum daemon_conf_readback value_readback; /* local-root (ours) */
     char *master_key_file; /* default SYSCONFDIR/libvirt/virtcrypt/master.key (ours) */
 };

@@ -40,6 +40,11 @@ struct secret_def *secret_def_parse(const char *xml, size_t len, bool validate, 
 /* The canonical XML, byte for byte what `virsh secret-dumpxml` of libvirt prints. */
 char *secret_def_format(const struct secret_def *def);
 
+/* The same for a file. Only a carriage return differs: libvirt writes it raw, and reading turns it
+ * into a newline, so that the usage id (which a sealed value is bound to) would change with the
+ * next start; here it is the reference "&#13;", which libvirt reads, too. */
+char *secret_def_format_file(const struct secret_def *def);
+
 struct secret_def *secret_def_copy(const struct secret_def *def);
 void secret_def_free(struct secret_def *def);
 

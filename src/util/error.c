@@ -45,6 +45,7 @@ static const struct {
     {ERROR_OPERATION_FAILED, "operation failed: %s"},
     {ERROR_XML, "XML error: %s"},
     {ERROR_OPERATION_DENIED, "operation forbidden: %s"},
+    {ERROR_CONF_SYNTAX, "configuration file syntax error: %s"},
     {ERROR_AUTH_FAILED, "authentication failed: %s"},
     {ERROR_OPERATION_INVALID, "Requested operation is not valid: %s"},
     {ERROR_INVALID_SECRET, "Invalid secret: %s"},
