@@ -7,7 +7,6 @@ into `#` lines too: standard output belongs to TAP.
 
 import io
 import sys
-import traceback
 import unittest
 
 
@@ -52,8 +51,9 @@ class _TapResult(unittest.TestResult):
         self._number += 1
         self._print(f"{verdict} {self._number} {_name(test)}{suffix}")
 
-    def _diagnose(self, err):
-        for line in "".join(traceback.format_exception(*err)).splitlines():
+    def _diagnose(self, test, err):
+        # unittest's own text of a failure: without the frames that are unittest's.
+        for line in self._exc_info_to_string(err, test).splitlines():
             self._print(f"# {line}")
 
     def addSuccess(self, test):
@@ -63,12 +63,12 @@ class _TapResult(unittest.TestResult):
     def addFailure(self, test, err):
         super().addFailure(test, err)
         self._line(test, "not ok")
-        self._diagnose(err)
+        self._diagnose(test, err)
 
     def addError(self, test, err):
         super().addError(test, err)
         self._line(test, "not ok")
-        self._diagnose(err)
+        self._diagnose(test, err)
 
     def addSkip(self, test, reason):
         super().addSkip(test, reason)
@@ -92,7 +92,7 @@ class _TapResult(unittest.TestResult):
             self._failed_subtests.add(id(test))
             self._line(test, "not ok")
         self._print(f"# {subtest._subDescription()}")
-        self._diagnose(err)
+        self._diagnose(test, err)
 
 
 def _name(test):
