@@ -24,7 +24,8 @@ struct conf_value {
 };
 
 /* Parses `len` bytes; `name` stands in errors ("NAME:LINE: ..."), which have code
- * ERROR_CONFIG_UNSUPPORTED and domain ERROR_FROM_CONF. A key given twice is an error. */
+ * ERROR_CONF_SYNTAX and domain ERROR_FROM_CONF. A key given twice is an error (libvirt takes the
+ * first in silence). */
 struct conf_file *conf_file_parse(const char *name, const char *text, size_t len, GError **error);
 void conf_file_free(struct conf_file *conf);
 

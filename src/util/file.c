@@ -16,9 +16,12 @@
 void
 file_fd_clear(file_fd *fd)
 {
+    int saved_errno = errno;
+
     if (*fd >= 0)
         close(*fd);
     *fd = -1;
+    errno = saved_errno;
 }
 
 static bool
@@ -202,8 +205,13 @@ file_wipe(int dir_fd, const char *name, GError **error)
 
     if (fd < 0 && errno == ENOENT)
         return true;
-    if (fd < 0 || fstat(fd, &info) < 0 || !S_ISREG(info.st_mode) ||
-        !overwrite_with_zeros(fd, info.st_size) || unlinkat(dir_fd, name, 0) < 0) {
+    if (fd >= 0 && fstat(fd, &info) == 0 && !S_ISREG(info.st_mode)) {
+        error_set(error, ERROR_FROM_NONE, ERROR_OPERATION_INVALID,
+                  "cannot erase %s: it is not a regular file", name);
+        return false;
+    }
+    if (fd < 0 || fstat(fd, &info) < 0 || !overwrite_with_zeros(fd, info.st_size) ||
+        unlinkat(dir_fd, name, 0) < 0) {
         error_set_errno(error, ERROR_FROM_NONE, errno, "cannot erase the file %s", name);
         return false;
     }

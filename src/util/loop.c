@@ -28,7 +28,7 @@ struct loop_timer {
     struct loop *loop;
     unsigned int interval_ms;
     int64_t due_us;
-    loop_func func; /* NULL once freed */
+    loop_func func;
     void *opaque;
 };
 
@@ -179,7 +179,6 @@ loop_run(struct loop *loop)
 {
     struct epoll_event events[EVENTS_PER_ROUND];
 
-    loop->quit = false;
     while (!loop->quit) {
         int n = epoll_wait(loop->epoll_fd, events, EVENTS_PER_ROUND, next_timeout(loop));
 
@@ -193,6 +192,7 @@ loop_run(struct loop *loop)
         if (loop->freed->len > 0)
             g_ptr_array_set_size(loop->freed, 0);
     }
+    loop->quit = false;
 }
 
 void

@@ -22,7 +22,7 @@ typedef void (*loop_signal_func)(int signum, void *opaque);
 struct loop *loop_new(GError **error);
 void loop_free(struct loop *loop);
 
-/* Runs until loop_quit. */
+/* Runs until loop_quit; at once over if that was called already. */
 void loop_run(struct loop *loop);
 void loop_quit(struct loop *loop);
 

@@ -8,6 +8,7 @@
 #include "util/secret_buf.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -74,6 +75,26 @@ put_spare(struct secret_buf *buf)
     return kept;
 }
 
+/* In a forked child all regions are zero, so a list through them has no next pointers. */
+static void
+forget_spares(void)
+{
+    g_mutex_init(&spare_lock);
+    spare_list = NULL;
+    spare_count = 0;
+}
+
+static void
+watch_forks(void)
+{
+    static gsize done;
+
+    if (g_once_init_enter(&done)) {
+        pthread_atfork(NULL, NULL, forget_spares);
+        g_once_init_leave(&done, 1);
+    }
+}
+
 static struct secret_buf *
 map_region(size_t pages, GError **error)
 {
@@ -95,6 +116,7 @@ map_region(size_t pages, GError **error)
         munmap(region, (pages + 2) * page);
         return NULL;
     }
+    watch_forks();
     buf = (struct secret_buf *)body;
     buf->pages = pages;
     return buf;
@@ -168,7 +190,8 @@ secret_buf_take_bytes(void *bytes, size_t len, GError **error)
 {
     struct secret_buf *buf = secret_buf_new_from(bytes, len, error);
 
-    explicit_bzero(bytes, len);
+    if (len > 0)
+        explicit_bzero(bytes, len);
     return buf;
 }
 

@@ -3,7 +3,8 @@
  * Owns: the one type that key bytes live in. The bytes sit in pages of their own between two
  * guard pages, locked in memory, left out of core dumps, zero in a forked child, and are wiped
  * when the buffer is freed. There is no `char *` view, no realloc and no dup on purpose.
- * Invariant: len never grows, and bytes past len are zero.
+ * Invariant: len never grows, and bytes past len are zero. A forked child sees every buffer it
+ * inherits as one of length 0.
  */
 #pragma once
 

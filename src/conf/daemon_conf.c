@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: the table of keys of virtcrypt-secretd.conf and what each accepts.
+ */
+#include "conf/daemon_conf.h"
+
+#include <string.h>
+
+#include "util/error.h"
+#include "util/log.h"
+
+/* The setting being applied. */
+struct setting {
+    const char *file;
+    const struct conf_value *value;
+    GPtrArray *warnings;
+};
+
+struct key {
+    const char *name;
+    enum conf_value_type type;
+    bool (*apply)(const struct setting *setting, const struct key *key, void *field,
+                  GError **error);
+    size_t offset; /* of the field in struct daemon_conf */
+    int64_t low;
+    int64_t high;
+    const char *reason; /* why it has no effect, or what to do instead */
+};
+
+struct choice {
+    const char *name;
+    int number;
+};
+
+static bool refuse(const struct setting *setting, GError **error, const char *format, ...)
+    G_GNUC_PRINTF(3, 4);
+
+static bool
+refuse(const struct setting *setting, GError **error, const char *format, ...)
+{
+    g_autofree char *reason = NULL;
+    va_list args;
+
+    va_start(args, format);
+    reason = g_strdup_vprintf(format, args);
+    va_end(args);
+    error_set(error, ERROR_FROM_CONF, ERROR_CONFIG_UNSUPPORTED, "%s:%u: %s: %s", setting->file,
+              setting->value->line, setting->value->key, reason);
+    return false;
+}
+
+static bool
+check_range(const struct setting *setting, const struct key *key, GError **error)
+{
+    int64_t number = setting->value->number;
+
+    if (number >= key->low && number <= key->high)
+        return true;
+    return refuse(setting, error,
+                  "%" G_GINT64_FORMAT " is not between %" G_GINT64_FORMAT " and %" G_GINT64_FORMAT,
+                  number, key->low, key->high);
+}
+
+static bool
+apply_number(const struct setting *setting, const struct key *key, void *field, GError **error)
+{
+    if (!check_range(setting, key, error))
+        return false;
+    *(unsigned int *)field = (unsigned int)setting->value->number;
+    return true;
+}
+
+/* libvirt takes 0 as "not set". */
+static bool
+apply_log_level(const struct setting *setting, const struct key *key, void *field, GError **error)
+{
+    return setting->value->number == 0 || apply_number(setting, key, field, error);
+}
+
+/* Zero and every negative number switch keepalive off. */
+static bool
+apply_interval(const struct setting *setting, const struct key *key, void *field, GError **error)
+{
+    if (!check_range(setting, key, error))
+        return false;
+    *(int *)field = setting->value->number > 0 ? (int)setting->value->number : -1;
+    return true;
+}
+
+static void
+replace_string(char **field, const char *text)
+{
+    g_free(*field);
+    *field = text && *text ? g_strdup(text) : NULL;
+}
+
+static bool
+apply_string(const struct setting *setting, const struct key *key, void *field, GError **error)
+{
+    replace_string(field, setting->value->text);
+    return true;
+}
+
+static bool
+apply_path(const struct setting *setting, const struct key *key, void *field, GError **error)
+{
+    if (setting->value->text[0] != '/')
+        return refuse(setting, error, "'%s' is not an absolute path", setting->value->text);
+    replace_string(field, setting->value->text);
+    return true;
+}
+
+static bool
+apply_filters(const struct setting *setting, const struct key *key, void *field, GError **error)
+{
+    g_autoptr(GError) reason = NULL;
+
+    if (!log_check_filters(setting->value->text, &reason))
+        return refuse(setting, error, "%s", reason->message);
+    replace_string(field, setting->value->text);
+    return true;
+}
+
+static bool
+parse_mode(const char *text, unsigned int *ret_mode)
+{
+    uint64_t mode;
+
+    if (!g_ascii_string_to_unsigned(text, 8, 0, 0777, &mode, NULL))
+        return false;
+    *ret_mode = (unsigned int)mode;
+    return true;
+}
+
+static bool
+apply_mode(const struct setting *setting, const struct key *key, void *field, GError **error)
+{
+    if (!parse_mode(setting->value->text, field))
+        return refuse(setting, error, "'%s' is not a mode between \"0\" and \"0777\"",
+                      setting->value->text);
+    return true;
+}
+
+static bool
+apply_choice(const struct setting *setting, const struct choice *choices, void *field,
+             GError **error)
+{
+    g_autoptr(GString) names = g_string_new(NULL);
+
+    for (; choices->name; choices++) {
+        if (g_str_equal(choices->name, setting->value->text)) {
+            *(int *)field = choices->number;
+            return true;
+        }
+        g_string_append_printf(names, "%s\"%s\"", names->len > 0 ? ", " : "", choices->name);
+    }
+    return refuse(setting, error, "'%s' is none of %s", setting->value->text, names->str);
+}
+
+static bool
+apply_auth(const struct setting *setting, const struct key *key, void *field, GError **error)
+{
+    static const struct choice choices[] = {
+        {"none", DAEMON_CONF_AUTH_NONE},
+        {"polkit", DAEMON_CONF_AUTH_POLKIT},
+        {NULL, 0},
+    };
+
+    if (g_str_equal(setting->value->text, "sasl"))
+        return refuse(setting, error,
+                      "virtcrypt-secretd has no SASL; use \"polkit\", or \"none\" with "
+                      "unix_sock_group and unix_sock_rw_perms");
+    return apply_choice(setting, choices, field, error);
+}
+
+static bool
+apply_readback(const struct setting *setting, const struct key *key, void *field, GError **error)
+{
+    static const struct choice choices[] = {
+        {"never", DAEMON_CONF_READBACK_NEVER},
+        {"local-root", DAEMON_CONF_READBACK_LOCAL_ROOT},
+        {"any", DAEMON_CONF_READBACK_ANY},
+        {NULL, 0},
+    };
+
+    return apply_choice(setting, choices, field, error);
+}
+
+static bool
+apply_nothing(const struct setting *setting, const struct key *key, void *field, GError **error)
+{
+    g_ptr_array_add(setting->warnings,
+                    g_strdup_printf("%s:%u: %s has no effect: %s", setting->file,
+                                    setting->value->line, key->name, key->reason));
+    return true;
+}
+
+/* "none" is libvirt's name for the driver that allows everything. */
+static bool
+check_access_drivers(const struct setting *setting, const struct key *key, void *field,
+                     GError **error)
+{
+    for (const char *const *name = setting->value->texts; *name; name++) {
+        if (!g_str_equal(*name, "none"))
+            return refuse(setting, error,
+                          "virtcrypt-secretd has no access driver '%s'; set it to [] and restrict "
+                          "the socket with unix_sock_group and unix_sock_rw_perms",
+                          *name);
+    }
+    return true;
+}
+
+/* A demand up to `high` is harmless to ignore, a greater one is not. */
+static bool
+check_demand(const struct setting *setting, const struct key *key, void *field, GError **error)
+{
+    if (setting->value->number < key->low || setting->value->number > key->high)
+        return refuse(setting, error,
+                      "virtcrypt-secretd writes no audit records and cannot do this; set it to %d",
+                      (int)key->high);
+    return apply_nothing(setting, key, field, error);
+}
+
+#define FIELD(name)  G_STRUCT_OFFSET(struct daemon_conf, name)
+#define ONE_LOOP     "one event loop serves all clients"
+#define NO_ADMIN     "there is no administration socket"
+#define NO_HOST_UUID "no answer of this daemon holds the host's UUID"
+#define NO_AUDIT     "no audit records are written"
+#define IGNORED(name, type, reason)                                                                \
+    {                                                                                              \
+        name, type, apply_nothing, 0, 0, 0, reason                                                 \
+    }
+#define MANY 1000000
+
+static const struct key keys[] = {
+    {"unix_sock_dir", CONF_STRING, apply_path, FIELD(unix_sock_dir)},
+    {"unix_sock_group", CONF_STRING, apply_string, FIELD(unix_sock_group)},
+    {"unix_sock_rw_perms", CONF_STRING, apply_mode, FIELD(unix_sock_rw_perms)},
+    {"unix_sock_ro_perms", CONF_STRING, apply_mode, FIELD(unix_sock_ro_perms)},
+    {"auth_unix_rw", CONF_STRING, apply_auth, FIELD(auth_unix_rw)},
+    {"auth_unix_ro", CONF_STRING, apply_auth, FIELD(auth_unix_ro)},
+    {"access_drivers", CONF_LIST, check_access_drivers},
+    {"max_clients", CONF_INT, apply_number, FIELD(max_clients), 1, MANY},
+    {"max_queued_clients", CONF_INT, apply_number, FIELD(max_queued_clients), 0, MANY},
+    {"max_anonymous_clients", CONF_INT, apply_number, FIELD(max_anonymous_clients), 0, MANY},
+    {"max_client_requests", CONF_INT, apply_number, FIELD(max_client_requests), 1, MANY},
+    {"keepalive_interval", CONF_INT, apply_interval, FIELD(keepalive_interval), G_MININT, 86400},
+    {"keepalive_count", CONF_INT, apply_number, FIELD(keepalive_count), 0, 1000},
+    {"handshake_timeout", CONF_INT, apply_number, FIELD(handshake_timeout), 1, 3600},
+    {"log_level", CONF_INT, apply_log_level, FIELD(log_level), 1, 4},
+    {"log_filters", CONF_STRING, apply_filters, FIELD(log_filters)},
+    {"log_outputs", CONF_STRING, apply_string, FIELD(log_outputs)},
+    {"value_readback", CONF_STRING, apply_readback, FIELD(value_readback)},
+    {"master_key_file", CONF_STRING, apply_path, FIELD(master_key_file)},
+    {"audit_level", CONF_INT, check_demand, 0, 0, 1, NO_AUDIT},
+    {"audit_logging", CONF_INT, check_demand, 0, 0, 0, NO_AUDIT},
+    IGNORED("min_workers", CONF_INT, ONE_LOOP),
+    IGNORED("max_workers", CONF_INT, ONE_LOOP),
+    IGNORED("prio_workers", CONF_INT, ONE_LOOP),
+    IGNORED("unix_sock_admin_perms", CONF_STRING, NO_ADMIN),
+    IGNORED("admin_min_workers", CONF_INT, NO_ADMIN),
+    IGNORED("admin_max_workers", CONF_INT, NO_ADMIN),
+    IGNORED("admin_max_clients", CONF_INT, NO_ADMIN),
+    IGNORED("admin_max_queued_clients", CONF_INT, NO_ADMIN),
+    IGNORED("admin_max_client_requests", CONF_INT, NO_ADMIN),
+    IGNORED("admin_keepalive_required", CONF_INT, NO_ADMIN),
+    IGNORED("admin_keepalive_interval", CONF_INT, NO_ADMIN),
+    IGNORED("admin_keepalive_count", CONF_INT, NO_ADMIN),
+    IGNORED("keepalive_required", CONF_INT,
+            "clients without keepalive are served, as libvirt does"),
+    IGNORED("host_uuid", CONF_STRING, NO_HOST_UUID),
+    IGNORED("host_uuid_source", CONF_STRING, NO_HOST_UUID),
+    IGNORED("ovs_timeout", CONF_INT, "there are no virtual switches here"),
+};
+
+static const char *const type_names[] = {
+    [CONF_INT] = "an integer",
+    [CONF_STRING] = "a string",
+    [CONF_LIST] = "a string list",
+};
+
+static const struct key *
+find_key(const char *name)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(keys); i++) {
+        if (g_str_equal(keys[i].name, name))
+            return &keys[i];
+    }
+    return NULL;
+}
+
+static bool
+is_set(const struct conf_file *file, const char *name)
+{
+    for (size_t i = 0; i < conf_file_count(file); i++) {
+        if (g_str_equal(conf_file_value(file, i)->key, name))
+            return true;
+    }
+    return false;
+}
+
+static unsigned int
+default_rw_perms(enum daemon_conf_auth auth)
+{
+    return auth == DAEMON_CONF_AUTH_POLKIT ? 0777 : 0700;
+}
+
+struct daemon_conf *
+daemon_conf_new_default(bool session)
+{
+    struct daemon_conf *conf = g_new0(struct daemon_conf, 1);
+
+    conf->unix_sock_dir =
+        g_build_filename(session ? g_get_user_runtime_dir() : RUNSTATEDIR, "libvirt", NULL);
+    conf->master_key_file = g_build_filename(session ? g_get_user_config_dir() : SYSCONFDIR,
+                                             "libvirt", "virtcrypt", "master.key", NULL);
+    conf->auth_unix_rw = session ? DAEMON_CONF_AUTH_NONE : DAEMON_CONF_AUTH_POLKIT;
+    conf->auth_unix_ro = conf->auth_unix_rw;
+    conf->unix_sock_rw_perms = default_rw_perms(conf->auth_unix_rw);
+    conf->unix_sock_ro_perms = 0777;
+    conf->max_clients = 5000;
+    conf->max_queued_clients = 1000;
+    conf->max_anonymous_clients = 20;
+    conf->max_client_requests = 5;
+    conf->keepalive_interval = 5;
+    conf->keepalive_count = 5;
+    conf->handshake_timeout = 30;
+    conf->log_level = LOG_LEVEL_WARN;
+    conf->value_readback = DAEMON_CONF_READBACK_LOCAL_ROOT;
+    return conf;
+}
+
+static struct daemon_conf *
+copy_conf(const struct daemon_conf *conf)
+{
+    struct daemon_conf *copy = g_new(struct daemon_conf, 1);
+
+    *copy = *conf;
+    copy->unix_sock_dir = g_strdup(conf->unix_sock_dir);
+    copy->unix_sock_group = g_strdup(conf->unix_sock_group);
+    copy->log_filters = g_strdup(conf->log_filters);
+    copy->log_outputs = g_strdup(conf->log_outputs);
+    copy->master_key_file = g_strdup(conf->master_key_file);
+    return copy;
+}
+
+static void
+clear_conf(struct daemon_conf *conf)
+{
+    g_free(conf->unix_sock_dir);
+    g_free(conf->unix_sock_group);
+    g_free(conf->log_filters);
+    g_free(conf->log_outputs);
+    g_free(conf->master_key_file);
+}
+
+void
+daemon_conf_free(struct daemon_conf *conf)
+{
+    if (!conf)
+        return;
+    clear_conf(conf);
+    g_free(conf);
+}
+
+static bool
+apply_setting(struct daemon_conf *conf, const struct setting *setting, GError **error)
+{
+    const struct key *key = find_key(setting->value->key);
+
+    if (!key)
+        return refuse(setting, error,
+                      "virtcrypt-secretd has no such setting; correct its name or "
+                      "remove it");
+    if (key->type != setting->value->type)
+        return refuse(setting, error, "expected %s", type_names[key->type]);
+    return key->apply(setting, key, (char *)conf + key->offset, error);
+}
+
+bool
+daemon_conf_apply(struct daemon_conf *conf, const struct conf_file *file, GPtrArray *warnings,
+                  GError **error)
+{
+    g_autoptr(daemon_conf_t) changed = copy_conf(conf);
+    struct daemon_conf before;
+
+    for (size_t i = 0; i < conf_file_count(file); i++) {
+        const struct setting setting = {
+            .file = conf_file_name(file),
+            .value = conf_file_value(file, i),
+            .warnings = warnings,
+        };
+
+        if (!apply_setting(changed, &setting, error))
+            return false;
+    }
+    if (is_set(file, "auth_unix_rw") && !is_set(file, "unix_sock_rw_perms"))
+        changed->unix_sock_rw_perms = default_rw_perms(changed->auth_unix_rw);
+    before = *conf;
+    *conf = *changed;
+    *changed = before;
+    return true;
+}
