@@ -5,6 +5,7 @@ target whether it is met. `dev bench` runs it; results.json in the work folder k
 """
 
 import argparse
+import collections
 import json
 import os
 import platform
@@ -30,6 +31,9 @@ LIST_MAX = 16384
 # mode: (rounds, seconds a measurement, starts measured)
 MODES = {"quick": (2, 0.3, 2), "full": (5, 1.5, 4)}
 
+# What takes a daemon's place in a measurement of the floor; bench-load starts it by itself.
+Floor = collections.namedtuple("Floor", "name socket pid")
+
 
 class Bench:
     def __init__(self, options):
@@ -53,8 +57,12 @@ class Bench:
         self.rss_kib = {}
         self.notes = []
 
-    def measure(self, name, via, path, pid, op, clients, size):
-        argv = [self.load, via, path, op, str(clients), str(self.seconds), str(size), str(pid)]
+    def measure(self, target, call, size):
+        """`target` is a Daemon or the floor; `call` is (via, op, clients)."""
+        via, op, clients = call
+        name = target.name
+        argv = [self.load, via, target.socket, op, str(clients), str(self.seconds), str(size),
+                str(target.pid)]
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                               timeout=self.seconds + 60, check=False)
         if done.returncode != 0:
@@ -65,8 +73,8 @@ class Bench:
     def measure_floor(self):
         with tempfile.TemporaryDirectory(prefix="vcbench-") as folder:
             for clients in CLIENTS:
-                self.measure("floor", "floor", os.path.join(folder, "sock"), 0, "lookup-uuid",
-                             clients, 1)
+                floor = Floor("floor", os.path.join(folder, "sock"), 0)
+                self.measure(floor, ("floor", "lookup-uuid", clients), 1)
 
     def start_all(self, size):
         running = []
@@ -107,9 +115,7 @@ class Bench:
                 for step in range(max(map(len, plans), default=0)):
                     for daemon, plan in zip(running, plans):
                         if step < len(plan):
-                            via, op, clients = plan[step]
-                            self.measure(daemon.name, via, daemon.socket, daemon.pid, op, clients,
-                                         size)
+                            self.measure(daemon, plan[step], size)
         finally:
             for daemon in running:
                 daemon.remove()
