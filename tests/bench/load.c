@@ -154,6 +154,8 @@ print_result(const struct load_params *params, struct report *const *reports, ui
     size_t count = 0;
     uint64_t calls = 0;
     double rate = 0;
+    uint32_t p50;
+    uint32_t p99;
     uint32_t *samples = calloc((size_t)params->clients * SAMPLES_MAX, sizeof(*samples));
 
     for (unsigned int i = 0; i < params->clients; i++) {
@@ -172,10 +174,12 @@ print_result(const struct load_params *params, struct report *const *reports, ui
         rate += report->calls * 1e9 / (double)report->busy_ns;
     }
     qsort(samples, count, sizeof(*samples), compare_samples);
+    p50 = samples[count / 2];
+    p99 = samples[count - 1 - count / 100];
     printf("{\"calls\": %llu, \"per_second\": %.1f, \"p50_us\": %.2f, \"p99_us\": %.2f, "
            "\"daemon_cpu_us\": %.3f}\n",
-           (unsigned long long)calls, rate, samples[count / 2] / 1e3,
-           samples[count - 1 - count / 100] / 1e3, (double)cpu_ns / 1e3 / (double)calls);
+           (unsigned long long)calls, rate, p50 / 1e3, p99 / 1e3,
+           (double)cpu_ns / 1e3 / (double)calls);
     free(samples);
     return 0;
 }
