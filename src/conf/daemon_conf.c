@@ -289,6 +289,12 @@ find_key(const char *name)
     return NULL;
 }
 
+size_t
+daemon_conf_count_keys(void)
+{
+    return G_N_ELEMENTS(keys);
+}
+
 static bool
 is_set(const struct conf_file *file, const char *name)
 {

@@ -51,5 +51,8 @@ bool daemon_conf_apply(struct daemon_conf *conf, const struct conf_file *file, G
                        GError **error);
 void daemon_conf_free(struct daemon_conf *conf);
 
+/* How many keys there are, with and without effect. */
+size_t daemon_conf_count_keys(void);
+
 typedef struct daemon_conf daemon_conf_t; /* for g_autoptr only */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(daemon_conf_t, daemon_conf_free)
