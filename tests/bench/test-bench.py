@@ -1,0 +1,65 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The benchmark itself works: with real daemons, few secrets and very short measurements. Its
+figures are not judged here."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+SOURCE_ROOT = os.environ["SOURCE_ROOT"]
+BUILD_ROOT = os.environ["BUILD_ROOT"]
+sys.path.insert(0, os.path.join(SOURCE_ROOT, "tests/bench"))
+
+import population
+import taptest
+
+
+class Bench(unittest.TestCase):
+    def bench(self, *arguments):
+        return subprocess.run(
+            ["/usr/bin/python3", os.path.join(SOURCE_ROOT, "tests/bench/bench.py"),
+             "--build-dir", BUILD_ROOT, *arguments], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=240, check=False)
+
+    def test_every_call_is_measured_on_both_daemons_and_the_floor(self):
+        with tempfile.TemporaryDirectory(prefix="vcbench-") as folder:
+            done = self.bench("smoke", "--sizes", "12", "--work-dir", folder)
+            self.assertIn("Targets", done.stdout)
+            with open(os.path.join(folder, "results.json"), encoding="utf-8") as file:
+                results = json.load(file)
+        measured = {(run["daemon"], run["via"], run["op"]) for run in results["runs"]}
+        for daemon in ("libvirtd", "virtcrypt"):
+            for op in ("lookup-uuid", "lookup-usage", "get-value", "set-value", "define", "list"):
+                for via in ("raw", "libvirt"):
+                    self.assertIn((daemon, via, op), measured)
+        self.assertIn(("floor", "floor", "lookup-uuid"), measured)
+        for run in results["runs"]:
+            for figures in run["runs"]:
+                self.assertGreater(figures["calls"], 0)
+                self.assertGreaterEqual(figures["p99_us"], figures["p50_us"])
+
+    def test_an_unknown_call_is_refused(self):
+        done = self.bench("quick", "--ops", "lookup-name")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("lookup-name", done.stdout)
+
+    def test_a_server_that_answers_with_an_error_fails_the_measurement(self):
+        # The load program must not count refusals as calls: here the secret does not exist.
+        with tempfile.TemporaryDirectory(prefix="vcbench-") as folder:
+            done = self.bench("smoke", "--sizes", "12", "--ops", "lookup-uuid", "--work-dir",
+                              folder, "--pretend-size", "24")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("failed with code 66", done.stdout)
+
+    def test_uuids_of_both_languages_are_version_4(self):
+        for index in (0, 1, 99999):
+            text = population.uuid_text(index)
+            self.assertRegex(text, r"^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab]")
+
+
+if __name__ == "__main__":
+    taptest.main()
