@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Key memory: that it is fenced in, locked, kept out of dumps and children, and wiped.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "expect.h"
+#include "util/secret_buf.h"
+
+/* AddressSanitizer makes mlock(2) do nothing. */
+#if defined(__SANITIZE_ADDRESS__)
+#define CAN_LOCK false
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define CAN_LOCK false
+#endif
+#endif
+#ifndef CAN_LOCK
+#define CAN_LOCK true
+#endif
+
+static struct secret_buf *
+new_filled(size_t len)
+{
+    g_autoptr(GError) error = NULL;
+    struct secret_buf *buf = secret_buf_new(len, &error);
+
+    g_assert_no_error(error);
+    memset(secret_buf_writable(buf), 0xa5, len);
+    return buf;
+}
+
+static bool
+is_all(const uint8_t *bytes, size_t len, uint8_t value)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (bytes[i] != value)
+            return false;
+    }
+    return true;
+}
+
+/* The VmFlags line of the mapping that holds `address`. */
+static char *
+read_vm_flags(const void *address)
+{
+    g_autofree char *smaps = NULL;
+    g_auto(GStrv) lines = NULL;
+    bool inside = false;
+
+    g_assert_true(g_file_get_contents("/proc/self/smaps", &smaps, NULL, NULL));
+    lines = g_strsplit(smaps, "\n", -1);
+    for (char **line = lines; *line; line++) {
+        unsigned long low;
+        unsigned long high;
+
+        if (sscanf(*line, "%lx-%lx ", &low, &high) == 2)
+            inside = (unsigned long)address >= low && (unsigned long)address < high;
+        if (inside && g_str_has_prefix(*line, "VmFlags:"))
+            return g_strconcat(*line, " ", NULL);
+    }
+    return NULL;
+}
+
+/* The signal that a child dies of when it reads or writes at `address`, or 0. */
+static int
+signal_of_touching(volatile uint8_t *address, bool write)
+{
+    pid_t child = fork();
+    int status;
+
+    g_assert_cmpint(child, >=, 0);
+    if (child == 0) {
+        signal(SIGSEGV, SIG_DFL);
+        if (write)
+            *address = 1;
+        else
+            _exit(*address == 255 ? 1 : 0);
+        _exit(0);
+    }
+    g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+    return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+/* The first byte behind the pages of the buffer. */
+static uint8_t *
+end_of_pages(struct secret_buf *buf)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uintptr_t end = (uintptr_t)secret_buf_bytes(buf) + secret_buf_len(buf);
+
+    return (uint8_t *)((end + page - 1) / page * page);
+}
+
+static void
+test_a_new_buffer_is_zero(void)
+{
+    static const size_t lens[] = {0, 1, 32, 4000, 4096, 65536, 1000000};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(lens); i++) {
+        g_autoptr(secret_buf_t) buf = secret_buf_new(lens[i], NULL);
+
+        g_assert_cmpuint(secret_buf_len(buf), ==, lens[i]);
+        g_assert_true(is_all(secret_buf_bytes(buf), lens[i], 0));
+    }
+}
+
+static void
+test_a_reused_buffer_is_zero(void)
+{
+    const uint8_t *place;
+    g_autoptr(secret_buf_t) again = NULL;
+    struct secret_buf *buf = new_filled(1000);
+
+    place = secret_buf_bytes(buf);
+    secret_buf_free(buf);
+    again = secret_buf_new(2000, NULL);
+    g_assert_true(secret_buf_bytes(again) == place);
+    g_assert_true(is_all(secret_buf_bytes(again), 2000, 0));
+}
+
+static void
+test_a_freed_page_holds_no_key(void)
+{
+    struct secret_buf *buf = new_filled(1000);
+    const uint8_t *place = secret_buf_bytes(buf);
+
+    secret_buf_free(buf);
+    /* The page is kept for reuse, so it can be looked at. */
+    g_assert_true(is_all(place, 1000, 0));
+}
+
+static void
+test_pages_are_locked_and_left_out_of_dumps_and_children(void)
+{
+    static const size_t lens[] = {32, 100000};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(lens); i++) {
+        g_autoptr(secret_buf_t) buf = new_filled(lens[i]);
+        g_autofree char *first = read_vm_flags(secret_buf_bytes(buf));
+        g_autofree char *last = read_vm_flags(secret_buf_bytes(buf) + lens[i] - 1);
+
+        g_assert_cmpstr(first, ==, last);
+        g_assert_true(!CAN_LOCK || strstr(first, " lo "));
+        g_assert_nonnull(strstr(first, " dd "));
+        g_assert_nonnull(strstr(first, " wf "));
+    }
+}
+
+static void
+test_running_over_either_end_kills(void)
+{
+    g_autoptr(secret_buf_t) small = new_filled(32);
+    g_autoptr(secret_buf_t) large = new_filled(100000);
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uint8_t *start = (uint8_t *)((uintptr_t)secret_buf_bytes(small) / page * page);
+
+    g_assert_cmpint(signal_of_touching(end_of_pages(small), true), ==, SIGSEGV);
+    g_assert_cmpint(signal_of_touching(end_of_pages(small), false), ==, SIGSEGV);
+    g_assert_cmpint(signal_of_touching(start - 1, true), ==, SIGSEGV);
+    g_assert_cmpint(signal_of_touching(start - 1, false), ==, SIGSEGV);
+    g_assert_cmpint(signal_of_touching(end_of_pages(large), true), ==, SIGSEGV);
+    g_assert_cmpint(signal_of_touching(secret_buf_writable(small) + 31, true), ==, 0);
+}
+
+static void
+test_a_child_sees_zeros_and_can_work_on(void)
+{
+    g_autoptr(secret_buf_t) buf = new_filled(32);
+    pid_t child;
+    int status;
+
+    secret_buf_free(new_filled(32)); /* a spare page, which the child must not use */
+    child = fork();
+    if (child == 0) {
+        struct secret_buf *fresh = secret_buf_new(32, NULL);
+        bool ok = is_all(secret_buf_bytes(buf), 32, 0) && secret_buf_len(buf) == 0 && fresh &&
+                  secret_buf_len(fresh) == 32;
+
+        secret_buf_free(fresh);
+        secret_buf_free(buf);
+        _exit(ok ? 0 : 1);
+    }
+    g_assert_cmpint(waitpid(child, &status, 0), ==, child);
+    g_assert_cmpint(status, ==, 0);
+    g_assert_true(is_all(secret_buf_bytes(buf), 32, 0xa5));
+}
+
+static void
+test_random_bytes_fill_the_buffer_and_differ(void)
+{
+    g_autoptr(secret_buf_t) a = secret_buf_new_random(4096, NULL);
+    g_autoptr(secret_buf_t) b = secret_buf_new_random(4096, NULL);
+
+    g_assert_false(secret_buf_equal(a, b));
+    g_assert_false(is_all(secret_buf_bytes(a) + 4064, 32, 0));
+}
+
+static void
+test_taking_bytes_wipes_the_source(void)
+{
+    char source[] = "passphrase";
+    g_autoptr(secret_buf_t) buf = secret_buf_take_bytes(source, 10, NULL);
+
+    g_assert_cmpmem(secret_buf_bytes(buf), secret_buf_len(buf), "passphrase", 10);
+    g_assert_true(is_all((uint8_t *)source, 10, 0));
+}
+
+static void
+test_taking_bytes_wipes_the_source_even_when_it_fails(void)
+{
+    size_t len = SECRET_BUF_MAX + 1;
+    g_autofree uint8_t *source = g_malloc(len);
+    g_autoptr(GError) error = NULL;
+
+    memset(source, 1, len);
+    g_assert_null(secret_buf_take_bytes(source, len, &error));
+    expect_error(error, ERROR_INVALID_ARG, ERROR_FROM_NONE,
+                 "a key buffer of 67108865 bytes is larger than the maximum of 67108864");
+    g_assert_true(is_all(source, len, 0));
+}
+
+static void
+test_copying_bytes_leaves_the_source(void)
+{
+    char source[] = "passphrase";
+    g_autoptr(secret_buf_t) buf = secret_buf_new_from(source, 10, NULL);
+    g_autoptr(secret_buf_t) empty = secret_buf_new_from(NULL, 0, NULL);
+
+    g_assert_cmpmem(secret_buf_bytes(buf), secret_buf_len(buf), source, 10);
+    g_assert_cmpstr(source, ==, "passphrase");
+    g_assert_cmpuint(secret_buf_len(empty), ==, 0);
+}
+
+static void
+test_truncating_wipes_what_is_cut_off(void)
+{
+    g_autoptr(secret_buf_t) buf = new_filled(100);
+
+    secret_buf_truncate(buf, 40);
+    g_assert_cmpuint(secret_buf_len(buf), ==, 40);
+    g_assert_true(is_all(secret_buf_bytes(buf), 40, 0xa5));
+    g_assert_true(is_all(secret_buf_bytes(buf) + 40, 60, 0));
+}
+
+static void
+test_truncating_to_more_is_a_bug(void)
+{
+    if (g_test_subprocess()) {
+        g_autoptr(secret_buf_t) buf = new_filled(10);
+
+        secret_buf_truncate(buf, 11);
+        return;
+    }
+    g_test_trap_subprocess(NULL, 0, 0);
+    g_test_trap_assert_failed();
+    g_test_trap_assert_stderr("*len <= buf->len*");
+}
+
+static void
+test_wiping_keeps_the_length(void)
+{
+    g_autoptr(secret_buf_t) buf = new_filled(100);
+
+    secret_buf_wipe(buf);
+    g_assert_cmpuint(secret_buf_len(buf), ==, 100);
+    g_assert_true(is_all(secret_buf_bytes(buf), 100, 0));
+}
+
+static void
+test_equality_needs_length_and_every_byte(void)
+{
+    g_autoptr(secret_buf_t) a = new_filled(33);
+    g_autoptr(secret_buf_t) b = new_filled(33);
+    g_autoptr(secret_buf_t) shorter = new_filled(32);
+
+    g_assert_true(secret_buf_equal(a, b));
+    g_assert_false(secret_buf_equal(a, shorter));
+    for (size_t i = 0; i < 33; i++) {
+        secret_buf_writable(b)[i] ^= 1;
+        g_assert_false(secret_buf_equal(a, b));
+        secret_buf_writable(b)[i] ^= 1;
+    }
+    g_assert_true(secret_bytes_equal("", "", 0));
+}
+
+static struct secret_buf *
+read_from_pipe(const char *text, size_t max, GError **error)
+{
+    int ends[2];
+    struct secret_buf *buf;
+
+    g_assert_cmpint(pipe(ends), ==, 0);
+    g_assert_cmpint(write(ends[1], text, strlen(text)), ==, (ssize_t)strlen(text));
+    close(ends[1]);
+    buf = secret_buf_read_fd(ends[0], max, error);
+    close(ends[0]);
+    return buf;
+}
+
+static void
+test_reading_takes_all_up_to_the_maximum(void)
+{
+    g_autoptr(secret_buf_t) some = read_from_pipe("abc", 10, NULL);
+    g_autoptr(secret_buf_t) full = read_from_pipe("abcdefghij", 10, NULL);
+    g_autoptr(secret_buf_t) empty = read_from_pipe("", 10, NULL);
+
+    g_assert_cmpmem(secret_buf_bytes(some), secret_buf_len(some), "abc", 3);
+    g_assert_cmpuint(secret_buf_len(full), ==, 10);
+    g_assert_cmpuint(secret_buf_len(empty), ==, 0);
+}
+
+static void
+test_reading_more_than_the_maximum_is_refused(void)
+{
+    g_autoptr(GError) error = NULL;
+
+    g_assert_null(read_from_pipe("abcdefghijk", 10, &error));
+    expect_error(error, ERROR_INVALID_ARG, ERROR_FROM_NONE,
+                 "the value is longer than the maximum of 10 bytes");
+}
+
+static void
+test_a_read_error_is_reported(void)
+{
+    g_autoptr(GError) error = NULL;
+
+    g_assert_null(secret_buf_read_fd(-1, 10, &error));
+    expect_error(error, ERROR_SYSTEM, ERROR_FROM_NONE,
+                 "cannot read the value: Bad file descriptor");
+    g_assert_cmpint(error_get_errno(error), ==, EBADF);
+}
+
+static gpointer
+use_buffers(gpointer opaque)
+{
+    for (int i = 0; i < 2000; i++) {
+        g_autoptr(secret_buf_t) a = secret_buf_new(100, NULL);
+        g_autoptr(secret_buf_t) b = secret_buf_new(200, NULL);
+
+        memset(secret_buf_writable(a), 1, 100);
+        memset(secret_buf_writable(b), 2, 200);
+        if (!is_all(secret_buf_bytes(a), 100, 1) || !is_all(secret_buf_bytes(b), 200, 2))
+            return GINT_TO_POINTER(1);
+    }
+    return NULL;
+}
+
+static void
+test_threads_never_share_a_page(void)
+{
+    GThread *threads[4];
+
+    for (size_t i = 0; i < G_N_ELEMENTS(threads); i++)
+        threads[i] = g_thread_new("buffers", use_buffers, NULL);
+    for (size_t i = 0; i < G_N_ELEMENTS(threads); i++)
+        g_assert_null(g_thread_join(threads[i]));
+}
+
+#define ADD(name) g_test_add_func("/util/secret_buf/" #name, test_##name)
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    ADD(a_new_buffer_is_zero);
+    ADD(a_reused_buffer_is_zero);
+    ADD(a_freed_page_holds_no_key);
+    ADD(pages_are_locked_and_left_out_of_dumps_and_children);
+    ADD(running_over_either_end_kills);
+    ADD(a_child_sees_zeros_and_can_work_on);
+    ADD(random_bytes_fill_the_buffer_and_differ);
+    ADD(taking_bytes_wipes_the_source);
+    ADD(taking_bytes_wipes_the_source_even_when_it_fails);
+    ADD(copying_bytes_leaves_the_source);
+    ADD(truncating_wipes_what_is_cut_off);
+    ADD(truncating_to_more_is_a_bug);
+    ADD(wiping_keeps_the_length);
+    ADD(equality_needs_length_and_every_byte);
+    ADD(reading_takes_all_up_to_the_maximum);
+    ADD(reading_more_than_the_maximum_is_refused);
+    ADD(a_read_error_is_reported);
+    ADD(threads_never_share_a_page);
+    return g_test_run();
+}
