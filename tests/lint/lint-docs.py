@@ -1,0 +1,72 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the manual says is there: links lead to files, and the commands of `dev` exist."""
+
+import os
+import re
+import unittest
+
+import tree
+import taptest
+
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s#]+)(?:#[^)]*)?\)")
+_DEV_COMMAND = re.compile(r"\./dev ([a-z]+)")
+_LINE_MAX = 100
+
+
+def _pages(root):
+    pages = tree.files(root, ".md", under=("docs",))
+    return pages + [name for name in ("README.md", "CHANGELOG.md")
+                    if os.path.exists(os.path.join(root, name))]
+
+
+def broken_links(root):
+    offenders = []
+    for page in _pages(root):
+        for target in _LINK.findall(tree.read(root, page)):
+            if "://" in target:
+                continue
+            path = os.path.normpath(os.path.join(os.path.dirname(page), target))
+            if not os.path.exists(os.path.join(root, path)):
+                offenders.append(f"{page}: {target} is not there")
+    return offenders
+
+
+def unknown_dev_commands(root):
+    commands = set(re.findall(r"^cmd_([a-z]+)\(\)", tree.read(root, "dev"), re.M)) | {"help"}
+    return [f"{page}: ./dev {command}"
+            for page in _pages(root)
+            for command in _DEV_COMMAND.findall(tree.read(root, page))
+            if command not in commands]
+
+
+def long_lines(root):
+    return [f"{page}:{number}: {len(line)} columns"
+            for page in _pages(root)
+            for number, line in enumerate(tree.read(root, page).splitlines(), 1)
+            if len(line) > _LINE_MAX and not line.startswith(("|", "src/")) and "://" not in line]
+
+
+class Docs(tree.RuleMixin, unittest.TestCase):
+    def test_links_lead_to_files(self):
+        self.assert_kept(broken_links)
+
+    def test_a_link_to_nothing_is_caught(self):
+        self.assert_caught(broken_links, {"docs/x.md": "see [y](y.md)\n"}, "y.md is not there")
+
+    def test_commands_of_dev_exist(self):
+        self.assert_kept(unknown_dev_commands)
+
+    def test_a_command_that_dev_has_not_is_caught(self):
+        self.assert_caught(unknown_dev_commands,
+                           {"dev": "cmd_check()\n", "README.md": "./dev chekc\n"}, "chekc")
+
+    def test_lines_end_at_100_columns(self):
+        self.assert_kept(long_lines)
+
+    def test_a_longer_line_is_caught(self):
+        self.assert_caught(long_lines, {"docs/x.md": "a" * 101 + "\n"}, "101 columns")
+
+
+if __name__ == "__main__":
+    taptest.main()
