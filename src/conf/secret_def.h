@@ -37,13 +37,14 @@ enum { SECRET_DEF_XML_MAX = 1024 * 1024 };
  * refuse is refused too (ERROR_XML_INVALID_SCHEMA). */
 struct secret_def *secret_def_parse(const char *xml, size_t len, bool validate, GError **error);
 
-/* The canonical XML, byte for byte what `virsh secret-dumpxml` of libvirt prints. */
+/* The canonical XML, for files and for answers. It is what libvirt writes, but for a carriage
+ * return: libvirt writes that raw, and reading turns it into a newline, so that the usage id (which
+ * a sealed value is bound to) would change with the next start. Here it is the reference "&#13;",
+ * which libvirt reads, too. secret_def_parse gives back an equal definition. */
 char *secret_def_format(const struct secret_def *def);
 
-/* The same for a file. Only a carriage return differs: libvirt writes it raw, and reading turns it
- * into a newline, so that the usage id (which a sealed value is bound to) would change with the
- * next start; here it is the reference "&#13;", which libvirt reads, too. */
-char *secret_def_format_file(const struct secret_def *def);
+/* Byte for byte what `virsh secret-dumpxml` of libvirt prints. Not for files. */
+char *secret_def_format_dumpxml(const struct secret_def *def);
 
 struct secret_def *secret_def_copy(const struct secret_def *def);
 void secret_def_free(struct secret_def *def);

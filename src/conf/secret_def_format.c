@@ -90,13 +90,13 @@ format(const struct secret_def *def, const char *carriage_return)
 }
 
 char *
-secret_def_format(const struct secret_def *def)
+secret_def_format_dumpxml(const struct secret_def *def)
 {
     return format(def, "\r");
 }
 
 char *
-secret_def_format_file(const struct secret_def *def)
+secret_def_format(const struct secret_def *def)
 {
     return format(def, "&#13;");
 }

@@ -11,7 +11,7 @@
 /* The child of <usage> that holds the usage id; NULL for SECRET_USAGE_NONE. */
 const char *secret_def_usage_element(enum secret_usage_type type);
 
-/* Reads `xml` if it is exactly what secret_def_format or secret_def_format_file writes; NULL (which
+/* Reads `xml` if it is exactly what secret_def_format writes; NULL (which
  * is no error) for anything else. The answer is the one that secret_def_parse_document gives. */
 struct secret_def *secret_def_parse_canonical(const char *xml, size_t len);
 

@@ -31,11 +31,11 @@ check_equal(const struct secret_def *a, const struct secret_def *b)
 static void
 check_definition(const struct secret_def *def)
 {
-    g_autofree char *text = secret_def_format_file(def);
+    g_autofree char *text = secret_def_format(def);
     g_autoptr(secret_def_t) quick = secret_def_parse_canonical(text, strlen(text));
     g_autoptr(secret_def_t) slow = secret_def_parse_document(text, strlen(text), false, NULL);
     g_autoptr(secret_def_t) copy = secret_def_copy(def);
-    g_autofree char *dumped = secret_def_format(copy);
+    g_autofree char *dumped = secret_def_format_dumpxml(copy);
 
     check(quick && slow && dumped);
     check_equal(quick, def);

@@ -16,7 +16,7 @@ answer(const char *xml, size_t len, bool validate)
 {
     g_autoptr(GError) error = NULL;
     g_autoptr(secret_def_t) def = secret_def_parse(xml, len, validate, &error);
-    g_autofree char *text = def ? secret_def_format(def) : error_describe(error);
+    g_autofree char *text = def ? secret_def_format_dumpxml(def) : error_describe(error);
 
     if (def)
         printf("ok 0 %zu\n%s", strlen(text), text);

@@ -27,7 +27,7 @@ static void
 expect_canonical(const char *xml, const char *canonical)
 {
     g_autoptr(secret_def_t) def = parse(xml);
-    g_autofree char *text = secret_def_format(def);
+    g_autofree char *text = secret_def_format_dumpxml(def);
 
     g_assert_cmpstr(text, ==, canonical);
 }
@@ -228,7 +228,7 @@ static void
 test_control_characters_are_left_out_of_xml(void)
 {
     struct secret_def def = {.description = (char *)"a\001b\033c\td"};
-    g_autofree char *text = secret_def_format(&def);
+    g_autofree char *text = secret_def_format_dumpxml(&def);
 
     g_assert_nonnull(strstr(text, "<description>abc\td</description>"));
 }
@@ -238,8 +238,8 @@ test_a_carriage_return_survives_a_file_only_as_a_reference(void)
 {
     g_autoptr(secret_def_t) def =
         parse("<secret>" UUID USAGE("ceph", "<name>a&#13;b</name>") "</secret>");
-    g_autofree char *dumped = secret_def_format(def);
-    g_autofree char *filed = secret_def_format_file(def);
+    g_autofree char *dumped = secret_def_format_dumpxml(def);
+    g_autofree char *filed = secret_def_format(def);
     g_autoptr(secret_def_t) again = parse(filed);
 
     g_assert_nonnull(strstr(dumped, "<name>a\rb</name>"));
@@ -410,12 +410,12 @@ test_a_copy_is_equal_and_independent(void)
     g_autoptr(secret_def_t) def =
         parse("<secret private='yes'>" UUID
               "<description>d</description>" USAGE("ceph", "<name>n</name>") "</secret>");
-    g_autofree char *before = secret_def_format(def);
+    g_autofree char *before = secret_def_format_dumpxml(def);
     g_autoptr(secret_def_t) copy = secret_def_copy(def);
     g_autofree char *after = NULL;
 
     g_clear_pointer(&def, secret_def_free);
-    after = secret_def_format(copy);
+    after = secret_def_format_dumpxml(copy);
     g_assert_cmpstr(after, ==, before);
 }
 
@@ -544,10 +544,10 @@ test_everything_written_is_read_back_quickly_and_equal(void)
     for (int i = 0; i < 20000; i++) {
         g_autofree char *xml = random_document(random);
         g_autoptr(secret_def_t) def = secret_def_parse(xml, strlen(xml), false, NULL);
-        g_autofree char *filed = def ? secret_def_format_file(def) : NULL;
+        g_autofree char *filed = def ? secret_def_format(def) : NULL;
         g_autoptr(secret_def_t) again =
             def ? secret_def_parse_canonical(filed, strlen(filed)) : NULL;
-        g_autofree char *twice = again ? secret_def_format_file(again) : NULL;
+        g_autofree char *twice = again ? secret_def_format(again) : NULL;
 
         if (!def)
             continue;
