@@ -21,7 +21,7 @@ main(int argc, char **argv)
     if (argc != 2 || !g_file_get_contents(argv[1], &text, &len, NULL))
         return EXIT_FAILURE;
     conf = conf_file_parse(argv[1], text, len, &error);
-    if (error) {
+    if (!conf) {
         description = error_describe(error);
         puts(description);
     }

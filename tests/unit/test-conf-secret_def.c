@@ -552,6 +552,8 @@ test_everything_written_is_read_back_quickly_and_equal(void)
         if (!def)
             continue;
         count++;
+        if (!again)
+            g_error("not read back: %s", filed);
         g_assert_cmpstr(twice, ==, filed);
         g_assert_cmpstr(again->description, ==, def->description);
         g_assert_cmpstr(again->usage_id, ==, def->usage_id);
