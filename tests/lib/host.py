@@ -300,10 +300,12 @@ class Host:
         return made
 
     def start_libvirtd(self, connector=False, env=None, log_level=3):
-        """Debian's libvirtd with all its drivers; with `connector`, secrets are virtcrypt's."""
+        """Debian's libvirtd with all its drivers; with `connector`, secrets are virtcrypt's. That
+        may be the folder of another build of it."""
         environment = dict(env or {})
         if connector:
-            environment.setdefault("LIBVIRT_DRIVER_DIR", self.link_drivers())
+            environment.setdefault("LIBVIRT_DRIVER_DIR", self.link_drivers(
+                connector if isinstance(connector, str) else None))
         self.write("/etc/libvirt/libvirtd.conf",
                    _LIBVIRTD_CONF.format(sockets="/run/libvirt", level=log_level))
         return self.start("libvirtd", ["libvirtd"], LIBVIRTD_SOCKET, environment)
