@@ -189,10 +189,13 @@ void
 secret_backends_remove(struct secret_backends *backends, virConnectPtr conn)
 {
     gpointer backend = NULL;
+    /* libvirtd closes after a call that failed, too, and then reports that call's error. */
+    virErrorPtr error = virSaveLastError();
 
     g_mutex_lock(&backends->lock);
     g_hash_table_steal_extended(backends->by_connection, conn, NULL, &backend);
     g_mutex_unlock(&backends->lock);
     /* It speaks to the daemon, which nobody else should wait for. */
     secret_backend_free(backend);
+    secret_module_restore_error(backends->module, error);
 }

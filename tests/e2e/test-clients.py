@@ -166,7 +166,7 @@ class SameAsStock(unittest.TestCase):
             os.close(terminal)
             self.assertEqual(virsh.returncode, 0)
             self.assertEqual(machine.virsh("secret-get-value", _VOLUME, "--plain").check().stdout,
-                             "typed in")
+                             "typed in\n")
             machine.virsh("secret-undefine", _VOLUME).check()
 
     def test_sys_virt_prints_the_same(self):
