@@ -126,7 +126,7 @@ secret_backends_new(struct secret_module *module)
 void
 secret_backends_add(struct secret_backends *backends, virConnectPtr conn, bool read_only)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&backends->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&backends->lock);
 
     g_hash_table_insert(backends->by_connection, conn,
                         secret_backend_new(backends->module, read_only));
@@ -135,7 +135,7 @@ secret_backends_add(struct secret_backends *backends, virConnectPtr conn, bool r
 struct secret_backend *
 secret_backends_find(struct secret_backends *backends, virConnectPtr conn)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&backends->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&backends->lock);
 
     return g_hash_table_lookup(backends->by_connection, conn);
 }
@@ -144,7 +144,7 @@ void
 secret_backends_set_identity(struct secret_backends *backends, virConnectPtr conn,
                              const virTypedParameter *params, int count)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&backends->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&backends->lock);
     struct secret_backend *backend = g_hash_table_lookup(backends->by_connection, conn);
 
     if (!backend)
@@ -158,7 +158,7 @@ static bool
 copy_identity(struct secret_backends *backends, virConnectPtr conn,
               struct secret_identity *ret_identity)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&backends->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&backends->lock);
     const struct secret_backend *backend = g_hash_table_lookup(backends->by_connection, conn);
 
     if (!backend || !backend->identity.mark)

@@ -71,7 +71,7 @@ registration_ref(struct registration *self)
 static bool
 registration_is_wanted(struct registration *self)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->events->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->events->lock);
 
     return !self->is_cancelled;
 }
@@ -230,7 +230,7 @@ static GPtrArray *
 take_lost(struct secret_events *events)
 {
     g_autoptr(GPtrArray) lost = g_ptr_array_new_with_free_func(registration_unref);
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&events->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&events->lock);
     GHashTableIter iter;
     gpointer value;
 
@@ -250,7 +250,7 @@ take_lost(struct secret_events *events)
 static void
 mark_lost(struct registration *self)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&self->events->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&self->events->lock);
 
     self->is_lost = true;
 }
