@@ -16,7 +16,7 @@ struct secret_backend {
     struct secret_identity identity; /* set on libvirtd's connection; under the table's lock */
 };
 
-struct secret_backend *
+static struct secret_backend *
 secret_backend_new(struct secret_module *module, bool read_only)
 {
     struct secret_backend *backend = g_new0(struct secret_backend, 1);
@@ -35,7 +35,7 @@ disconnect(struct secret_backend *backend)
     g_clear_pointer(&backend->mark, g_free);
 }
 
-void
+static void
 secret_backend_free(struct secret_backend *backend)
 {
     if (!backend)
@@ -100,10 +100,13 @@ secret_backend_release(struct secret_backend *backend)
     g_mutex_unlock(&backend->lock);
 }
 
+#define IDLE_MAX 4
+
 struct secret_backends {
     struct secret_module *module;
     GMutex lock;
     GHashTable *by_connection; /* virConnectPtr, not referenced -> struct secret_backend */
+    GPtrArray *idle;           /* given back, at most IDLE_MAX */
 };
 
 static void
@@ -119,6 +122,7 @@ secret_backends_new(struct secret_module *module)
 
     backends->module = module;
     g_mutex_init(&backends->lock);
+    backends->idle = g_ptr_array_new();
     backends->by_connection = g_hash_table_new_full(NULL, NULL, NULL, free_backend);
     return backends;
 }
@@ -138,6 +142,33 @@ secret_backends_find(struct secret_backends *backends, virConnectPtr conn)
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&backends->lock);
 
     return g_hash_table_lookup(backends->by_connection, conn);
+}
+
+struct secret_backend *
+secret_backends_borrow(struct secret_backends *backends)
+{
+    struct secret_backend *backend = NULL;
+
+    g_mutex_lock(&backends->lock);
+    if (backends->idle->len > 0)
+        backend = g_ptr_array_steal_index_fast(backends->idle, backends->idle->len - 1);
+    g_mutex_unlock(&backends->lock);
+    return backend ? backend : secret_backend_new(backends->module, false);
+}
+
+void
+secret_backends_give_back(struct secret_backends *backends, struct secret_backend *take_backend)
+{
+    bool is_kept = false;
+
+    g_mutex_lock(&backends->lock);
+    if (take_backend->connection && backends->idle->len < IDLE_MAX) {
+        g_ptr_array_add(backends->idle, take_backend);
+        is_kept = true;
+    }
+    g_mutex_unlock(&backends->lock);
+    if (!is_kept)
+        secret_backend_free(take_backend);
 }
 
 void

@@ -10,9 +10,6 @@
 
 struct secret_backend;
 
-struct secret_backend *secret_backend_new(struct secret_module *module, bool read_only);
-void secret_backend_free(struct secret_backend *backend);
-
 /* A connection for the calling thread alone, speaking for `asker`, until secret_backend_release.
  * NULL with the thread's libvirt error set, and nothing to release. */
 virConnectPtr secret_backend_acquire(struct secret_backend *backend,
@@ -29,6 +26,12 @@ void secret_backends_add(struct secret_backends *backends, virConnectPtr conn, b
 /* Borrowed; NULL for a connection of another driver. It lives as long as `conn`, on which libvirt
  * has a reference during each call. */
 struct secret_backend *secret_backends_find(struct secret_backends *backends, virConnectPtr conn);
+
+/* A backend for a call on a connection of another driver. Those given back are kept, connected, for
+ * the next ones: opening a connection takes nine calls. Never NULL. */
+struct secret_backend *secret_backends_borrow(struct secret_backends *backends);
+void secret_backends_give_back(struct secret_backends *backends,
+                               struct secret_backend *take_backend);
 
 /* From now on `conn` speaks for that identity. */
 void secret_backends_set_identity(struct secret_backends *backends, virConnectPtr conn,

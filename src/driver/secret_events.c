@@ -269,7 +269,8 @@ renew_main(gpointer opaque)
 
         if (!lost)
             break;
-        for (guint i = 0; i < lost->len; i++) {
+        /* An outage may be long: libvirt would log each attempt. */
+        for (guint i = 0; i < lost->len && secret_open_is_possible(events->module); i++) {
             struct registration *self = g_ptr_array_index(lost, i);
 
             disconnect_registration(self);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Owns: see secret_forward.h. Each call borrows a connection to the daemon: that of the libvirt
- * connection it came by if that one has a secret: URI, one for this call alone otherwise
- * (qemu:///system and others share this table). A call that only reads is tried once more if the
+ * connection it came by if that one has a secret: URI, a borrowed one otherwise (qemu:///system and
+ * others share this table). A call that only reads is tried once more if the
  * connection turns out to be lost; one that changes is not, since it may have been done.
  *
  * Who asks is the identity that was set on a connection, or that of the thread. The latter is had
@@ -26,7 +26,7 @@ struct secret_call {
     virConnectPtr ours; /* of libvirtd */
     enum call_kind kind;
     struct secret_backend *backend;
-    struct secret_backend *own_backend; /* the same, if it is for this call alone */
+    struct secret_backend *borrowed; /* the same, if it is not that of `ours` */
     struct secret_identity asker;
     unsigned int tries;
     virConnectPtr theirs; /* to the daemon; set while the backend is acquired */
@@ -48,7 +48,8 @@ static void
 secret_call_clear(struct secret_call *call)
 {
     secret_call_release(call);
-    secret_backend_free(call->own_backend);
+    if (call->borrowed)
+        secret_backends_give_back(call->module->backends, call->borrowed);
     secret_identity_clear(&call->asker);
     secret_module_restore_error(call->module, g_steal_pointer(&call->error));
 }
@@ -72,7 +73,7 @@ secret_call_open(struct secret_call *call)
     if (!secret_backends_find_asker(backends, call->ours, &call->asker))
         return false;
     if (!call->backend)
-        call->backend = call->own_backend = secret_backend_new(call->module, false);
+        call->backend = call->borrowed = secret_backends_borrow(backends);
     return true;
 }
 

@@ -6,6 +6,12 @@
  */
 #include "driver/secret_open.h"
 
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
 #define STUCK_OPENS_MAX 4
 
 /* Shared by the thread that opens and the one that waits; the last one frees it. */
@@ -126,4 +132,23 @@ secret_open(struct secret_module *module, bool read_only)
     if (job)
         open_job_unref(job);
     return connection;
+}
+
+bool
+secret_open_is_possible(const struct secret_module *module)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    bool is_possible = false;
+    int fd;
+
+    if (strlen(module->socket) >= sizeof(address.sun_path))
+        return true; /* for libvirt to complain about */
+    memcpy(address.sun_path, module->socket, strlen(module->socket));
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return true;
+    is_possible = connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 ||
+                  errno == EAGAIN; /* too many wait already */
+    close(fd);
+    return is_possible;
 }

@@ -12,6 +12,9 @@
  * thread's libvirt error set; after SECRET_OPEN_BOUND_S at the latest. */
 virConnectPtr secret_open(struct secret_module *module, bool read_only);
 
+/* Whether anybody listens on the daemon's socket. Says nothing in any log and does not wait. */
+bool secret_open_is_possible(const struct secret_module *module);
+
 #define SECRET_OPEN_BOUND_S 10
 
 /* libvirt's keepalive: pings after so many silent seconds, and so many may stay unanswered. */
