@@ -295,7 +295,7 @@ class Readback(unittest.TestCase):
             "/v</volume></usage></secret>")
     _SECRET = "0badc0de-0000-4000-8000-000000000001"
 
-    def read_with(self, config, uri):
+    def read_with(self, config, uri, user=()):
         with host.Host() as machine:
             machine.start_secretd(config)
             machine.start_libvirtd(connector=True)
@@ -303,11 +303,19 @@ class Readback(unittest.TestCase):
             machine.virsh("secret-define", "/run/secret.xml").check()
             machine.virsh("secret-set-value", self._SECRET, "--plain", "--file", "/dev/stdin",
                           input="value").check()
-            done = machine.virsh("secret-get-value", self._SECRET, "--plain", uri=uri)
+            done = machine.run([*user, "virsh", "-c", uri, "secret-get-value", self._SECRET,
+                                "--plain"])
             return done.stdout.strip() if done.returncode == 0 else done.stderr.strip()
 
     def test_root_on_this_host_reads_it_by_default(self):
         self.assertEqual(self.read_with("", "secret:///system"), "value")
+
+    def test_another_user_of_libvirtd_does_not_read_it_by_default(self):
+        # libvirtd lets everybody in here; the connector tells the daemon who it is.
+        nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+        self.assertRegex(self.read_with("", "qemu:///system", nobody), "^error: ")
+        self.assertEqual(self.read_with('value_readback = "any"\n', "qemu:///system", nobody),
+                         "value")
 
     def test_nobody_reads_it_when_configured_so(self):
         for uri in ("secret:///system", "qemu:///system"):
