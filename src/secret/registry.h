@@ -16,11 +16,11 @@ struct registry;
 
 struct secret {
     struct secret_def *def;
-    GBytes *sealed;            /* cached sealed value, or NULL */
-    struct secret_buf *value;  /* of an ephemeral secret only */
-    bool has_stored_value;     /* UUID.key exists */
-    char *unavailable;         /* why its value can't be used although it is there, or NULL */
-    uint64_t generation;       /* of the newest value, 0 before the first */
+    GBytes *sealed;           /* cached sealed value, or NULL */
+    struct secret_buf *value; /* of an ephemeral secret only */
+    bool has_stored_value;    /* UUID.key exists */
+    char *unavailable;        /* why its value can't be used although it is there, or NULL */
+    uint64_t generation;      /* of the newest value, 0 before the first */
 };
 
 struct registry *registry_new(void);

@@ -30,7 +30,7 @@ enum secret_event_lifecycle { SECRET_EVENT_DEFINED = 0, SECRET_EVENT_UNDEFINED =
 
 struct secret_service_params {
     struct loop *loop;
-    const char *dir;          /* of definitions and sealed values; NULL: nothing is kept on disk */
+    const char *dir; /* of definitions and sealed values; NULL: nothing is kept on disk */
     const char *journal_dir;
     const struct unlock_method *unlock_method;
     const char *unlock_location;
@@ -72,8 +72,7 @@ const struct secret_def *secret_service_find(const struct secret_service *servic
 const struct secret_def *secret_service_find_usage(const struct secret_service *service, int type,
                                                    const char *usage_id, GError **error);
 
-struct secret_buf *secret_service_get_value(struct secret_service *service,
-                                            const struct uuid *uuid,
+struct secret_buf *secret_service_get_value(struct secret_service *service, const struct uuid *uuid,
                                             const struct secret_reader *reader, GError **error);
 
 /* Numbers of virConnectListAllSecretsFlags; 0 or both of a pair: any. */
@@ -87,5 +86,5 @@ enum secret_list_flags {
  * to refuse. */
 GPtrArray *secret_service_list(const struct secret_service *service, unsigned int flags);
 /* At most `max` of them in uuid order after `after` (NULL: from the start), before filtering. */
-GPtrArray *secret_service_list_page(const struct secret_service *service,
-                                    const struct uuid *after, size_t max);
+GPtrArray *secret_service_list_page(const struct secret_service *service, const struct uuid *after,
+                                    size_t max);

@@ -7,15 +7,20 @@
  *   2. journal append, fdatasync         (COMMIT POINT of the batch)
  *   3. renames and unlinks               (repeated from the journal after a crash)
  *   4. now and then: flush, journal reset
- * It seals nothing and parses no XML.
+ * It seals nothing and parses no XML. Lists and reads see what step 3 has done.
  */
 #pragma once
 
 #include <glib.h>
 #include <stdbool.h>
 
+#include "conf/secret_def.h"
+#include "secret/sealed.h"
 #include "util/loop.h"
 #include "util/uuid.h"
+
+/* The largest files, in bytes: what the readers of their contents take. */
+enum { STORE_XML_MAX = SECRET_DEF_XML_MAX, STORE_KEY_MAX = SEALED_SIZE_MAX };
 
 struct store;
 
@@ -37,28 +42,44 @@ struct store_entry {
     bool has_base64; /* a value in libvirt's own clear format, to be imported */
 };
 
-typedef void (*store_done_func)(void *opaque, GError *error); /* error NULL: committed */
+/* `error` is NULL when the change is committed, and borrowed. */
+typedef void (*store_done_func)(void *opaque, const GError *error);
 
 /* Opens the folder (made with mode 0700) and its journal (below `journal_dir`, made too), replays
- * what a crash left, removes left-over *.new files, starts the worker. `loop` may be NULL: then
- * only store_commit works. */
+ * what a crash left, removes left-over UUID.*.new files, starts the worker; so not before the
+ * process has forked. `loop` may be NULL: then only store_commit works. A damaged journal is put
+ * aside (kept under another name) with a line in the log. ERROR_RESOURCE_BUSY when another process
+ * has this store open. */
 struct store *store_open(const char *dir, const char *journal_dir, struct loop *loop,
                          GError **error);
 /* Waits for submitted changes, flushes, resets the journal. Completions not yet delivered are
- * dropped. */
+ * dropped; see store_drain. */
 void store_free(struct store *store);
 
-/* What is there, in no order: array of struct store_entry. Foreign names are logged and skipped. */
+/* What is there, in the order of uuids: array of struct store_entry. Foreign names are logged and
+ * skipped. */
 GArray *store_list(struct store *store, GError **error);
 GBytes *store_read_xml(struct store *store, const struct uuid *uuid, GError **error);
 /* ERROR_SYSTEM with errno ENOENT when there is none. */
 GBytes *store_read_key(struct store *store, const struct uuid *uuid, GError **error);
 int store_dir_fd(const struct store *store);
 
-/* Queues a change, taking its contents (bytes are unreferenced later); `done` runs in the loop.
- * The caller has no two changes of one uuid under way. */
+/* Queues a change, taking its contents (the caller's pointers to them become NULL); `done` runs in
+ * the loop, never before this returns. The caller has no two changes of one uuid under way. After
+ * an error nothing has changed, unless its text says that this is not known (the journal could not
+ * be written). */
 void store_submit(struct store *store, struct store_change *change, store_done_func done,
                   void *opaque);
 
 /* The same and waits. For start-up. */
 bool store_commit(struct store *store, struct store_change *change, GError **error);
+
+/* Waits until everything submitted is committed or refused and calls what `done` functions are
+ * due. In the loop's thread, before store_free. */
+void store_drain(struct store *store);
+
+/* Brings everything committed to its final place on disk, without need of the journal. Waits. */
+bool store_checkpoint(struct store *store, GError **error);
+
+typedef struct store store_t; /* for g_autoptr only */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(store_t, store_free)

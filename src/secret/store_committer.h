@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: committing changes: journal and files together, in the order that docs/store.md proves.
+ * One thread at a time; store_worker calls it from the worker thread.
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+
+#include "secret/journal.h"
+#include "secret/store_files.h"
+
+struct committer;
+
+/* A change on its way. */
+struct commit_item {
+    struct store_change change;
+    GError *error; /* why it was refused, or NULL */
+};
+
+/* Brings the folder to what the journal says and empties the journal. `dir_fd` is borrowed. */
+struct committer *committer_open(int dir_fd, struct journal *take_journal, GError **error);
+void committer_free(struct committer *committer);
+
+/* Commits what it can of `items` (of struct commit_item): one flush for all that fits into the
+ * journal. Afterwards each item is committed and in place, or has an error. */
+void committer_commit(struct committer *committer, GPtrArray *items);
+
+/* Makes everything committed durable in its place and empties the journal. */
+bool committer_checkpoint(struct committer *committer, GError **error);
+
+/* A checkpoint has something to do; and it should be done soon. */
+bool committer_needs_checkpoint(const struct committer *committer);
+bool committer_wants_checkpoint(const struct committer *committer);
+
+typedef struct committer committer_t; /* for g_autoptr only */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(committer_t, committer_free)

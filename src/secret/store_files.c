@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: changes to the files of secrets. Each file that was written or overwritten stays open until
+ * it is flushed: the kernel reports a failed write-back to a descriptor that was open when it
+ * happened, and may forget it otherwise.
+ */
+#include "secret/store_files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "secret/store_change.h"
+#include "util/error.h"
+#include "util/file.h"
+
+enum { FILE_MODE = 0600, TOUCHED_MAX = 256 };
+
+struct store_files {
+    int dir_fd;
+    GArray *touched; /* descriptors to flush and close */
+    bool dir_touched;
+};
+
+static void
+close_element(void *element)
+{
+    file_fd_clear(element);
+}
+
+struct store_files *
+store_files_new(int dir_fd)
+{
+    struct store_files *files = g_new0(struct store_files, 1);
+
+    files->dir_fd = dir_fd;
+    files->touched = g_array_new(FALSE, FALSE, sizeof(int));
+    g_array_set_clear_func(files->touched, close_element);
+    return files;
+}
+
+void
+store_files_free(struct store_files *files)
+{
+    if (!files)
+        return;
+    g_array_unref(files->touched);
+    g_free(files);
+}
+
+const char *
+store_files_name(const struct uuid *uuid, enum store_kind kind, char text[STORE_NAME_SIZE])
+{
+    static const char *const suffixes[] = {".xml", ".key", ".base64"};
+
+    G_STATIC_ASSERT(G_N_ELEMENTS(suffixes) == STORE_BASE64 + 1);
+    uuid_format(uuid, text);
+    g_strlcat(text, suffixes[kind], STORE_NAME_SIZE);
+    return text;
+}
+
+static const char *
+staged_name(const char *name, char text[STORE_NAME_SIZE])
+{
+    g_snprintf(text, STORE_NAME_SIZE, "%s.new", name);
+    return text;
+}
+
+/* One file of a change. */
+struct part {
+    char name[STORE_NAME_SIZE];
+    char new_name[STORE_NAME_SIZE];
+    enum store_kind kind;
+    enum store_action action;
+    GBytes *content;
+};
+
+enum { PART_COUNT = 2 };
+
+static void
+split_change(const struct store_change *change, struct part ret_parts[PART_COUNT])
+{
+    ret_parts[0] =
+        (struct part){.kind = STORE_XML, .action = change->xml_action, .content = change->xml};
+    ret_parts[1] =
+        (struct part){.kind = STORE_KEY, .action = change->key_action, .content = change->key};
+    for (size_t i = 0; i < PART_COUNT; i++) {
+        store_files_name(&change->uuid, ret_parts[i].kind, ret_parts[i].name);
+        staged_name(ret_parts[i].name, ret_parts[i].new_name);
+    }
+}
+
+static bool
+fail(GError **error, const char *what, const char *name)
+{
+    error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot %s the file %s", what, name);
+    return false;
+}
+
+/* What stands under a final name must be a file that a rename may replace. */
+static bool
+check_final(const struct store_files *files, const struct part *part, GError **error)
+{
+    struct stat info;
+
+    if (fstatat(files->dir_fd, part->name, &info, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT || fail(error, "examine", part->name);
+    if (S_ISREG(info.st_mode))
+        return true;
+    error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+              "%s is not a regular file; move it away", part->name);
+    return false;
+}
+
+static bool
+stage_part(struct store_files *files, const struct part *part, GError **error)
+{
+    size_t len = 0;
+    const void *bytes = g_bytes_get_data(part->content, &len);
+    int fd;
+
+    if (!check_final(files, part, error))
+        return false;
+    fd = openat(files->dir_fd, part->new_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                FILE_MODE);
+    if (fd < 0 && errno == EEXIST && unlinkat(files->dir_fd, part->new_name, 0) == 0)
+        fd = openat(files->dir_fd, part->new_name,
+                    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
+    if (fd < 0)
+        return fail(error, "make", part->new_name);
+    g_array_append_val(files->touched, fd);
+    files->dir_touched = true;
+    return (fchmod(fd, FILE_MODE) == 0 && file_write_all(fd, bytes, len)) ||
+           fail(error, "write", part->new_name);
+}
+
+bool
+store_files_stage(struct store_files *files, const struct store_change *change, GError **error)
+{
+    struct part parts[PART_COUNT];
+    guint touched = files->touched->len;
+
+    split_change(change, parts);
+    for (size_t i = 0; i < PART_COUNT; i++) {
+        if (parts[i].action != STORE_WRITE || stage_part(files, &parts[i], error))
+            continue;
+        g_array_set_size(files->touched, touched);
+        store_files_unstage(files, change);
+        return false;
+    }
+    return true;
+}
+
+void
+store_files_unstage(struct store_files *files, const struct store_change *change)
+{
+    struct part parts[PART_COUNT];
+
+    split_change(change, parts);
+    for (size_t i = 0; i < PART_COUNT; i++) {
+        if (parts[i].action == STORE_WRITE)
+            unlinkat(files->dir_fd, parts[i].new_name, 0);
+    }
+}
+
+/* Exchange, then unlink the old one: the final name always has a whole file, and ext4 does not
+ * flush data at once as it does when a rename replaces a file. */
+static bool
+put_in_place(struct store_files *files, const struct part *part)
+{
+    int dir_fd = files->dir_fd;
+
+    if (renameat2(dir_fd, part->new_name, dir_fd, part->name, RENAME_EXCHANGE) == 0)
+        return unlinkat(dir_fd, part->new_name, 0) == 0;
+    /* No old file, or a file system without exchange. */
+    return renameat(dir_fd, part->new_name, dir_fd, part->name) == 0;
+}
+
+static bool
+overwrite(struct store_files *files, const char *name)
+{
+    static const uint8_t zeros[4096];
+    int fd = openat(files->dir_fd, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    struct stat info;
+
+    if (fd < 0)
+        return errno == ENOENT;
+    g_array_append_val(files->touched, fd);
+    if (fstat(fd, &info) < 0)
+        return false;
+    /* A larger file is not one of ours. */
+    info.st_size = S_ISREG(info.st_mode) ? MIN(info.st_size, STORE_KEY_MAX) : 0;
+    while (info.st_size > 0) {
+        size_t part = MIN((size_t)info.st_size, sizeof(zeros));
+
+        if (!file_write_all(fd, zeros, part))
+            return false;
+        info.st_size -= (off_t)part;
+    }
+    return true;
+}
+
+static bool
+remove_part(struct store_files *files, const struct part *part, GError **error)
+{
+    if (part->kind == STORE_KEY && !overwrite(files, part->name))
+        return fail(error, "overwrite", part->name);
+    return unlinkat(files->dir_fd, part->name, 0) == 0 || errno == ENOENT ||
+           fail(error, "remove", part->name);
+}
+
+bool
+store_files_apply(struct store_files *files, const struct store_change *change, GError **error)
+{
+    struct part parts[PART_COUNT];
+
+    split_change(change, parts);
+    files->dir_touched = true;
+    for (size_t i = 0; i < PART_COUNT; i++) {
+        if (parts[i].action == STORE_WRITE && !put_in_place(files, &parts[i]))
+            return fail(error, "replace", parts[i].name);
+        if (parts[i].action == STORE_REMOVE && !remove_part(files, &parts[i], error))
+            return false;
+    }
+    return true;
+}
+
+/* A part that is in place needs no space, which there may be none of. It is flushed again. */
+static bool
+is_in_place(struct store_files *files, const struct part *part)
+{
+    g_auto(file_fd) fd = file_open_read(files->dir_fd, part->name, NULL);
+    g_autoptr(GBytes) content = NULL;
+
+    if (fd < 0)
+        return false;
+    content = file_read(files->dir_fd, part->name, STORE_XML_MAX, NULL);
+    if (!content || !g_bytes_equal(content, part->content))
+        return false;
+    g_array_append_val(files->touched, fd);
+    fd = -1;
+    return true;
+}
+
+bool
+store_files_redo(struct store_files *files, const struct store_change *change, GError **error)
+{
+    struct store_change rest = *change; /* borrows the contents */
+    struct part parts[PART_COUNT];
+
+    split_change(change, parts);
+    if (rest.xml_action == STORE_WRITE && is_in_place(files, &parts[0]))
+        rest.xml_action = STORE_KEEP;
+    if (rest.key_action == STORE_WRITE && is_in_place(files, &parts[1]))
+        rest.key_action = STORE_KEEP;
+    return store_files_stage(files, &rest, error) && store_files_apply(files, &rest, error);
+}
+
+bool
+store_files_flush(struct store_files *files, GError **error)
+{
+    bool flushed = true;
+
+    for (guint i = 0; i < files->touched->len; i++) {
+        if (fsync(g_array_index(files->touched, int, i)) < 0 && flushed) {
+            error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot flush the files of secrets");
+            flushed = false;
+        }
+    }
+    g_array_set_size(files->touched, 0);
+    if (flushed && files->dir_touched)
+        flushed = file_sync_dir(files->dir_fd, error);
+    files->dir_touched = files->dir_touched && !flushed;
+    return flushed;
+}
+
+bool
+store_files_want_flush(const struct store_files *files)
+{
+    return files->touched->len >= TOUCHED_MAX;
+}

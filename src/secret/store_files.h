@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: the files of secrets in their folder: staging new contents beside the old ones, putting
+ * them in place, and making all that durable. Knows no journal. One thread at a time.
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+
+#include "secret/store.h"
+
+struct store_files;
+
+/* `dir_fd` is borrowed. */
+struct store_files *store_files_new(int dir_fd);
+void store_files_free(struct store_files *files);
+
+/* Names of a secret's files; `text` has STORE_NAME_SIZE bytes. */
+enum { STORE_NAME_SIZE = UUID_TEXT_SIZE + 16 };
+enum store_kind { STORE_XML, STORE_KEY, STORE_BASE64 };
+const char *store_files_name(const struct uuid *uuid, enum store_kind kind,
+                             char text[STORE_NAME_SIZE]);
+
+/* Writes the new contents of `change` to UUID.*.new. On an error nothing of it is left. */
+bool store_files_stage(struct store_files *files, const struct store_change *change,
+                       GError **error);
+/* Removes what the last store_files_stage of `change` wrote. */
+void store_files_unstage(struct store_files *files, const struct store_change *change);
+
+/* Puts what is staged in place and removes what is to be removed (a sealed value is overwritten
+ * first). May be repeated together with store_files_stage. */
+bool store_files_apply(struct store_files *files, const struct store_change *change,
+                       GError **error);
+
+/* Stages and applies a change unless that was done already: for recovery. */
+bool store_files_redo(struct store_files *files, const struct store_change *change, GError **error);
+
+/* Flushes all that was touched since the last call, and the folder. After an error it is not known
+ * what of that is on disk. */
+bool store_files_flush(struct store_files *files, GError **error);
+
+/* Enough was touched (each file is held open, so that no error of its flush is lost). */
+bool store_files_want_flush(const struct store_files *files);
+
+/* What is in the folder, ordered by uuid: array of struct store_entry. Foreign names are logged and
+ * skipped. With `remove_staged` UUID.*.new files are removed, else skipped. (store_list.c) */
+GArray *store_files_list(int dir_fd, bool remove_staged, GError **error);
+
+typedef struct store_files store_files_t; /* for g_autoptr only */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(store_files_t, store_files_free)
