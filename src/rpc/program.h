@@ -41,6 +41,33 @@ struct rpc_type {
     void (*clear)(void *value); /* frees members, wipes @secret ones, zeroes; safe twice */
 };
 
+/* Defines TYPE_type of the generated functions TYPE_decode and so on, which take a struct TYPE. */
+#define RPC_TYPE_DEFINE(type)                                                                      \
+    static bool type##_decode_any(struct xdr_reader *reader, void *ret_value, GError **error)      \
+    {                                                                                              \
+        return type##_decode(reader, ret_value, error);                                            \
+    }                                                                                              \
+    static size_t type##_encoded_size_any(const void *value)                                       \
+    {                                                                                              \
+        return type##_encoded_size(value);                                                         \
+    }                                                                                              \
+    static void type##_encode_any(struct xdr_writer *writer, const void *value)                    \
+    {                                                                                              \
+        type##_encode(writer, value);                                                              \
+    }                                                                                              \
+    static void type##_clear_any(void *value)                                                      \
+    {                                                                                              \
+        type##_clear(value);                                                                       \
+    }                                                                                              \
+    const struct rpc_type type##_type = {                                                          \
+        .name = #type,                                                                             \
+        .size = sizeof(struct type),                                                               \
+        .decode = type##_decode_any,                                                               \
+        .encoded_size = type##_encoded_size_any,                                                   \
+        .encode = type##_encode_any,                                                               \
+        .clear = type##_clear_any,                                                                 \
+    }
+
 struct rpc_procedure {
     int32_t number;
     const char *name;     /* "secret_define_xml" */
@@ -66,3 +93,7 @@ struct rpc_program {
 
 /* Binary search; NULL if there is none. */
 const struct rpc_procedure *rpc_program_find(const struct rpc_program *program, int32_t number);
+
+/* For generated stubs: the error of a call without a handler, ERROR_NO_SUPPORT naming it. Returns
+ * RPC_FAILED. */
+enum rpc_outcome rpc_refuse_missing(const char *api_name, GError **error);

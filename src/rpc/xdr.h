@@ -2,8 +2,8 @@
  *
  * Owns: the primitives of XDR (RFC 4506) that generated codecs are made of. A reader never passes
  * its end and a length is checked against its maximum and against what is left before anything is
- * allocated. A writer's buffer is sized beforehand from the generated _size functions, so that it
- * never grows; that is what lets a reply with a key be written straight into secret memory.
+ * allocated. A writer's buffer is sized beforehand from the generated _encoded_size functions, so
+ * that it never grows: a reply with a key is written straight into secret memory.
  */
 #pragma once
 
@@ -14,9 +14,13 @@
 
 #include "util/secret_buf.h"
 
+/* How many structs may hold each other in a message, as in a linked list: decoding recurses. */
+enum { XDR_DEPTH_MAX = 64 };
+
 struct xdr_reader {
     const uint8_t *pos;
     const uint8_t *end;
+    unsigned int depth; /* of structs that can hold themselves; 0 at first */
 };
 
 struct xdr_writer {
@@ -45,8 +49,8 @@ bool xdr_read_double(struct xdr_reader *reader, const char *what, double *ret_va
                      GError **error);
 /* 0 or 1, else an error; also the flag before optional data. */
 bool xdr_read_bool(struct xdr_reader *reader, const char *what, bool *ret_value, GError **error);
-/* The count before a variable array: at most `max`, and `max` times `min_element_size` bytes must
- * still be there for the count read. */
+/* The count before a variable array: at most `max`, and that many times `min_element_size` bytes
+ * (at least 1) must still be there. */
 bool xdr_read_count(struct xdr_reader *reader, const char *what, uint32_t max,
                     size_t min_element_size, uint32_t *ret_count, GError **error);
 bool xdr_read_opaque_fixed(struct xdr_reader *reader, const char *what, void *bytes, size_t len,
@@ -54,11 +58,18 @@ bool xdr_read_opaque_fixed(struct xdr_reader *reader, const char *what, void *by
 /* A new NUL-terminated copy; an embedded NUL is an error. */
 bool xdr_read_string(struct xdr_reader *reader, const char *what, uint32_t max, char **ret_text,
                      GError **error);
-bool xdr_read_opaque(struct xdr_reader *reader, const char *what, uint32_t max,
-                     uint8_t **ret_bytes, uint32_t *ret_len, GError **error);
+bool xdr_read_opaque(struct xdr_reader *reader, const char *what, uint32_t max, uint8_t **ret_bytes,
+                     uint32_t *ret_len, GError **error);
 /* Straight from the frame into secret memory. */
 bool xdr_read_secret(struct xdr_reader *reader, const char *what, uint32_t max,
                      struct secret_buf **ret_value, GError **error);
+
+/* For an enum, a bool or the discriminant of a union: sets `error` and returns false. */
+bool xdr_refuse_value(const char *what, int64_t value, GError **error);
+
+/* Around the decoding of a struct that can hold itself; an error when it is too deep. */
+bool xdr_enter(struct xdr_reader *reader, const char *what, GError **error);
+void xdr_leave(struct xdr_reader *reader);
 
 void xdr_write_uint32(struct xdr_writer *writer, uint32_t value);
 void xdr_write_int32(struct xdr_writer *writer, int32_t value);

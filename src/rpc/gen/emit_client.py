@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""NAME_client.h and NAME_client.c: one function for each call."""
+
+import text
+from emit_types import number_constant
+
+
+def _signature(program, procedure):
+    parameters = ["struct rpc_client *client"]
+    if procedure.args:
+        parameters.append(f"const struct {procedure.args.name} *args")
+    if procedure.ret:
+        parameters.append(f"struct {procedure.ret.name} *ret")
+    return [f"{program.prefix}_{procedure.name}_call"] + parameters + ["GError **error"]
+
+
+def _calls(program):
+    return [procedure for procedure in program.procedures if not procedure.is_event]
+
+
+def header(module, include_dir):
+    writer = text.Writer()
+    text.banner(writer, module.path, [
+        f"Owns: the calling side of {module.name}. *ret is zeroed by the caller, filled on success",
+        "(clear it) and cleared on failure.",
+    ])
+    writer.lines("#pragma once", "", "#include <glib.h>", "#include <stdbool.h>", "",
+                 '#include "rpc/client.h"', f'#include "{include_dir}{module.name}.h"', "")
+    program = module.program
+    for procedure in _calls(program):
+        writer.declare("bool", *_signature(program, procedure))
+    return writer.text()
+
+
+def source(module, include_dir):
+    writer = text.Writer()
+    text.banner(writer, module.path, [f"Owns: the calls of {module.name}."])
+    writer.lines(f'#include "{include_dir}{module.name}_client.h"', "")
+    program = module.program
+    for procedure in _calls(program):
+        writer.open_function("bool", *_signature(program, procedure))
+        writer.filled("return rpc_client_call(", [
+            "client", f"&{program.name}_program",
+            f"rpc_program_find(&{program.name}_program, {number_constant(program, procedure)})",
+            "args" if procedure.args else "NULL", "ret" if procedure.ret else "NULL", "error",
+        ], ");")
+        writer.close_function()
+    return writer.text()
