@@ -20,7 +20,7 @@ def _calls(program):
 
 def header(module, include_dir):
     writer = text.Writer()
-    text.banner(writer, module.path, [
+    text.banner(writer, module, [
         f"Owns: the calling side of {module.name}. *ret is zeroed by the caller, filled on success",
         "(clear it) and cleared on failure.",
     ])
@@ -34,15 +34,22 @@ def header(module, include_dir):
 
 def source(module, include_dir):
     writer = text.Writer()
-    text.banner(writer, module.path, [f"Owns: the calls of {module.name}."])
+    text.banner(writer, module, [f"Owns: the calls of {module.name}."])
     writer.lines(f'#include "{include_dir}{module.name}_client.h"', "")
     program = module.program
+    writer.open_function("static bool", "call", "struct rpc_client *client",
+                         f"enum {program.name}_procedure number", "const void *args", "void *ret",
+                         "GError **error")
+    writer.lines(f"const struct rpc_program *program = &{program.name}_program;", "")
+    writer.filled("return rpc_client_call(", [
+        "client", "program", "rpc_program_find(program, (int32_t)number)", "args", "ret", "error",
+    ], ");")
+    writer.close_function()
     for procedure in _calls(program):
         writer.open_function("bool", *_signature(program, procedure))
-        writer.filled("return rpc_client_call(", [
-            "client", f"&{program.name}_program",
-            f"rpc_program_find(&{program.name}_program, {number_constant(program, procedure)})",
-            "args" if procedure.args else "NULL", "ret" if procedure.ret else "NULL", "error",
+        writer.filled("return call(", [
+            "client", number_constant(program, procedure), "args" if procedure.args else "NULL",
+            "ret" if procedure.ret else "NULL", "error",
         ], ");")
         writer.close_function()
     return writer.text()

@@ -68,7 +68,7 @@ def source(module, include_dir):
             "bound and against what is left of the message before anything is allocated."]
     if module.program:
         owns.append("Owns too: the table of procedures, with what the protocol allows to whom.")
-    text.banner(writer, module.path, owns)
+    text.banner(writer, module, owns)
     writer.line(f'#include "{include_dir}{module.name}.h"')
     writer.line()
     writer.line("#include <string.h>")

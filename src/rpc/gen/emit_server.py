@@ -27,7 +27,7 @@ def _events(program):
 
 def header(module, include_dir):
     writer = text.Writer()
-    text.banner(writer, module.path, [
+    text.banner(writer, module, [
         f"Owns: the serving side of {module.name}: the table of handlers that a server fills in,",
         "and one function for each event. A handler that is NULL is answered with 'not supported'.",
         "A @secret member of the arguments may be taken: set it to NULL.",
@@ -48,13 +48,19 @@ def header(module, include_dir):
 
 def source(module, include_dir):
     writer = text.Writer()
-    text.banner(writer, module.path, [f"Owns: the events of {module.name}."])
+    text.banner(writer, module, [f"Owns: the events of {module.name}, if any."])
     writer.lines(f'#include "{include_dir}{module.name}_server.h"', "")
     program = module.program
+    if not _events(program):
+        return writer.text()
+    writer.open_function("static void", "send_event", "struct rpc_connection *connection",
+                         f"enum {program.name}_procedure number", "const void *message")
+    writer.lines(f"const struct rpc_program *program = &{program.name}_program;", "")
+    writer.call("rpc_connection_send_event", "connection", "program",
+                "rpc_program_find(program, (int32_t)number)", "message")
+    writer.close_function()
     for procedure in _events(program):
         writer.open_function("void", *_sender(program, procedure))
-        writer.call("rpc_connection_send_event", "connection", f"&{program.name}_program",
-                    f"rpc_program_find(&{program.name}_program, "
-                    f"{number_constant(program, procedure)})", "message")
+        writer.call("send_event", "connection", number_constant(program, procedure), "message")
         writer.close_function()
     return writer.text()

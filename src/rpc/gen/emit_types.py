@@ -133,7 +133,7 @@ def _program(writer, program):
 def header(module, include_dir):
     """The text of NAME.h."""
     writer = text.Writer()
-    text.banner(writer, module.path, [
+    text.banner(writer, module, [
         f"Owns: the types of {module.name} and their codec. *_decode takes a zeroed struct, and",
         "zeroes it again on failure; *_clear frees what a struct holds, wipes @secret members and",
         "zeroes it. Strings are never NULL unless optional; an optional member is NULL when absent.",
@@ -141,8 +141,8 @@ def header(module, include_dir):
     writer.lines("#pragma once", "", "#include <glib.h>", "#include <stdbool.h>",
                  "#include <stddef.h>", "#include <stdint.h>", "")
     writer.line('#include "rpc/program.h"')
-    for name in module.imports:
-        writer.line(f'#include "{include_dir}{name}.h"')
+    for imported in module.imports:
+        writer.line(f'#include "{include_dir}{imported.name}.h"')
     writer.lines('#include "rpc/xdr.h"', '#include "util/secret_buf.h"', "")
     _constants(writer, module)
     makers = {model.Enum: _enum, model.Struct: _struct, model.Union: _union}

@@ -13,7 +13,7 @@ from source import Position, SourceError
 
 
 class _Loaded:
-    """A module, the names it knows, and the modules it stands on."""
+    """A module and the names it knows."""
 
     def __init__(self, module, names):
         self.module = module
@@ -52,7 +52,7 @@ class Loader:
         for each in written.imports:
             imported = self._load(os.path.join(os.path.dirname(path), each.path), each.position)
             names.add_all(imported.names)
-            imports.append(imported.module.name)
+            imports.append(imported.module)
         name = os.path.splitext(os.path.basename(path))[0]
         module = model.Module(name, path, imports)
         _define(module, names, written.definitions)

@@ -225,7 +225,15 @@ class Module:
     """What one .x file defines. `types` are in an order in which C can define them."""
     name: str
     path: str
-    imports: list  # names of modules
+    imports: list  # of Module
     constants: list = field(default_factory=list)  # of (name, value)
     types: list = field(default_factory=list)
     program: Program = None
+
+    @property
+    def inputs(self):
+        """The paths of this file and of all that it stands on."""
+        found = [self.path]
+        for module in self.imports:
+            found += [path for path in module.inputs if path not in found]
+        return found

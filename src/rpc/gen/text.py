@@ -8,21 +8,28 @@ _INDENT = 4
 
 
 def filled(indent, head, items, tail):
-    """Lines of `head` + "a, b, c" + `tail`; what does not fit continues below the first item."""
-    column = " " * (indent + len(head))
-    lines = []
-    line = " " * indent + head
-    for index, item in enumerate(items):
-        last = index == len(items) - 1
-        text = item + (tail if last else ",")
-        separator = "" if index == 0 else " "
-        if index > 0 and len(line) + len(separator) + len(text) > WIDTH:
-            lines.append(line)
-            line, separator = column, ""
-        line += separator + text
-    if not items:
-        line += tail
-    return lines + [line]
+    """Lines of `head` + "a, b, c" + `tail`. What does not fit continues below the first item; if
+    an item is too long for that, all of them go below `head`, indented once."""
+    pieces = [item + (tail if index == len(items) - 1 else ",")
+              for index, item in enumerate(items)]
+    if not pieces:
+        return [" " * indent + head + tail]
+    column = indent + len(head)
+    if column + max(len(piece) for piece in pieces) <= WIDTH:
+        return _flow(" " * indent + head, " " * column, pieces)
+    start = " " * (indent + _INDENT)
+    return [" " * indent + head] + _flow(start, start, pieces)
+
+
+def _flow(first, others, pieces):
+    """`pieces` in as few lines as they take, the first one after `first`."""
+    lines = [first + pieces[0]]
+    for piece in pieces[1:]:
+        if len(lines[-1]) + 1 + len(piece) <= WIDTH:
+            lines[-1] += " " + piece
+        else:
+            lines.append(others + piece)
+    return lines
 
 
 class Writer:
@@ -99,12 +106,14 @@ def string(value):
     return f'"{value}"'
 
 
-def banner(writer, path, owns):
+def banner(writer, module, owns):
     """`owns` are the lines of what the file is, as in every file of the project."""
     writer.line("/* SPDX-License-Identifier: LGPL-2.1-or-later")
     writer.line(" *")
     for line in owns:
         writer.line(f" * {line}")
     writer.line(" *")
-    writer.line(f" * Made of {path} by src/rpc/gen (docs/xdr.md): change those, not this file.")
+    writer.line(" * Made by src/rpc/gen (docs/xdr.md): change that or its input, not this file. Input:")
+    writer.lines(*_flow(" * ", " * ", [
+        path + ("." if path == module.inputs[-1] else ",") for path in module.inputs]))
     writer.line(" */")
