@@ -347,14 +347,36 @@ sealed_parse(const struct master_key *key, const struct secret_def *def, const v
     return g_steal_pointer(&value);
 }
 
+static bool
+has_header(const uint8_t *bytes, size_t len)
+{
+    return len >= OVERHEAD && memcmp(bytes, format_magic, sizeof(format_magic)) == 0 &&
+           get_be(bytes + AT_VERSION, 2) == FORMAT_VERSION;
+}
+
 bool
 sealed_parse_generation(const void *sealed, size_t len, uint64_t *ret_generation)
 {
     const uint8_t *bytes = sealed;
 
-    if (len < OVERHEAD || memcmp(bytes, format_magic, sizeof(format_magic)) != 0 ||
-        get_be(bytes + AT_VERSION, 2) != FORMAT_VERSION)
+    if (!has_header(bytes, len))
         return false;
     *ret_generation = get_be(bytes + AT_GENERATION, 8);
     return true;
+}
+
+const uint8_t *
+sealed_master_key_id(const void *sealed, size_t len)
+{
+    const uint8_t *bytes = sealed;
+
+    return has_header(bytes, len) ? bytes + AT_MASTER_KEY_ID : NULL;
+}
+
+bool
+sealed_is_bound_alike(const struct secret_def *a, const struct secret_def *b)
+{
+    return uuid_equal(&a->uuid, &b->uuid) && a->usage_type == b->usage_type &&
+           g_strcmp0(a->usage_id, b->usage_id) == 0 && a->is_private == b->is_private &&
+           a->is_ephemeral == b->is_ephemeral;
 }

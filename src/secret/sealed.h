@@ -27,3 +27,11 @@ struct secret_buf *sealed_parse(const struct master_key *key, const struct secre
 
 /* Reads the generation of the header without a key (unauthenticated: for choosing the next). */
 bool sealed_parse_generation(const void *bytes, size_t len, uint64_t *ret_generation);
+
+/* The id of the master key that the header names (MASTER_KEY_ID_SIZE bytes, unauthenticated), or
+ * NULL if it is no sealed value of this format. */
+const uint8_t *sealed_master_key_id(const void *bytes, size_t len);
+
+/* Whether a value that was sealed for `a` opens for `b`, too: of the same secret, they agree in all
+ * that a value is bound to. */
+bool sealed_is_bound_alike(const struct secret_def *a, const struct secret_def *b);

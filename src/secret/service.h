@@ -30,7 +30,8 @@ enum secret_event_lifecycle { SECRET_EVENT_DEFINED = 0, SECRET_EVENT_UNDEFINED =
 
 struct secret_service_params {
     struct loop *loop;
-    const char *dir; /* of definitions and sealed values; NULL: nothing is kept on disk */
+    const char *dir; /* of definitions and sealed values; NULL: nothing is kept on disk, and the
+                      * three that follow are not used */
     const char *journal_dir;
     const struct unlock_method *unlock_method;
     const char *unlock_location;
@@ -41,12 +42,18 @@ struct secret_service_params {
 };
 
 /* Opens the store, unlocks the master key (or stays locked and says so in the log), loads every
- * definition, imports libvirt's clear values. Fails only if the folders can't be used at all. */
+ * definition, imports libvirt's clear values. Fails only if the folders can't be used at all.
+ * `params` and its strings are copied. It starts threads: not before the process has forked. */
 struct secret_service *secret_service_new(const struct secret_service_params *params,
                                           GError **error);
+/* Changes under way are finished on disk; their `done` is not called: see secret_service_drain. */
 void secret_service_free(struct secret_service *service);
 
-/* SIGHUP: reads definitions that appeared or changed on disk; removes none. Unlocks if locked. */
+/* Waits until every change has ended, and calls what `done` functions are due. */
+void secret_service_drain(struct secret_service *service);
+
+/* SIGHUP: reads definitions that appeared or changed on disk; removes none, and emits no event, as
+ * libvirt. Unlocks if locked. Looks again at values that are unavailable. Drains first. */
 void secret_service_reload(struct secret_service *service);
 
 /* NULL while unlocked, else why values can't be used. */
@@ -55,8 +62,9 @@ size_t secret_service_count(const struct secret_service *service);
 size_t secret_service_count_ephemeral(const struct secret_service *service);
 size_t secret_service_count_unavailable(const struct secret_service *service);
 
-/* Changes end later, in the order submitted for one secret: `done` gets the definition (borrowed,
- * NULL on error) or the error (borrowed). It may be called before the function returns. */
+/* Changes end later, in the order submitted for one secret: `done` gets the definition (borrowed
+ * for the call, NULL on error) or the error (borrowed). It may be called before the function
+ * returns. The event comes first, then `done`; both when the change is durable and visible. */
 typedef void (*secret_done_func)(void *opaque, const struct secret_def *def, const GError *error);
 
 void secret_service_define(struct secret_service *service, struct secret_def *take_def,
@@ -66,14 +74,20 @@ void secret_service_set_value(struct secret_service *service, const struct uuid 
 void secret_service_undefine(struct secret_service *service, const struct uuid *uuid,
                              secret_done_func done, void *opaque);
 
-/* Borrowed until the next change. */
+/* Borrowed until the next change, or NULL with ERROR_NO_SECRET. */
 const struct secret_def *secret_service_find(const struct secret_service *service,
                                              const struct uuid *uuid, GError **error);
 const struct secret_def *secret_service_find_usage(const struct secret_service *service, int type,
                                                    const char *usage_id, GError **error);
 
+/* Errors, in this order: ERROR_NO_SECRET; ERROR_INVALID_SECRET for a private one unless the reader
+ * is elevated; ERROR_OPERATION_DENIED by the readback setting; ERROR_NO_SECRET without a value;
+ * ERROR_INVALID_SECRET with why it is unavailable; ERROR_OPERATION_INVALID while locked. */
 struct secret_buf *secret_service_get_value(struct secret_service *service, const struct uuid *uuid,
                                             const struct secret_reader *reader, GError **error);
+
+/* Whether it has one, even if it can't be used now. False for an unknown secret. */
+bool secret_service_has_value(const struct secret_service *service, const struct uuid *uuid);
 
 /* Numbers of virConnectListAllSecretsFlags; 0 or both of a pair: any. */
 enum secret_list_flags {
@@ -88,3 +102,6 @@ GPtrArray *secret_service_list(const struct secret_service *service, unsigned in
 /* At most `max` of them in uuid order after `after` (NULL: from the start), before filtering. */
 GPtrArray *secret_service_list_page(const struct secret_service *service, const struct uuid *after,
                                     size_t max);
+
+typedef struct secret_service secret_service_t; /* for g_autoptr only */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(secret_service_t, secret_service_free)

@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: as clear_value.h says. The rule for two values that differ, the names of replaced files and
+ * what an interrupted wipe leaves are described in docs/secrets.md.
+ */
+#include "secret/clear_value.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "secret/sealed.h"
+#include "secret/store_files.h"
+#include "util/base64.h"
+#include "util/error.h"
+#include "util/file.h"
+#include "util/log.h"
+
+/* A value of the greatest length, and a newline that an editor added. */
+enum { TEXT_MAX = (SEALED_VALUE_MAX + 2) / 3 * 4 + 2 };
+enum { REPLACED_MAX = 1000 };
+
+/* What a file holds. */
+enum content { CONTENT_NONE, CONTENT_NO_VALUE, CONTENT_ZEROS, CONTENT_BAD, CONTENT_VALUE };
+
+void
+clear_value_clear(struct clear_value *clear)
+{
+    g_clear_pointer(&clear->def, secret_def_free);
+    g_clear_pointer(&clear->known, g_bytes_unref);
+    g_clear_pointer(&clear->sealed, g_bytes_unref);
+    g_clear_pointer(&clear->problem, g_free);
+}
+
+void
+clear_value_free(struct clear_value *clear)
+{
+    if (!clear)
+        return;
+    clear_value_clear(clear);
+    g_free(clear);
+}
+
+bool
+clear_value_exists(int dir_fd, const struct uuid *uuid)
+{
+    char name[STORE_NAME_SIZE];
+
+    return faccessat(dir_fd, store_files_name(uuid, STORE_BASE64, name), F_OK,
+                     AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static struct secret_buf *
+read_text(int dir_fd, const char *name, GError **error)
+{
+    g_auto(file_fd) fd = file_open_read(dir_fd, name, error);
+    struct stat info;
+
+    if (fd < 0)
+        return NULL;
+    if (fstat(fd, &info) < 0) {
+        error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot examine the file %s", name);
+        return NULL;
+    }
+    /* Not more than needed: key memory of one page is at hand, of more it is made. */
+    return secret_buf_read_fd(fd, (size_t)CLAMP(info.st_size, 1, TEXT_MAX), error);
+}
+
+static struct secret_buf *
+decode(const struct secret_buf *text, enum content *ret_content, GError **error)
+{
+    g_autoptr(secret_buf_t) value = base64_decode_secret(text, error);
+
+    *ret_content = CONTENT_BAD;
+    if (!value)
+        return NULL;
+    if (secret_buf_len(value) > SEALED_VALUE_MAX) {
+        error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_SECRET,
+                  "the value has more than the maximum of %d bytes", SEALED_VALUE_MAX);
+        return NULL;
+    }
+    *ret_content = secret_buf_len(value) > 0 ? CONTENT_VALUE : CONTENT_NO_VALUE;
+    return g_steal_pointer(&value);
+}
+
+/* The value; NULL if *ret_content is not CONTENT_VALUE, with an error if it is CONTENT_BAD. */
+static struct secret_buf *
+read_value(int dir_fd, const struct uuid *uuid, enum content *ret_content, GError **error)
+{
+    char name[STORE_NAME_SIZE];
+    g_autoptr(GError) failure = NULL;
+    g_autoptr(secret_buf_t) text =
+        read_text(dir_fd, store_files_name(uuid, STORE_BASE64, name), &failure);
+    g_autoptr(secret_buf_t) value = NULL;
+
+    *ret_content = CONTENT_BAD;
+    if (!text && error_get_errno(failure) == ENOENT)
+        *ret_content = CONTENT_NONE;
+    else if (!text)
+        g_propagate_error(error, g_steal_pointer(&failure));
+    else if (memchr(secret_buf_bytes(text), '\0', secret_buf_len(text)))
+        *ret_content = CONTENT_ZEROS;
+    else
+        value = decode(text, ret_content, error);
+    return *ret_content == CONTENT_VALUE ? g_steal_pointer(&value) : NULL;
+}
+
+static bool
+is_newer_than_key(int dir_fd, const struct uuid *uuid)
+{
+    char name[STORE_NAME_SIZE];
+    struct stat clear;
+    struct stat key;
+
+    if (fstatat(dir_fd, store_files_name(uuid, STORE_BASE64, name), &clear, AT_SYMLINK_NOFOLLOW) <
+            0 ||
+        fstatat(dir_fd, store_files_name(uuid, STORE_KEY, name), &key, AT_SYMLINK_NOFOLLOW) < 0)
+        return false;
+    return clear.st_mtim.tv_sec > key.st_mtim.tv_sec ||
+           (clear.st_mtim.tv_sec == key.st_mtim.tv_sec &&
+            clear.st_mtim.tv_nsec > key.st_mtim.tv_nsec);
+}
+
+/* The sealed value, or NULL if there is none that opens. */
+static struct secret_buf *
+open_known(const struct clear_value *clear)
+{
+    gsize len = 0;
+    const void *bytes = clear->known ? g_bytes_get_data(clear->known, &len) : NULL;
+
+    return bytes ? sealed_parse(clear->key, clear->def, bytes, len, NULL) : NULL;
+}
+
+static void
+keep(struct clear_value *clear, const char *why)
+{
+    char uuid[UUID_TEXT_SIZE];
+
+    clear->verdict = CLEAR_VALUE_KEEP;
+    clear->problem = g_strdup_printf("%s.base64 %s; it is left as it is",
+                                     uuid_format(&clear->def->uuid, uuid), why);
+}
+
+static void
+seal(struct clear_value *clear, const struct secret_buf *value)
+{
+    g_autoptr(GError) error = NULL;
+
+    clear->sealed = sealed_format(clear->key, clear->def, clear->generation + 1, value, &error);
+    if (clear->sealed)
+        clear->verdict = CLEAR_VALUE_IMPORT;
+    else
+        keep(clear, error->message);
+}
+
+static void
+judge_value(struct clear_value *clear, const struct secret_buf *value,
+            const struct secret_buf *known)
+{
+    if (!known ||
+        (!secret_buf_equal(value, known) && is_newer_than_key(clear->dir_fd, &clear->def->uuid)))
+        seal(clear, value);
+    else if (secret_buf_equal(value, known))
+        clear->verdict = CLEAR_VALUE_WIPE;
+    else
+        keep(clear, "has another value than the sealed one, which is newer and counts (run 'touch' "
+                    "on the file if it shall count, or remove it, and reload the daemon)");
+}
+
+void
+clear_value_judge(struct clear_value *clear)
+{
+    enum content content = CONTENT_NONE;
+    g_autoptr(GError) error = NULL;
+    g_autofree char *reason = NULL;
+    g_autoptr(secret_buf_t) value = read_value(clear->dir_fd, &clear->def->uuid, &content, &error);
+    g_autoptr(secret_buf_t) known = open_known(clear);
+
+    clear->verdict = CLEAR_VALUE_NOTHING;
+    clear->is_useless = !known;
+    if (content == CONTENT_VALUE) {
+        judge_value(clear, value, known);
+    } else if (content == CONTENT_BAD) {
+        reason = g_strdup_printf("cannot be read (%s)", error->message);
+        keep(clear, reason);
+    } else if (content == CONTENT_ZEROS && known) {
+        /* base64 has no zeros: a wipe was interrupted, and is finished. */
+        clear->verdict = CLEAR_VALUE_WIPE;
+    } else if (content == CONTENT_ZEROS) {
+        keep(clear, "holds zeros instead of base64");
+    }
+}
+
+void
+clear_value_verify(struct clear_value *clear)
+{
+    char name[STORE_NAME_SIZE];
+    enum content content = CONTENT_NONE;
+    g_autoptr(secret_buf_t) value = NULL;
+    g_autoptr(secret_buf_t) known = NULL;
+
+    g_clear_pointer(&clear->known, g_bytes_unref);
+    clear->known = file_read(clear->dir_fd, store_files_name(&clear->def->uuid, STORE_KEY, name),
+                             STORE_KEY_MAX, NULL);
+    known = open_known(clear);
+    value = read_value(clear->dir_fd, &clear->def->uuid, &content, NULL);
+    if (value && known && secret_buf_equal(value, known)) {
+        clear->verdict = CLEAR_VALUE_WIPE;
+        return;
+    }
+    keep(clear,
+         "was sealed, and the sealed file does not have the same value when it is read back");
+    clear->is_useless = false;
+}
+
+static bool
+is_same_file(int dir_fd, const char *a, const char *b)
+{
+    struct stat left;
+    struct stat right;
+
+    return fstatat(dir_fd, a, &left, AT_SYMLINK_NOFOLLOW) == 0 &&
+           fstatat(dir_fd, b, &right, AT_SYMLINK_NOFOLLOW) == 0 && left.st_dev == right.st_dev &&
+           left.st_ino == right.st_ino;
+}
+
+bool
+clear_value_keep_replaced(int dir_fd, const struct uuid *uuid, GError **error)
+{
+    char name[STORE_NAME_SIZE];
+
+    store_files_name(uuid, STORE_KEY, name);
+    for (unsigned int i = 1; i <= REPLACED_MAX; i++) {
+        char kept_name[STORE_NAME_SIZE + 32];
+
+        g_snprintf(kept_name, sizeof(kept_name), "%s.replaced-%u", name, i);
+        if (linkat(dir_fd, name, dir_fd, kept_name, 0) == 0) {
+            log_warn("the sealed value in %s is replaced by the one in libvirt's clear file; it is "
+                     "kept as %s",
+                     name, kept_name);
+            return file_sync_dir(dir_fd, error);
+        }
+        if (errno == ENOENT)
+            return true;
+        if (errno != EEXIST) {
+            error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot keep %s as %s", name,
+                            kept_name);
+            return false;
+        }
+        if (is_same_file(dir_fd, name, kept_name))
+            return true;
+    }
+    error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+              "there are %d replaced files of %s; remove those that are not needed", REPLACED_MAX,
+              name);
+    return false;
+}
+
+static bool
+overwrite(int dir_fd, const char *name)
+{
+    static const uint8_t zeros[4096];
+    g_auto(file_fd) fd = openat(dir_fd, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    struct stat info;
+
+    if (fd < 0 || fstat(fd, &info) < 0)
+        return fd < 0 && errno == ENOENT;
+    if (!S_ISREG(info.st_mode)) {
+        errno = EINVAL;
+        return false;
+    }
+    info.st_size = MIN(info.st_size, TEXT_MAX); /* nothing longer was taken for a value */
+    while (info.st_size > 0) {
+        size_t part = MIN((size_t)info.st_size, sizeof(zeros));
+
+        if (!file_write_all(fd, zeros, part))
+            return false;
+        info.st_size -= (off_t)part;
+    }
+    return true;
+}
+
+static bool
+remove_file(int dir_fd, const char *name)
+{
+    return unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT;
+}
+
+/* Does it for each file that is still to be wiped; whatever fails there is logged. */
+static void
+for_each(int dir_fd, const struct uuid *uuids, size_t count, bool *ret_wiped,
+         bool (*step)(int dir_fd, const char *name), const char *what)
+{
+    for (size_t i = 0; i < count; i++) {
+        char name[STORE_NAME_SIZE];
+
+        if (!ret_wiped[i] || step(dir_fd, store_files_name(&uuids[i], STORE_BASE64, name)))
+            continue;
+        log_error("cannot %s %s, which holds a value in clear: %s", what, name, g_strerror(errno));
+        ret_wiped[i] = false;
+    }
+}
+
+void
+clear_value_wipe(int dir_fd, const struct uuid *uuids, size_t count, bool *ret_wiped)
+{
+    if (count == 0)
+        return;
+    for (size_t i = 0; i < count; i++)
+        ret_wiped[i] = true;
+    for_each(dir_fd, uuids, count, ret_wiped, overwrite, "overwrite");
+    /* One flush for all: the overwritten blocks are on disk before the names go. */
+    if (syncfs(dir_fd) < 0) {
+        log_error("cannot flush the file system, so that %zu clear values are overwritten but not "
+                  "removed: %s",
+                  count, g_strerror(errno));
+        memset(ret_wiped, false, count * sizeof(*ret_wiped));
+        return;
+    }
+    for_each(dir_fd, uuids, count, ret_wiped, remove_file, "remove");
+    if (fsync(dir_fd) < 0)
+        log_error("cannot flush the folder of secrets: %s", g_strerror(errno));
+}
+
+bool
+clear_value_wipe_one(int dir_fd, const struct uuid *uuid)
+{
+    char name[STORE_NAME_SIZE];
+    g_autoptr(GError) error = NULL;
+
+    if (file_wipe(dir_fd, store_files_name(uuid, STORE_BASE64, name), &error))
+        return true;
+    log_error("%s, which holds a value in clear", error->message);
+    return false;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: a value in libvirt's clear format, UUID.base64: reading it, telling what is to be done with
+ * it, and wiping it. Invariant: it is wiped only after the same value was read from UUID.key, so
+ * that no value is lost that is nowhere else. Touches no registry: any thread may work on one.
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+
+#include "conf/secret_def.h"
+#include "secret/master_key.h"
+#include "util/uuid.h"
+
+enum clear_value_verdict {
+    CLEAR_VALUE_NOTHING, /* there is none, or an empty file, which is no value */
+    CLEAR_VALUE_IMPORT,  /* `sealed` is to be committed as UUID.key */
+    CLEAR_VALUE_WIPE,    /* UUID.key has the same value */
+    CLEAR_VALUE_KEEP,    /* it stays as it is; `problem` says why */
+};
+
+struct clear_value {
+    /* Of the caller's. */
+    int dir_fd;
+    const struct master_key *key;
+    struct secret_def *def; /* taken */
+    GBytes *known;          /* what UUID.key holds, or NULL; taken */
+    uint64_t generation;    /* of it, or 0 */
+    bool is_committed;      /* `sealed` is UUID.key now */
+
+    /* Of clear_value_judge's. */
+    enum clear_value_verdict verdict;
+    GBytes *sealed;  /* of the next generation */
+    char *problem;   /* names the file */
+    bool is_useless; /* with CLEAR_VALUE_KEEP: `known` has no value either */
+};
+
+void clear_value_clear(struct clear_value *clear);
+void clear_value_free(struct clear_value *clear);
+
+bool clear_value_exists(int dir_fd, const struct uuid *uuid);
+
+/* Reads the file and decides. If UUID.key has another value, the newer file counts: somebody set a
+ * value with libvirt's own driver after that one was sealed. */
+void clear_value_judge(struct clear_value *clear);
+
+/* After `sealed` was committed: reads both files again, and decides for CLEAR_VALUE_WIPE if they
+ * have the same value. */
+void clear_value_verify(struct clear_value *clear);
+
+/* Keeps the present UUID.key, before another value takes its place, as UUID.key.replaced-N. */
+bool clear_value_keep_replaced(int dir_fd, const struct uuid *uuid, GError **error);
+
+/* Overwrites these files, flushes, and removes them, durably. Those that could not be wiped are
+ * logged and left; ret_wiped[i] says which were. */
+void clear_value_wipe(int dir_fd, const struct uuid *uuids, size_t count, bool *ret_wiped);
+/* The same for one, without a flush of the whole file system. */
+bool clear_value_wipe_one(int dir_fd, const struct uuid *uuid);
+
+typedef struct clear_value clear_value_t; /* for g_autoptr only */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(clear_value_t, clear_value_free)

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: the service's life, what clients ask of it, and how it is handed to the files that do the
+ * work: service_change.c (the order of changes), service_define.c and service_value.c (what a
+ * change is), service_rules.c, service_load.c and service_import.c (what is on disk at start).
+ */
+#include "secret/service.h"
+
+#include "secret/sealed.h"
+#include "secret/service_state.h"
+#include "util/error.h"
+
+static struct master_key *
+new_memory_key(GError **error)
+{
+    struct secret_buf *bytes = secret_buf_new_random(MASTER_KEY_SIZE, error);
+
+    return bytes ? master_key_new(bytes, error) : NULL;
+}
+
+static struct secret_service *
+new_empty(const struct secret_service_params *params)
+{
+    struct secret_service *service = g_new0(struct secret_service, 1);
+
+    service->loop = params->loop;
+    service->unlock_method = params->unlock_method;
+    service->unlock_location = g_strdup(params->unlock_location);
+    service->readback = params->readback;
+    service->on_event = params->on_event;
+    service->opaque = params->opaque;
+    service->registry = registry_new();
+    service->queues =
+        g_hash_table_new_full(uuid_hash_key, uuid_equal_key, NULL, service_free_queue);
+    service->reserved = g_hash_table_new(registry_usage_hash, registry_usage_equal);
+    return service;
+}
+
+struct secret_service *
+secret_service_new(const struct secret_service_params *params, GError **error)
+{
+    g_autoptr(secret_service_t) service = new_empty(params);
+
+    service->memory_key = new_memory_key(error);
+    if (!service->memory_key)
+        return NULL;
+    if (params->dir) {
+        service->store = store_open(params->dir, params->journal_dir, params->loop, error);
+        if (!service->store || !service_load(service, error))
+            return NULL;
+    }
+    return g_steal_pointer(&service);
+}
+
+void
+secret_service_free(struct secret_service *service)
+{
+    if (!service)
+        return;
+    store_free(service->store);
+    g_hash_table_unref(service->queues);
+    g_hash_table_unref(service->reserved);
+    registry_free(service->registry);
+    master_key_free(service->master_key);
+    master_key_free(service->memory_key);
+    g_free(service->locked_reason);
+    g_free(service->unlock_location);
+    g_free(service);
+}
+
+void
+secret_service_drain(struct secret_service *service)
+{
+    /* A change that ends may let the next one of its queue begin. */
+    while (service->submitted > 0)
+        store_drain(service->store);
+}
+
+const char *
+secret_service_locked_reason(const struct secret_service *service)
+{
+    return service->locked_reason;
+}
+
+size_t
+secret_service_count(const struct secret_service *service)
+{
+    return registry_count(service->registry);
+}
+
+size_t
+secret_service_count_ephemeral(const struct secret_service *service)
+{
+    return registry_count_ephemeral(service->registry);
+}
+
+static bool
+count_unavailable(const struct secret *secret, void *opaque)
+{
+    size_t *count = opaque;
+
+    *count += secret->value.unavailable != NULL;
+    return true;
+}
+
+size_t
+secret_service_count_unavailable(const struct secret_service *service)
+{
+    size_t count = 0;
+
+    registry_foreach(service->registry, count_unavailable, &count);
+    return count;
+}
+
+static struct change *
+new_change(struct secret_service *service, enum change_kind kind, const struct uuid *uuid,
+           secret_done_func done, void *opaque)
+{
+    struct change *change = g_new0(struct change, 1);
+
+    change->service = service;
+    change->kind = kind;
+    change->uuid = *uuid;
+    change->disk.uuid = *uuid;
+    change->done = done;
+    change->opaque = opaque;
+    return change;
+}
+
+void
+secret_service_define(struct secret_service *service, struct secret_def *take_def,
+                      secret_done_func done, void *opaque)
+{
+    struct change *change = new_change(service, CHANGE_DEFINE, &take_def->uuid, done, opaque);
+
+    change->def = take_def;
+    service_submit(change);
+}
+
+/* As libvirt's clients do before they ask. */
+static bool
+check_value(const struct secret_buf *value, GError **error)
+{
+    if (secret_buf_len(value) == 0)
+        error_set_remote(error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
+                         "value in virSecretSetValue must not be NULL");
+    else if (secret_buf_len(value) > SEALED_VALUE_MAX)
+        error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
+                  "the value has %zu bytes, more than the maximum of %d", secret_buf_len(value),
+                  SEALED_VALUE_MAX);
+    else
+        return true;
+    return false;
+}
+
+void
+secret_service_set_value(struct secret_service *service, const struct uuid *uuid,
+                         struct secret_buf *take_value, secret_done_func done, void *opaque)
+{
+    g_autoptr(secret_buf_t) value = take_value;
+    g_autoptr(GError) error = NULL;
+    struct change *change;
+
+    if (!check_value(value, &error)) {
+        done(opaque, NULL, error);
+        return;
+    }
+    change = new_change(service, CHANGE_SET_VALUE, uuid, done, opaque);
+    change->wanted = g_steal_pointer(&value);
+    service_submit(change);
+}
+
+void
+secret_service_undefine(struct secret_service *service, const struct uuid *uuid,
+                        secret_done_func done, void *opaque)
+{
+    service_submit(new_change(service, CHANGE_UNDEFINE, uuid, done, opaque));
+}
+
+const struct secret_def *
+secret_service_find(const struct secret_service *service, const struct uuid *uuid, GError **error)
+{
+    const struct secret *secret = registry_find(service->registry, uuid);
+
+    if (secret)
+        return secret->def;
+    service_set_not_found(uuid, error);
+    return NULL;
+}
+
+const struct secret_def *
+secret_service_find_usage(const struct secret_service *service, int type, const char *usage_id,
+                          GError **error)
+{
+    const struct secret *secret =
+        registry_find_usage(service->registry, (enum secret_usage_type)type, usage_id);
+
+    if (secret)
+        return secret->def;
+    error_set(error, ERROR_FROM_SECRET, ERROR_NO_SECRET, "no secret with matching usage '%s'",
+              usage_id);
+    return NULL;
+}
+
+struct list {
+    unsigned int flags;
+    GPtrArray *defs;
+};
+
+/* Of a pair of flags none or both: any. */
+static bool
+passes(unsigned int flags, unsigned int yes, unsigned int no, bool is)
+{
+    return (flags & (yes | no)) == 0 || (flags & (is ? yes : no)) != 0;
+}
+
+static bool
+add_to_list(const struct secret *secret, void *opaque)
+{
+    struct list *list = opaque;
+
+    if (passes(list->flags, SECRET_LIST_EPHEMERAL, SECRET_LIST_NO_EPHEMERAL,
+               secret->def->is_ephemeral) &&
+        passes(list->flags, SECRET_LIST_PRIVATE, SECRET_LIST_NO_PRIVATE, secret->def->is_private))
+        g_ptr_array_add(list->defs, secret->def);
+    return true;
+}
+
+GPtrArray *
+secret_service_list(const struct secret_service *service, unsigned int flags)
+{
+    struct list list = {flags, g_ptr_array_sized_new((guint)registry_count(service->registry))};
+
+    registry_foreach(service->registry, add_to_list, &list);
+    return list.defs;
+}
+
+GPtrArray *
+secret_service_list_page(const struct secret_service *service, const struct uuid *after, size_t max)
+{
+    GPtrArray *page = registry_page(service->registry, after, max);
+
+    for (guint i = 0; i < page->len; i++) {
+        const struct secret *secret = g_ptr_array_index(page, i);
+
+        page->pdata[i] = secret->def;
+    }
+    return page;
+}

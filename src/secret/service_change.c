@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: the life of a change: queued behind others of its uuid, prepared, durable, visible, told to
+ * listeners, answered. The store never has two changes of one uuid under way, and rules are checked
+ * against a state that no change under way will alter for that uuid.
+ */
+#include "secret/service_state.h"
+
+static const struct {
+    bool (*prepare)(struct change *change, GError **error);
+    void (*apply)(struct change *change);
+    enum secret_event_id event;
+    int detail;
+} kinds[] = {
+    [CHANGE_DEFINE] = {service_prepare_define, service_apply_define, SECRET_EVENT_LIFECYCLE,
+                       SECRET_EVENT_DEFINED},
+    [CHANGE_SET_VALUE] = {service_prepare_set_value, service_apply_set_value,
+                          SECRET_EVENT_VALUE_CHANGED, 0},
+    [CHANGE_UNDEFINE] = {service_prepare_undefine, service_apply_undefine, SECRET_EVENT_LIFECYCLE,
+                         SECRET_EVENT_UNDEFINED},
+};
+G_STATIC_ASSERT(G_N_ELEMENTS(kinds) == CHANGE_UNDEFINE + 1);
+
+/* Changes of one uuid; the first one is under way. */
+struct queue {
+    struct secret_service *service;
+    struct uuid uuid;
+    GQueue changes;
+};
+
+static void
+change_free(struct change *change)
+{
+    secret_def_free(change->def);
+    secret_buf_free(change->wanted);
+    g_clear_pointer(&change->disk.xml, g_bytes_unref);
+    g_clear_pointer(&change->disk.key, g_bytes_unref);
+    secret_value_clear(&change->value);
+    clear_value_free(change->clear);
+    g_free(change);
+}
+
+static void
+reserve_usage(struct change *change)
+{
+    if (change->kind != CHANGE_DEFINE || change->def->usage_type == SECRET_USAGE_NONE)
+        return;
+    change->has_reservation = true;
+    g_hash_table_add(change->service->reserved, change->def);
+}
+
+static void
+release_usage(struct change *change)
+{
+    if (change->has_reservation)
+        g_hash_table_remove(change->service->reserved, change->def);
+    change->has_reservation = false;
+}
+
+/* Makes it visible, or not, and tells everybody. Frees it. */
+static void
+end_change(struct change *change, const GError *error)
+{
+    struct secret_service *service = change->service;
+
+    release_usage(change);
+    if (!error) {
+        kinds[change->kind].apply(change);
+        if (service->on_event)
+            service->on_event(service->opaque, kinds[change->kind].event,
+                              kinds[change->kind].detail, change->def);
+    }
+    change->done(change->opaque, error ? NULL : change->def, error);
+    change_free(change);
+}
+
+/* For the table of queues; what is left then was submitted to a service that is freed. */
+void
+service_free_queue(void *opaque)
+{
+    struct queue *queue = opaque;
+    struct change *change;
+
+    while ((change = g_queue_pop_head(&queue->changes)))
+        change_free(change);
+    g_free(queue);
+}
+
+static void run_queue(struct queue *queue);
+
+static void
+on_committed(void *opaque, const GError *error)
+{
+    struct queue *queue = opaque;
+    struct change *change = g_queue_peek_head(&queue->changes);
+
+    queue->service->submitted--;
+    end_change(change, error);
+    g_queue_pop_head(&queue->changes);
+    run_queue(queue);
+}
+
+/* Whether it has ended; if not, on_committed follows. */
+static bool
+begin_change(struct queue *queue, struct change *change)
+{
+    g_autoptr(GError) error = NULL;
+    bool prepared = kinds[change->kind].prepare(change, &error);
+
+    if (prepared && change->changes_disk) {
+        change->service->submitted++;
+        reserve_usage(change);
+        store_submit(change->service->store, &change->disk, on_committed, queue);
+        return false;
+    }
+    end_change(change, error);
+    return true;
+}
+
+/* The head stays in the queue until all of it is done, so that what its `done` function submits
+ * waits behind it. */
+static void
+run_queue(struct queue *queue)
+{
+    struct change *change;
+
+    while ((change = g_queue_peek_head(&queue->changes))) {
+        if (!begin_change(queue, change))
+            return;
+        g_queue_pop_head(&queue->changes);
+    }
+    g_hash_table_remove(queue->service->queues, &queue->uuid);
+}
+
+void
+service_submit(struct change *change)
+{
+    struct secret_service *service = change->service;
+    struct queue *queue = g_hash_table_lookup(service->queues, &change->uuid);
+
+    if (queue) {
+        g_queue_push_tail(&queue->changes, change);
+        return;
+    }
+    queue = g_new0(struct queue, 1);
+    queue->service = service;
+    queue->uuid = change->uuid;
+    g_queue_init(&queue->changes);
+    g_queue_push_tail(&queue->changes, change);
+    g_hash_table_insert(service->queues, &queue->uuid, queue);
+    run_queue(queue);
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: what becomes of a value when its secret is defined, redefined or undefined. A sealed value
+ * is bound to the definition, so a redefinition that alters what it is bound to, or moves it
+ * between disk and memory, seals it again in the same store change: there is one commit point for
+ * both.
+ */
+#include <string.h>
+
+#include "secret/sealed.h"
+#include "secret/service_state.h"
+#include "util/error.h"
+
+static GBytes *
+format_xml(const struct secret_def *def)
+{
+    char *xml = secret_def_format(def);
+
+    return g_bytes_new_take(xml, strlen(xml));
+}
+
+static void
+remove_files(struct change *change)
+{
+    change->changes_disk = true;
+    change->disk.xml_action = STORE_REMOVE;
+    change->disk.key_action = STORE_REMOVE;
+}
+
+/* The value is unavailable as `known` is defined; perhaps because its definition was changed on
+ * disk and is now put right. */
+static bool
+try_other_definition(struct change *change, const struct secret *known, GError **error)
+{
+    struct secret_service *service = change->service;
+    char uuid[UUID_TEXT_SIZE];
+
+    if (service_keeps(service, change->def) && known->value.is_stored) {
+        service_read_value(service->store, service->master_key, change->def, &change->value);
+        change->changes_value = true;
+        if (!change->value.unavailable)
+            return true;
+    }
+    error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_SECRET,
+              "the value of secret %s would be lost by this redefinition, since it can't be used "
+              "now (%s)",
+              uuid_format(&change->uuid, uuid), known->value.unavailable);
+    return false;
+}
+
+/* Seals the value of `known` again, as `def` needs it. */
+static bool
+reseal(struct change *change, const struct secret *known, GError **error)
+{
+    const struct master_key *key = service_key_for(change->service, change->def, error);
+    g_autoptr(secret_buf_t) plain = key ? service_open_value(change->service, known, error) : NULL;
+    struct secret_value *value = &change->value;
+
+    if (!plain)
+        return false;
+    value->sealed = sealed_format(key, change->def, known->value.generation, plain, error);
+    if (!value->sealed)
+        return false;
+    value->generation = known->value.generation;
+    value->is_stored = service_keeps(change->service, change->def);
+    change->changes_value = true;
+    if (value->is_stored)
+        service_write_key(change, value->sealed);
+    return true;
+}
+
+static bool
+carry_value(struct change *change, const struct secret *known, GError **error)
+{
+    if (!service_has_value(known) || sealed_is_bound_alike(known->def, change->def))
+        return true;
+    if (known->value.unavailable && change->service->master_key)
+        return try_other_definition(change, known, error);
+    return reseal(change, known, error);
+}
+
+/* Files of a value may be there without a definition: put back from a backup, or left by one that
+ * could not be read. What is good in them is the value of the new definition. */
+static bool
+adopt_value(struct change *change, GError **error)
+{
+    struct secret_service *service = change->service;
+    int dir_fd = store_dir_fd(service->store);
+    struct secret_value *value = &change->value;
+    struct clear_value *clear;
+
+    service_read_value(service->store, service->master_key, change->def, value);
+    change->changes_value = true;
+    if (!clear_value_exists(dir_fd, &change->uuid))
+        return true;
+    if (!service->master_key) {
+        value->is_clear = true;
+        return true;
+    }
+    clear = change->clear = g_new0(struct clear_value, 1);
+    clear->dir_fd = dir_fd;
+    clear->key = service->master_key;
+    clear->def = secret_def_copy(change->def);
+    clear->known = value->sealed ? g_bytes_ref(value->sealed) : NULL;
+    clear->generation = value->generation;
+    clear_value_judge(clear);
+    if (clear->verdict != CLEAR_VALUE_IMPORT)
+        return true;
+    if (!clear_value_keep_replaced(dir_fd, &change->uuid, error))
+        return false;
+    service_write_key(change, clear->sealed);
+    return true;
+}
+
+/* After a change which makes it void, as libvirt's own driver would. */
+void
+service_wipe_clear(const struct change *change)
+{
+    int dir_fd = store_dir_fd(change->service->store);
+
+    if (clear_value_exists(dir_fd, &change->uuid))
+        clear_value_wipe_one(dir_fd, &change->uuid);
+}
+
+bool
+service_prepare_define(struct change *change, GError **error)
+{
+    struct secret_service *service = change->service;
+    const struct secret *known = registry_find(service->registry, &change->uuid);
+    bool is_kept = service_keeps(service, change->def);
+
+    if (!service_check_definition(service, known, change->def, error))
+        return false;
+    if (known ? !carry_value(change, known, error) : is_kept && !adopt_value(change, error))
+        return false;
+    if (is_kept) {
+        change->changes_disk = true;
+        change->disk.xml_action = STORE_WRITE;
+        change->disk.xml = format_xml(change->def);
+    } else if (known && service_keeps(service, known->def)) {
+        remove_files(change);
+    }
+    return true;
+}
+
+void
+service_apply_define(struct change *change)
+{
+    struct secret_service *service = change->service;
+    struct secret *secret = registry_find(service->registry, &change->uuid);
+    struct secret_def *def = secret_def_copy(change->def);
+
+    if (secret)
+        registry_redefine(service->registry, secret, def);
+    else
+        secret = registry_add(service->registry, def);
+    if (change->changes_value)
+        secret_value_replace(&secret->value, &change->value);
+    if (change->clear && change->clear->verdict == CLEAR_VALUE_IMPORT) {
+        change->clear->is_committed = true;
+        clear_value_verify(change->clear);
+    }
+    if (change->clear && service_take_clear(change->clear, &secret->value))
+        clear_value_wipe_one(change->clear->dir_fd, &change->uuid);
+    if (change->disk.xml_action == STORE_REMOVE)
+        service_wipe_clear(change);
+}
+
+bool
+service_prepare_undefine(struct change *change, GError **error)
+{
+    const struct secret *known = registry_find(change->service->registry, &change->uuid);
+
+    if (!known) {
+        service_set_not_found(&change->uuid, error);
+        return false;
+    }
+    if (service_keeps(change->service, known->def))
+        remove_files(change);
+    return true;
+}
+
+void
+service_apply_undefine(struct change *change)
+{
+    struct secret_service *service = change->service;
+    struct secret *secret = registry_find(service->registry, &change->uuid);
+
+    if (change->disk.xml_action == STORE_REMOVE)
+        service_wipe_clear(change);
+    change->def = secret_def_copy(secret->def);
+    registry_remove(service->registry, secret);
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: what the files of the service share. Not for other modules.
+ */
+#pragma once
+
+#include "secret/clear_value.h"
+#include "secret/registry.h"
+#include "secret/service.h"
+#include "secret/store.h"
+
+struct secret_service {
+    struct loop *loop;
+    const struct unlock_method *unlock_method;
+    char *unlock_location;
+    enum secret_readback readback;
+    void (*on_event)(void *opaque, enum secret_event_id event, int detail,
+                     const struct secret_def *def);
+    void *opaque;
+
+    struct registry *registry;
+    struct store *store;           /* NULL: nothing is kept on disk */
+    struct master_key *master_key; /* NULL while locked, and without a store */
+    char *locked_reason;           /* exactly when there is a store and no master key */
+    struct master_key *memory_key; /* of values that are never on disk; gone with the process */
+
+    GHashTable *queues;   /* of changes, by uuid; only where there are some */
+    GHashTable *reserved; /* set of struct secret_def: usages that changes under way will take */
+    unsigned int submitted;
+};
+
+/* ---- service_value.c: which key a value is under, and what stands in the way of it ---- */
+
+/* Whether its definition and value are kept on disk. */
+bool service_keeps(const struct secret_service *service, const struct secret_def *def);
+/* The key that values of `def` are sealed under; NULL with an error while locked. */
+const struct master_key *service_key_for(const struct secret_service *service,
+                                         const struct secret_def *def, GError **error);
+bool service_has_value(const struct secret *secret);
+/* The value, whoever asks; it has one (a bug otherwise). */
+struct secret_buf *service_open_value(const struct secret_service *service,
+                                      const struct secret *secret, GError **error);
+/* ERROR_NO_SECRET. */
+void service_set_not_found(const struct uuid *uuid, GError **error);
+
+/* ---- service_change.c: changes, one at a time for each uuid ---- */
+
+enum change_kind { CHANGE_DEFINE, CHANGE_SET_VALUE, CHANGE_UNDEFINE };
+
+struct change {
+    struct secret_service *service;
+    enum change_kind kind;
+    struct uuid uuid;
+    struct secret_def *def;    /* define: as wanted; undefine: as it was */
+    struct secret_buf *wanted; /* set-value */
+    secret_done_func done;
+    void *opaque;
+
+    /* What prepare decided, and apply does once it is durable. */
+    bool changes_disk;
+    struct store_change disk;
+    bool changes_value;
+    struct secret_value value;
+    bool has_reservation;
+    struct clear_value *clear; /* define: UUID.base64 that was sealed by it, or NULL */
+};
+
+/* Checks the rules against the state of now and decides what will change; nothing is visible
+ * before the function of the same kind below is called. */
+bool service_prepare_define(struct change *change, GError **error);
+bool service_prepare_set_value(struct change *change, GError **error);
+bool service_prepare_undefine(struct change *change, GError **error);
+/* Cannot fail. Leaves in `change->def` what the event and the caller are told. */
+void service_apply_define(struct change *change);
+void service_apply_set_value(struct change *change);
+void service_apply_undefine(struct change *change);
+
+/* Adds the sealed value to what `change` writes. */
+void service_write_key(struct change *change, GBytes *sealed);
+/* Wipes UUID.base64, which the change made void. */
+void service_wipe_clear(const struct change *change);
+
+/* Queues it (taken). */
+void service_submit(struct change *change);
+/* Frees what is in the table of queues. */
+void service_free_queue(void *opaque);
+
+/* ---- service_rules.c: libvirt's rules for definitions ---- */
+
+/* Whether `def` may become a secret, `known` (or NULL) being the one of its uuid. */
+bool service_check_definition(const struct secret_service *service, const struct secret *known,
+                              const struct secret_def *def, GError **error);
+
+/* ---- service_load.c: from disk to the registry ---- */
+
+/* Reads everything; fails if the folder can't be listed. */
+bool service_load(struct secret_service *service, GError **error);
+/* The value that UUID.key has for `def`, unproven without `key`. False if it is under another
+ * master key. Any thread may call it. */
+bool service_read_value(struct store *store, const struct master_key *key,
+                        const struct secret_def *def, struct secret_value *ret_value);
+
+/* ---- service_import.c ---- */
+
+/* Seals and wipes the clear values of these secrets (array of struct uuid, all known). Unlocked,
+ * and no change is under way. */
+void service_import(struct secret_service *service, const GArray *uuids);
+/* What the value is after a clear one was dealt with; logs what stands in the way. Whether the file
+ * is to be wiped. */
+bool service_take_clear(struct clear_value *clear, struct secret_value *value);

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: who gets a value, and what stands in the way of it. A value that is never on disk is sealed
+ * as well, under a key that lives as long as the process: it takes no locked page of its own, and
+ * no copy of it is anywhere in clear between two calls.
+ */
+#include "secret/sealed.h"
+#include "secret/service_state.h"
+#include "util/error.h"
+
+bool
+service_keeps(const struct secret_service *service, const struct secret_def *def)
+{
+    return service->store && !def->is_ephemeral;
+}
+
+const struct master_key *
+service_key_for(const struct secret_service *service, const struct secret_def *def, GError **error)
+{
+    if (!service_keeps(service, def))
+        return service->memory_key;
+    if (!service->master_key)
+        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+                  "the daemon is locked, and values can be neither read nor set: %s",
+                  service->locked_reason);
+    return service->master_key;
+}
+
+bool
+service_has_value(const struct secret *secret)
+{
+    const struct secret_value *value = &secret->value;
+
+    /* A clear value that was not looked at yet counts: the daemon is locked. */
+    return value->sealed || value->unavailable || value->is_clear;
+}
+
+struct secret_buf *
+service_open_value(const struct secret_service *service, const struct secret *secret,
+                   GError **error)
+{
+    const struct secret_value *value = &secret->value;
+    const struct master_key *key = service_key_for(service, secret->def, error);
+    gsize len = 0;
+    const void *bytes;
+
+    if (!key)
+        return NULL;
+    if (value->unavailable) {
+        error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_SECRET, "%s", value->unavailable);
+        return NULL;
+    }
+    g_assert(value->sealed);
+    bytes = g_bytes_get_data(value->sealed, &len);
+    return sealed_parse(key, secret->def, bytes, len, error);
+}
+
+void
+service_set_not_found(const struct uuid *uuid, GError **error)
+{
+    char text[UUID_TEXT_SIZE];
+
+    error_set(error, ERROR_FROM_SECRET, ERROR_NO_SECRET, "no secret with matching uuid '%s'",
+              uuid_format(uuid, text));
+}
+
+static bool
+check_reader(const struct secret_service *service, const struct secret_def *def,
+             const struct secret_reader *reader, GError **error)
+{
+    if (reader->is_elevated)
+        return true;
+    if (def->is_private)
+        error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_SECRET, "secret is private");
+    else if (service->readback == SECRET_READBACK_NEVER)
+        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_DENIED,
+                  "values are given to guests only (the setting value_readback is \"never\")");
+    else if (service->readback == SECRET_READBACK_LOCAL_ROOT && !reader->is_local_root)
+        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_DENIED,
+                  "values are given to guests and to root on this host only (the setting "
+                  "value_readback is \"local-root\")");
+    else
+        return true;
+    return false;
+}
+
+struct secret_buf *
+secret_service_get_value(struct secret_service *service, const struct uuid *uuid,
+                         const struct secret_reader *reader, GError **error)
+{
+    const struct secret *secret = registry_find(service->registry, uuid);
+    char text[UUID_TEXT_SIZE];
+
+    if (!secret) {
+        service_set_not_found(uuid, error);
+        return NULL;
+    }
+    if (!check_reader(service, secret->def, reader, error))
+        return NULL;
+    if (!service_has_value(secret)) {
+        error_set(error, ERROR_FROM_SECRET, ERROR_NO_SECRET, "secret '%s' does not have a value",
+                  uuid_format(uuid, text));
+        return NULL;
+    }
+    return service_open_value(service, secret, error);
+}
+
+bool
+secret_service_has_value(const struct secret_service *service, const struct uuid *uuid)
+{
+    const struct secret *secret = registry_find(service->registry, uuid);
+
+    return secret && service_has_value(secret);
+}
+
+void
+service_write_key(struct change *change, GBytes *sealed)
+{
+    change->changes_disk = true;
+    change->disk.key_action = STORE_WRITE;
+    change->disk.key = g_bytes_ref(sealed);
+}
+
+bool
+service_prepare_set_value(struct change *change, GError **error)
+{
+    struct secret_service *service = change->service;
+    const struct secret *secret = registry_find(service->registry, &change->uuid);
+    struct secret_value *value = &change->value;
+    const struct master_key *key;
+
+    if (!secret) {
+        service_set_not_found(&change->uuid, error);
+        return false;
+    }
+    key = service_key_for(service, secret->def, error);
+    if (!key)
+        return false;
+    value->generation = secret->value.generation + 1;
+    value->sealed = sealed_format(key, secret->def, value->generation, change->wanted, error);
+    if (!value->sealed)
+        return false;
+    value->is_stored = service_keeps(service, secret->def);
+    if (value->is_stored)
+        service_write_key(change, value->sealed);
+    return true;
+}
+
+void
+service_apply_set_value(struct change *change)
+{
+    struct secret *secret = registry_find(change->service->registry, &change->uuid);
+
+    secret_value_replace(&secret->value, &change->value);
+    if (change->changes_disk)
+        service_wipe_clear(change);
+    change->def = secret_def_copy(secret->def);
+}

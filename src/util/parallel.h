@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: doing many small independent pieces of work on all processors, and waiting for them.
+ */
+#pragma once
+
+#include <stddef.h>
+
+/* Piece `index` of the work. Touches only what is its own, and what all of them only read. */
+typedef void (*parallel_func)(size_t index, void *opaque);
+
+/* Calls `func` for 0 to `count` - 1, in no order, and returns when all are done. The caller's
+ * thread takes part; no others are left afterwards. */
+void parallel_run(size_t count, parallel_func func, void *opaque);
