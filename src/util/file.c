@@ -13,6 +13,8 @@
 
 #include "util/error.h"
 
+enum { PARENT_MODE = 0755 };
+
 void
 file_fd_clear(file_fd *fd)
 {
@@ -24,16 +26,35 @@ file_fd_clear(file_fd *fd)
     errno = saved_errno;
 }
 
+/* Also when the folder in `path` was there already: who made it may have been killed before it
+ * could do this. Not every parent can be opened, and not every file system flushes a folder. */
 static bool
-make_dir(const char *path, mode_t mode, GError **error)
+sync_parent(const char *parent)
+{
+    g_auto(file_fd) fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    return fd < 0 || fsync(fd) == 0 || errno == EINVAL || errno == EROFS;
+}
+
+static bool
+make_dir_in(const char *path, mode_t mode)
 {
     g_autofree char *parent = g_path_get_dirname(path);
 
-    if (g_mkdir_with_parents(parent, 0755) < 0 || (mkdir(path, mode) < 0 && errno != EEXIST)) {
-        error_set_errno(error, ERROR_FROM_NONE, errno, "cannot create the folder %s", path);
+    if (mkdir(path, mode) < 0 && errno != EEXIST &&
+        (errno != ENOENT || strcmp(parent, path) == 0 || !make_dir_in(parent, PARENT_MODE) ||
+         (mkdir(path, mode) < 0 && errno != EEXIST)))
         return false;
-    }
-    return true;
+    return sync_parent(parent);
+}
+
+static bool
+make_dir(const char *path, mode_t mode, GError **error)
+{
+    if (make_dir_in(path, mode))
+        return true;
+    error_set_errno(error, ERROR_FROM_NONE, errno, "cannot create the folder %s", path);
+    return false;
 }
 
 int
@@ -143,6 +164,23 @@ file_write_all(int fd, const void *bytes, size_t len)
         len -= (size_t)put;
     }
     return true;
+}
+
+bool
+file_put_aside(int dir_fd, const char *name, const char *aside)
+{
+    struct stat info;
+
+    if (renameat2(dir_fd, name, dir_fd, aside, RENAME_NOREPLACE) == 0)
+        return true;
+    if (errno != EINVAL)
+        return false;
+    /* A file system that can't; names are used by one process at a time. */
+    if (fstatat(dir_fd, aside, &info, AT_SYMLINK_NOFOLLOW) == 0)
+        errno = EEXIST;
+    else if (errno == ENOENT)
+        return renameat(dir_fd, name, dir_fd, aside) == 0;
+    return false;
 }
 
 bool

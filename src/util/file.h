@@ -17,7 +17,8 @@ typedef int file_fd;
 void file_fd_clear(file_fd *fd);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(file_fd, file_fd_clear)
 
-/* Opens the folder `path`, making it (and missing parents, mode 0755) with `mode` if `create`. A
+/* Opens the folder `path`, durably making it (and missing parents, mode 0755) with `mode` if
+ * `create`. A
  * symbolic link in the last component, or a folder of another owner than root or us, is refused. */
 int file_open_dir(const char *path, bool create, mode_t mode, GError **error);
 
@@ -42,6 +43,9 @@ bool file_write_all(int fd, const void *bytes, size_t len);
 /* Overwrites the file `name` with zeros, flushes, unlinks it and flushes the folder. No error when
  * it does not exist. (What overwriting cannot reach: see docs/security.md.) */
 bool file_wipe(int dir_fd, const char *name, GError **error);
+
+/* Renames `name` to `aside` unless something has that name: false with errno EEXIST then. */
+bool file_put_aside(int dir_fd, const char *name, const char *aside);
 
 /* Flushes the folder, so that renames and unlinks in it are durable. */
 bool file_sync_dir(int dir_fd, GError **error);
