@@ -73,6 +73,20 @@ remove_second_name(int dir_fd, const struct key_path *path, const struct stat *i
         unlinkat(dir_fd, path->new_name, 0);
 }
 
+/* Before the key is used: who made the file may have been killed before it flushed the folder, and
+ * values sealed under a key that a power cut takes away are lost. Media that can't be written or
+ * flushed hold what they hold. */
+static bool
+make_durable(int dir_fd, int fd, const char *location, GError **error)
+{
+    if ((fsync(fd) == 0 || errno == EROFS || errno == EINVAL) &&
+        (fsync(dir_fd) == 0 || errno == EROFS || errno == EINVAL))
+        return true;
+    error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot flush the master key file %s",
+                    location);
+    return false;
+}
+
 static struct secret_buf *
 read_key(int fd, const char *location, GError **error)
 {
@@ -121,6 +135,8 @@ key_file_unlock(const char *location, GError **error)
         return NULL;
     }
     if (!check_info(&info, location, error))
+        return NULL;
+    if (!make_durable(dir_fd, fd, location, error))
         return NULL;
     remove_second_name(dir_fd, &path, &info);
     return read_key(fd, location, error);
