@@ -46,6 +46,7 @@ enum {
 
 /* Bounds of what a head may say. */
 enum { CAPACITY_MIN = 16 * SECTOR_SIZE, CAPACITY_MAX = 64 * 1024 * 1024 };
+static const uint64_t EPOCH_MAX = UINT64_MAX / 2;
 
 static const uint8_t head_magic[8] = {'V', 'C', 'J', 'O', 'U', 'R', 'N', 'L'};
 static const uint8_t record_magic[4] = {'V', 'C', 'J', 'R'};
@@ -168,6 +169,16 @@ describe_path(int dir_fd, const char *name)
     return folder ? g_build_filename(folder, name, NULL) : g_strdup(name);
 }
 
+/* Another process may have made one meanwhile. */
+static bool
+rename_new(int dir_fd, const char *new_name, const char *name)
+{
+    if (renameat2(dir_fd, new_name, dir_fd, name, RENAME_NOREPLACE) == 0)
+        return true;
+    /* Some file systems can't, and say so in this way. */
+    return errno == EINVAL && renameat(dir_fd, new_name, dir_fd, name) == 0;
+}
+
 /* Makes the file under a temporary name: the rename is the commit point. */
 static bool
 create_file(int dir_fd, const char *name, size_t capacity)
@@ -179,7 +190,7 @@ create_file(int dir_fd, const char *name, size_t capacity)
         return false;
     fd = openat(dir_fd, new_name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd >= 0 && write_zeros(fd, 0, RECORDS_AT + capacity) && write_head(fd, capacity, 1) &&
-        fsync(fd) == 0 && renameat(dir_fd, new_name, dir_fd, name) == 0 && fsync(dir_fd) == 0)
+        fsync(fd) == 0 && rename_new(dir_fd, new_name, name))
         return true;
     if (fd >= 0) {
         int saved_errno = errno;
@@ -196,6 +207,34 @@ open_file(int dir_fd, const char *name)
     return openat(dir_fd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 }
 
+static void
+set_foreign(GError **error, const struct journal *journal)
+{
+    error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_SECRET,
+              "the journal %s is not a regular file of root's", journal->path);
+}
+
+/* Makes it if there is none. Durable in its folder when it is used: the process that made it may
+ * have been killed before it could flush that. */
+static bool
+open_or_create(struct journal *journal, int dir_fd, const char *name, size_t capacity,
+               GError **error)
+{
+    journal->fd = open_file(dir_fd, name);
+    if (journal->fd < 0 && errno == ENOENT &&
+        (create_file(dir_fd, name, capacity) || errno == EEXIST))
+        journal->fd = open_file(dir_fd, name);
+    if (journal->fd >= 0 && fsync(dir_fd) == 0)
+        return true;
+    /* A link, a folder, a socket. */
+    if (journal->fd < 0 && (errno == ELOOP || errno == EISDIR || errno == ENXIO))
+        set_foreign(error, journal);
+    else
+        error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot open the journal %s",
+                        journal->path);
+    return false;
+}
+
 static bool
 check_file(const struct journal *journal, GError **error)
 {
@@ -207,8 +246,7 @@ check_file(const struct journal *journal, GError **error)
         return false;
     }
     if (!S_ISREG(info.st_mode) || (info.st_uid != 0 && info.st_uid != geteuid())) {
-        error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_SECRET,
-                  "the journal %s is not a regular file of root's", journal->path);
+        set_foreign(error, journal);
         return false;
     }
     if (flock(journal->fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK) {
@@ -236,7 +274,7 @@ parse_head(const uint8_t *head, size_t *ret_capacity, uint64_t *ret_epoch, bool 
     *ret_whole = version == FORMAT_VERSION &&
                  memcmp(head + HEAD_AT_DIGEST, expected, DIGEST_SIZE) == 0 &&
                  *ret_capacity >= CAPACITY_MIN && *ret_capacity <= CAPACITY_MAX &&
-                 *ret_capacity % SECTOR_SIZE == 0;
+                 *ret_capacity % SECTOR_SIZE == 0 && *ret_epoch > 0 && *ret_epoch < EPOCH_MAX;
     return version;
 }
 
@@ -260,7 +298,7 @@ read_heads(struct journal *journal, GError **error)
         uint32_t version = parse_head(heads + i * HEAD_SPACING, &capacity, &epoch, &whole);
 
         newest_version = MAX(newest_version, version);
-        if (!whole || (found && epoch <= journal->epoch))
+        if (!whole || epoch % HEAD_COUNT != i || (found && epoch <= journal->epoch))
             continue;
         found = true;
         journal->capacity = capacity;
@@ -289,7 +327,7 @@ parse_record(const struct journal *journal, const uint8_t *records, size_t at, u
         memcmp(record + RECORD_AT_MAGIC, record_magic, sizeof(record_magic)) != 0)
         return -1;
     len = get_be(record + RECORD_AT_LEN, 4);
-    if (record_size(len) > journal->capacity - at ||
+    if (len > journal->capacity || record_size(len) > journal->capacity - at ||
         get_be(record + RECORD_AT_EPOCH, 8) != journal->epoch ||
         get_be(record + RECORD_AT_SEQUENCE, 8) != sequence)
         return -1;
@@ -340,15 +378,8 @@ journal_open(int dir_fd, const char *name, size_t capacity, GError **error)
     journal->fd = -1;
     journal->path = describe_path(dir_fd, name);
     journal->batch = g_byte_array_new();
-    journal->fd = open_file(dir_fd, name);
-    if (journal->fd < 0 && errno == ENOENT && create_file(dir_fd, name, capacity))
-        journal->fd = open_file(dir_fd, name);
-    if (journal->fd < 0) {
-        error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot open the journal %s",
-                        journal->path);
-        return NULL;
-    }
-    if (!check_file(journal, error) || !read_heads(journal, error) || !find_end(journal, error))
+    if (!open_or_create(journal, dir_fd, name, capacity, error) || !check_file(journal, error) ||
+        !read_heads(journal, error) || !find_end(journal, error))
         return NULL;
     return g_steal_pointer(&journal);
 }
@@ -362,6 +393,21 @@ journal_free(struct journal *journal)
     g_byte_array_unref(journal->batch);
     g_free(journal->path);
     g_free(journal);
+}
+
+bool
+journal_settle(struct journal *journal, GError **error)
+{
+    ssize_t got = 0;
+    g_autofree uint8_t *records = read_records(journal, &got, error);
+
+    if (!records)
+        return false;
+    if (write_head(journal->fd, journal->capacity, journal->epoch) &&
+        pwrite_all(journal->fd, records, journal->end, RECORDS_AT) && fdatasync(journal->fd) == 0)
+        return true;
+    error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot write the journal %s", journal->path);
+    return false;
 }
 
 bool
@@ -482,6 +528,12 @@ journal_reset(struct journal *journal, GError **error)
     journal->dirty_end = 0;
     journal->failed = false;
     return true;
+}
+
+bool
+journal_is_empty(const struct journal *journal)
+{
+    return journal->end == 0;
 }
 
 bool

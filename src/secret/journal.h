@@ -16,11 +16,16 @@ struct journal;
 typedef bool (*journal_replay_func)(const void *record, size_t len, void *opaque, GError **error);
 
 /* Opens `name` below `dir_fd` (borrowed for the call), or makes it with room for `capacity` bytes
- * of records. Errors name the file, which is kept: ERROR_INVALID_SECRET if it is foreign or
- * damaged, ERROR_CONFIG_UNSUPPORTED if a newer program wrote it, ERROR_RESOURCE_BUSY if another
- * process has it open, ERROR_SYSTEM otherwise. */
+ * of records. Errors name the file, which is kept: ERROR_INVALID_SECRET if it is foreign (or a link
+ * or a folder) or damaged, ERROR_CONFIG_UNSUPPORTED if a newer program wrote it,
+ * ERROR_RESOURCE_BUSY if another process has it open, ERROR_SYSTEM otherwise. */
 struct journal *journal_open(int dir_fd, const char *name, size_t capacity, GError **error);
 void journal_free(struct journal *journal);
+
+/* Writes the head and the records that were found over themselves and makes them durable. Before
+ * anything is built on them: the process that wrote them may have been killed before its flush, or
+ * told of a failed one, after which the kernel shows what the disk does not have. */
+bool journal_settle(struct journal *journal, GError **error);
 
 /* Hands each committed record to `replay` and stops at the first torn one. Records stay until
  * journal_reset. */
@@ -44,6 +49,8 @@ bool journal_commit(struct journal *journal, GError **error);
  * may be tried again after a failure. */
 bool journal_reset(struct journal *journal, GError **error);
 
+/* No committed record. */
+bool journal_is_empty(const struct journal *journal);
 /* No record, nothing of older ones to overwrite, and no failure. */
 bool journal_is_clean(const struct journal *journal);
 bool journal_is_half_full(const struct journal *journal);

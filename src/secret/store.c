@@ -5,26 +5,19 @@
 #include "secret/store.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <sys/file.h>
-#include <unistd.h>
 
-#include "secret/store_change.h"
+#include "secret/store_overlay.h"
 #include "secret/store_worker.h"
 #include "util/error.h"
 #include "util/file.h"
 #include "util/log.h"
 
-enum { DIR_MODE = 0700, JOURNAL_CAPACITY = 2 * 1024 * 1024 };
-/* The largest change fits, with its record's head. */
-G_STATIC_ASSERT(JOURNAL_CAPACITY > STORE_CHANGE_HEAD_SIZE + STORE_XML_MAX + STORE_KEY_MAX + 4096);
-
-#define JOURNAL_NAME "journal"
-/* Damaged journals that are kept. */
-enum { DAMAGED_MAX = 100 };
+enum { DIR_MODE = 0700 };
 
 struct store {
     file_fd dir_fd;
+    struct overlay *overlay;
     GArray *first_list; /* what was there at start, until it is asked for or something changes */
     struct worker *worker;
 };
@@ -46,49 +39,14 @@ lock_dir(int dir_fd, const char *dir, GError **error)
     return true;
 }
 
-/* Keeps the damaged journal under another name, so that the daemon can start. */
-static bool
-put_aside(int dir_fd, const char *journal_dir, const GError *reason, GError **error)
+static GArray *
+read_list(const struct store *store, bool remove_staged, GError **error)
 {
-    for (unsigned int i = 1; i <= DAMAGED_MAX; i++) {
-        char name[sizeof(JOURNAL_NAME) + 32];
+    g_autoptr(GArray) entries = store_files_list(store->dir_fd, remove_staged, error);
 
-        g_snprintf(name, sizeof(name), JOURNAL_NAME ".damaged.%u", i);
-        if (renameat2(dir_fd, JOURNAL_NAME, dir_fd, name, RENAME_NOREPLACE) == 0) {
-            log_error("%s; it is kept as %s/%s, and changes of the last moments before the "
-                      "daemon's end may be missing: check the secrets that were changed then",
-                      reason->message, journal_dir, name);
-            return file_sync_dir(dir_fd, error);
-        }
-        if (errno != EEXIST) {
-            error_set_errno(error, ERROR_FROM_SECRET, errno,
-                            "cannot put the damaged journal in %s aside", journal_dir);
-            return false;
-        }
-    }
-    error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
-              "there are %d damaged journals in %s; remove them", DAMAGED_MAX, journal_dir);
-    return false;
-}
-
-static struct journal *
-open_journal(const char *journal_dir, GError **error)
-{
-    g_auto(file_fd) dir_fd = file_open_dir(journal_dir, true, DIR_MODE, error);
-    g_autoptr(GError) failure = NULL;
-    struct journal *journal;
-
-    if (dir_fd < 0)
-        return NULL;
-    journal = journal_open(dir_fd, JOURNAL_NAME, JOURNAL_CAPACITY, &failure);
-    if (!journal && error_is(failure, ERROR_INVALID_SECRET)) {
-        if (!put_aside(dir_fd, journal_dir, failure, error))
-            return NULL;
-        return journal_open(dir_fd, JOURNAL_NAME, JOURNAL_CAPACITY, error);
-    }
-    if (!journal)
-        g_propagate_error(error, g_steal_pointer(&failure));
-    return journal;
+    if (entries)
+        overlay_amend(store->overlay, entries);
+    return g_steal_pointer(&entries);
 }
 
 struct store *
@@ -96,24 +54,18 @@ store_open(const char *dir, const char *journal_dir, struct loop *loop, GError *
 {
     g_autoptr(store_t) store = g_new0(struct store, 1);
     struct committer *committer;
-    struct journal *journal;
 
+    store->overlay = overlay_new();
     store->dir_fd = file_open_dir(dir, true, DIR_MODE, error);
     if (store->dir_fd < 0 || !lock_dir(store->dir_fd, dir, error))
         return NULL;
-    journal = open_journal(journal_dir, error);
-    if (!journal)
+    committer = committer_open(store->dir_fd, journal_dir, store->overlay, error);
+    if (!committer)
         return NULL;
-    committer = committer_open(store->dir_fd, journal, error);
-    if (!committer) {
-        g_prefix_error(error,
-                       "cannot finish the changes that the journal in %s holds: ", journal_dir);
-        return NULL;
-    }
     store->worker = worker_new(committer, loop, error);
     if (!store->worker)
         return NULL;
-    store->first_list = store_files_list(store->dir_fd, true, error);
+    store->first_list = read_list(store, true, error);
     return store->first_list ? g_steal_pointer(&store) : NULL;
 }
 
@@ -124,6 +76,7 @@ store_free(struct store *store)
         return;
     worker_free(store->worker);
     g_clear_pointer(&store->first_list, g_array_unref);
+    overlay_free(store->overlay);
     file_fd_clear(&store->dir_fd);
     g_free(store);
 }
@@ -133,23 +86,39 @@ store_list(struct store *store, GError **error)
 {
     if (store->first_list)
         return g_steal_pointer(&store->first_list);
-    return store_files_list(store->dir_fd, false, error);
+    return read_list(store, false, error);
+}
+
+static GBytes *
+read_part(const struct store *store, const struct uuid *uuid, enum store_kind kind, size_t max,
+          GError **error)
+{
+    char name[STORE_NAME_SIZE];
+    GBytes *content = NULL;
+
+    store_files_name(uuid, kind, name);
+    switch (overlay_find(store->overlay, uuid, kind, &content)) {
+    case STORE_WRITE:
+        return content;
+    case STORE_REMOVE:
+        error_set_errno(error, ERROR_FROM_SECRET, ENOENT, "cannot open the file %s", name);
+        return NULL;
+    case STORE_KEEP:
+        break;
+    }
+    return file_read(store->dir_fd, name, max, error);
 }
 
 GBytes *
 store_read_xml(struct store *store, const struct uuid *uuid, GError **error)
 {
-    char name[STORE_NAME_SIZE];
-
-    return file_read(store->dir_fd, store_files_name(uuid, STORE_XML, name), STORE_XML_MAX, error);
+    return read_part(store, uuid, STORE_XML, STORE_XML_MAX, error);
 }
 
 GBytes *
 store_read_key(struct store *store, const struct uuid *uuid, GError **error)
 {
-    char name[STORE_NAME_SIZE];
-
-    return file_read(store->dir_fd, store_files_name(uuid, STORE_KEY, name), STORE_KEY_MAX, error);
+    return read_part(store, uuid, STORE_KEY, STORE_KEY_MAX, error);
 }
 
 int

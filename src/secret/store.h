@@ -7,7 +7,8 @@
  *   2. journal append, fdatasync         (COMMIT POINT of the batch)
  *   3. renames and unlinks               (repeated from the journal after a crash)
  *   4. now and then: flush, journal reset
- * It seals nothing and parses no XML. Lists and reads see what step 3 has done.
+ * It seals nothing and parses no XML. Lists and reads see what step 3 has done, or was to do: while
+ * a failing disk keeps it from that, they are served from memory.
  */
 #pragma once
 
@@ -48,8 +49,9 @@ typedef void (*store_done_func)(void *opaque, const GError *error);
 /* Opens the folder (made with mode 0700) and its journal (below `journal_dir`, made too), replays
  * what a crash left, removes left-over UUID.*.new files, starts the worker; so not before the
  * process has forked. `loop` may be NULL: then only store_commit works. A damaged journal is put
- * aside (kept under another name) with a line in the log. ERROR_RESOURCE_BUSY when another process
- * has this store open. */
+ * aside (kept under another name) with a line in the log. While the journal can't be used or what
+ * it holds can't be carried out (a full disk), the store can be read and each change is refused
+ * with the reason. ERROR_RESOURCE_BUSY when another process has this store open. */
 struct store *store_open(const char *dir, const char *journal_dir, struct loop *loop,
                          GError **error);
 /* Waits for submitted changes, flushes, resets the journal. Completions not yet delivered are
@@ -57,7 +59,7 @@ struct store *store_open(const char *dir, const char *journal_dir, struct loop *
 void store_free(struct store *store);
 
 /* What is there, in the order of uuids: array of struct store_entry. Foreign names are logged and
- * skipped. */
+ * skipped; a link or a folder under a secret's name is listed, and reading it says what it is. */
 GArray *store_list(struct store *store, GError **error);
 GBytes *store_read_xml(struct store *store, const struct uuid *uuid, GError **error);
 /* ERROR_SYSTEM with errno ENOENT when there is none. */

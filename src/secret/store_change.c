@@ -104,6 +104,17 @@ store_change_format(const struct store_change *change)
     return g_bytes_new_take(record, STORE_CHANGE_HEAD_SIZE + xml_len + key_len);
 }
 
+/* Not used yet: a program that does not know what stands there must not act on it. */
+static bool
+is_reserved_zero(const uint8_t *bytes)
+{
+    for (size_t i = AT_KEY_ACTION + 1; i < AT_UUID; i++) {
+        if (bytes[i] != 0)
+            return false;
+    }
+    return true;
+}
+
 static bool
 is_action(uint8_t action, size_t len)
 {
@@ -123,7 +134,7 @@ store_change_parse(const void *record, size_t len, struct store_change *ret_chan
     xml_len = get_u32(bytes + AT_XML_LEN);
     key_len = get_u32(bytes + AT_KEY_LEN);
     if (xml_len > STORE_XML_MAX || key_len > STORE_KEY_MAX ||
-        len != STORE_CHANGE_HEAD_SIZE + xml_len + key_len ||
+        len != STORE_CHANGE_HEAD_SIZE + xml_len + key_len || !is_reserved_zero(bytes) ||
         !is_action(bytes[AT_XML_ACTION], xml_len) || !is_action(bytes[AT_KEY_ACTION], key_len))
         return false;
     memcpy(change.uuid.bytes, bytes + AT_UUID, sizeof(change.uuid.bytes));

@@ -6,15 +6,20 @@
  */
 #include "secret/store_committer.h"
 
+#include "secret/journal.h"
 #include "secret/store_change.h"
+#include "secret/store_journal.h"
 #include "util/error.h"
 #include "util/log.h"
 
 struct committer {
-    struct journal *journal;
+    char *journal_dir;
+    struct journal *journal; /* NULL while it can't be used */
     struct store_files *files;
-    bool must_redo;       /* a committed change may not be in place, or not whole on disk */
-    bool must_checkpoint; /* the journal may hold records that must not count */
+    struct overlay *overlay; /* what must_redo is about, for readers */
+    bool was_open;           /* readers know what the journal held at start */
+    bool must_redo;          /* a committed change may not be in place, or not whole on disk */
+    bool must_checkpoint;    /* the journal may hold records that must not count */
 };
 
 void
@@ -24,70 +29,107 @@ committer_free(struct committer *committer)
         return;
     journal_free(committer->journal);
     store_files_free(committer->files);
+    g_free(committer->journal_dir);
     g_free(committer);
 }
 
-static void
-free_change(void *opaque)
-{
-    struct store_change *change = opaque;
-
-    store_change_clear(change);
-    g_free(change);
-}
-
-static void
-take_newer(enum store_action *action, GBytes **content, enum store_action newer_action,
-           GBytes **newer_content)
-{
-    if (newer_action == STORE_KEEP)
-        return;
-    g_clear_pointer(content, g_bytes_unref);
-    *content = g_steal_pointer(newer_content);
-    *action = newer_action;
-}
-
-/* Of several changes to one file only the last one counts. */
 static bool
 collect_record(const void *record, size_t len, void *opaque, GError **error)
 {
-    GHashTable *changes = opaque;
     g_auto(store_change_t) change = {0};
-    struct store_change *known;
 
     if (!store_change_parse(record, len, &change)) {
-        error_set(error, ERROR_FROM_SECRET, ERROR_INTERNAL,
+        error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_SECRET,
                   "a record of the journal is whole but no change to a secret");
         return false;
     }
-    known = g_hash_table_lookup(changes, &change.uuid);
-    if (!known) {
-        known = g_new0(struct store_change, 1);
-        known->uuid = change.uuid;
-        g_hash_table_insert(changes, &known->uuid, known);
-    }
-    take_newer(&known->xml_action, &known->xml, change.xml_action, &change.xml);
-    take_newer(&known->key_action, &known->key, change.key_action, &change.key);
+    overlay_add(opaque, &change);
     return true;
 }
 
-/* Carries out all committed records, wherever they are interrupted. */
+static bool
+redo_change(const struct store_change *change, void *opaque, GError **error)
+{
+    struct committer *committer = opaque;
+
+    return store_files_redo(committer->files, change, error) &&
+           (!store_files_want_flush(committer->files) ||
+            store_files_flush(committer->files, error));
+}
+
+/* Carries out all committed records, wherever they are interrupted. Of several changes to one file
+ * only the last one counts. ERROR_INVALID_SECRET, after those before it were carried out, if there
+ * is a record that is none. */
 static bool
 redo_records(struct committer *committer, GError **error)
 {
-    g_autoptr(GHashTable) changes =
-        g_hash_table_new_full(uuid_hash_key, uuid_equal_key, NULL, free_change);
-    GHashTableIter iter;
-    gpointer change;
+    g_autoptr(overlay_t) changes = overlay_new();
+    g_autoptr(overlay_t) nothing = overlay_new();
+    g_autoptr(GError) failure = NULL;
 
-    if (!journal_replay(committer->journal, collect_record, changes, error))
+    if (!journal_replay(committer->journal, collect_record, changes, &failure) &&
+        !error_is(failure, ERROR_INVALID_SECRET)) {
+        g_propagate_error(error, g_steal_pointer(&failure));
         return false;
-    g_hash_table_iter_init(&iter, changes);
-    while (g_hash_table_iter_next(&iter, NULL, &change)) {
-        if (!store_files_redo(committer->files, change, error))
-            return false;
-        if (store_files_want_flush(committer->files) && !store_files_flush(committer->files, error))
-            return false;
+    }
+    if (!journal_settle(committer->journal, error) ||
+        !overlay_foreach(changes, redo_change, committer, error)) {
+        overlay_assign(committer->overlay, changes);
+        return false;
+    }
+    overlay_assign(committer->overlay, nothing);
+    if (!failure)
+        return true;
+    g_propagate_error(error, g_steal_pointer(&failure));
+    return false;
+}
+
+static bool
+open_journal(struct committer *committer, GError **error)
+{
+    committer->journal = store_journal_open(committer->journal_dir, error);
+    if (!committer->journal)
+        return false;
+    if (committer->was_open || journal_is_empty(committer->journal))
+        return true;
+    /* The daemon has loaded what these changes would replace. */
+    error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+              "the journal in %s holds changes from before the daemon's start: restart it",
+              committer->journal_dir);
+    g_clear_pointer(&committer->journal, journal_free);
+    return false;
+}
+
+static bool
+flush(struct committer *committer, GError **error)
+{
+    if (store_files_flush(committer->files, error))
+        return true;
+    committer->must_redo = true;
+    return false;
+}
+
+/* After those of its records that count were carried out. */
+static bool
+replace_journal(struct committer *committer, const GError *reason, GError **error)
+{
+    if (!flush(committer, error))
+        return false;
+    g_clear_pointer(&committer->journal, journal_free);
+    return store_journal_put_aside(committer->journal_dir, reason, error) &&
+           open_journal(committer, error);
+}
+
+static bool
+redo(struct committer *committer, GError **error)
+{
+    g_autoptr(GError) failure = NULL;
+
+    if (!redo_records(committer, &failure)) {
+        if (error_is(failure, ERROR_INVALID_SECRET))
+            return replace_journal(committer, failure, error);
+        g_propagate_error(error, g_steal_pointer(&failure));
+        return false;
     }
     return true;
 }
@@ -95,12 +137,9 @@ redo_records(struct committer *committer, GError **error)
 bool
 committer_checkpoint(struct committer *committer, GError **error)
 {
-    if (committer->must_redo && !redo_records(committer, error))
+    if ((!committer->journal && !open_journal(committer, error)) ||
+        (committer->must_redo && !redo(committer, error)) || !flush(committer, error))
         return false;
-    if (!store_files_flush(committer->files, error)) {
-        committer->must_redo = true;
-        return false;
-    }
     committer->must_redo = false;
     if (!journal_is_clean(committer->journal) && !journal_reset(committer->journal, error)) {
         committer->must_checkpoint = true;
@@ -111,15 +150,24 @@ committer_checkpoint(struct committer *committer, GError **error)
 }
 
 struct committer *
-committer_open(int dir_fd, struct journal *take_journal, GError **error)
+committer_open(int dir_fd, const char *journal_dir, struct overlay *overlay, GError **error)
 {
     g_autoptr(committer_t) committer = g_new0(struct committer, 1);
+    g_autoptr(GError) failure = NULL;
 
-    committer->journal = take_journal;
+    committer->journal_dir = g_strdup(journal_dir);
     committer->files = store_files_new(dir_fd);
+    committer->overlay = overlay;
     committer->must_redo = true;
-    if (!committer_checkpoint(committer, error))
+    committer->was_open = true;
+    if (committer_checkpoint(committer, &failure))
+        return g_steal_pointer(&committer);
+    if (error_is(failure, ERROR_RESOURCE_BUSY)) {
+        g_propagate_error(error, g_steal_pointer(&failure));
         return NULL;
+    }
+    committer->was_open = committer->journal != NULL;
+    log_error("%s; secrets can be read, and not changed until this is mended", failure->message);
     return g_steal_pointer(&committer);
 }
 
@@ -161,6 +209,7 @@ apply_group(struct committer *committer, GPtrArray *group)
 
         if (!store_files_apply(committer->files, &item->change, &error)) {
             log_error("%s; the change is in the journal, and is tried again", error->message);
+            overlay_add(committer->overlay, &item->change);
             committer->must_redo = true;
         }
     }
@@ -189,7 +238,21 @@ is_ready(struct committer *committer, GError **error)
         return true;
     if (committer_checkpoint(committer, error))
         return true;
-    g_prefix_error(error, "nothing was changed, since an earlier change could not be finished: ");
+    g_prefix_error(error, committer->journal ? "nothing was changed, since an earlier change could "
+                                               "not be finished: "
+                                             : "nothing was changed: ");
+    return false;
+}
+
+static bool
+check_fits(struct committer *committer, const struct store_change *change, GError **error)
+{
+    if (journal_fits(committer->journal, store_change_record_size(change)))
+        return true;
+    error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+              "the change is larger than the journal in %s, which another version made: stop the "
+              "daemon, remove the journal and start again (a stopped daemon's journal is empty)",
+              committer->journal_dir);
     return false;
 }
 
@@ -201,11 +264,13 @@ add_to_group(struct committer *committer, GPtrArray *group, struct commit_item *
 
     if (!store_change_check(&item->change, error))
         return false;
-    if (!journal_has_room(committer->journal, store_change_record_size(&item->change))) {
+    if (committer->journal &&
+        !journal_has_room(committer->journal, store_change_record_size(&item->change))) {
         finish_group(committer, group);
         committer->must_checkpoint = true;
     }
-    if (!is_ready(committer, error) || !store_files_stage(committer->files, &item->change, error))
+    if (!is_ready(committer, error) || !check_fits(committer, &item->change, error) ||
+        !store_files_stage(committer->files, &item->change, error))
         return false;
     record = store_change_format(&item->change);
     journal_append(committer->journal, g_bytes_get_data(record, NULL), g_bytes_get_size(record));
@@ -235,5 +300,6 @@ committer_needs_checkpoint(const struct committer *committer)
 bool
 committer_wants_checkpoint(const struct committer *committer)
 {
-    return journal_is_half_full(committer->journal) || store_files_want_flush(committer->files);
+    return (committer->journal && journal_is_half_full(committer->journal)) ||
+           store_files_want_flush(committer->files);
 }

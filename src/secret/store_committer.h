@@ -8,8 +8,8 @@
 #include <glib.h>
 #include <stdbool.h>
 
-#include "secret/journal.h"
 #include "secret/store_files.h"
+#include "secret/store_overlay.h"
 
 struct committer;
 
@@ -19,8 +19,12 @@ struct commit_item {
     GError *error; /* why it was refused, or NULL */
 };
 
-/* Brings the folder to what the journal says and empties the journal. `dir_fd` is borrowed. */
-struct committer *committer_open(int dir_fd, struct journal *take_journal, GError **error);
+/* Brings the folder to what the journal in `journal_dir` says and empties the journal. If it can't,
+ * the reason goes to the log, no change is taken until it can, and `overlay` has what readers must
+ * see meanwhile. `dir_fd` and `overlay` are borrowed. Only ERROR_RESOURCE_BUSY is a failure:
+ * another process has the journal. */
+struct committer *committer_open(int dir_fd, const char *journal_dir, struct overlay *overlay,
+                                 GError **error);
 void committer_free(struct committer *committer);
 
 /* Commits what it can of `items` (of struct commit_item): one flush for all that fits into the

@@ -16,8 +16,9 @@
 #include "secret/store_change.h"
 #include "util/error.h"
 #include "util/file.h"
+#include "util/log.h"
 
-enum { FILE_MODE = 0600, TOUCHED_MAX = 256 };
+enum { FILE_MODE = 0600, TOUCHED_MAX = 256, FOREIGN_MAX = 100 };
 
 struct store_files {
     int dir_fd;
@@ -100,7 +101,14 @@ fail(GError **error, const char *what, const char *name)
     return false;
 }
 
-/* What stands under a final name must be a file that a rename may replace. */
+/* What stands under a final name must be something that a rename may replace and an unlink remove.
+ * A link is removed, but never replaced: that would hide that it was there. */
+static bool
+is_in_the_way(const struct part *part, const struct stat *info)
+{
+    return part->action == STORE_WRITE ? !S_ISREG(info->st_mode) : S_ISDIR(info->st_mode);
+}
+
 static bool
 check_final(const struct store_files *files, const struct part *part, GError **error)
 {
@@ -108,7 +116,7 @@ check_final(const struct store_files *files, const struct part *part, GError **e
 
     if (fstatat(files->dir_fd, part->name, &info, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT || fail(error, "examine", part->name);
-    if (S_ISREG(info.st_mode))
+    if (!is_in_the_way(part, &info))
         return true;
     error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
               "%s is not a regular file; move it away", part->name);
@@ -122,8 +130,6 @@ stage_part(struct store_files *files, const struct part *part, GError **error)
     const void *bytes = g_bytes_get_data(part->content, &len);
     int fd;
 
-    if (!check_final(files, part, error))
-        return false;
     fd = openat(files->dir_fd, part->new_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
                 FILE_MODE);
     if (fd < 0 && errno == EEXIST && unlinkat(files->dir_fd, part->new_name, 0) == 0)
@@ -145,7 +151,9 @@ store_files_stage(struct store_files *files, const struct store_change *change, 
 
     split_change(change, parts);
     for (size_t i = 0; i < PART_COUNT; i++) {
-        if (parts[i].action != STORE_WRITE || stage_part(files, &parts[i], error))
+        if (parts[i].action == STORE_KEEP ||
+            (check_final(files, &parts[i], error) &&
+             (parts[i].action == STORE_REMOVE || stage_part(files, &parts[i], error))))
             continue;
         g_array_set_size(files->touched, touched);
         store_files_unstage(files, change);
@@ -186,8 +194,9 @@ overwrite(struct store_files *files, const char *name)
     int fd = openat(files->dir_fd, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     struct stat info;
 
+    /* A link or a pipe holds no value. */
     if (fd < 0)
-        return errno == ENOENT;
+        return errno == ENOENT || errno == ELOOP || errno == ENXIO;
     g_array_append_val(files->touched, fd);
     if (fstat(fd, &info) < 0)
         return false;
@@ -228,21 +237,49 @@ store_files_apply(struct store_files *files, const struct store_change *change, 
     return true;
 }
 
-/* A part that is in place needs no space, which there may be none of. It is flushed again. */
+/* Whether the part is in place. It is written over itself then: after a failed flush the kernel may
+ * take for clean what is not on disk. That needs no space, which there may be none of. */
 static bool
-is_in_place(struct store_files *files, const struct part *part)
+refresh(struct store_files *files, const struct part *part)
 {
-    g_auto(file_fd) fd = file_open_read(files->dir_fd, part->name, NULL);
-    g_autoptr(GBytes) content = NULL;
+    g_autoptr(GBytes) content = file_read(files->dir_fd, part->name, STORE_XML_MAX, NULL);
+    g_auto(file_fd) fd = -1;
+    size_t len = 0;
+    const void *bytes = g_bytes_get_data(part->content, &len);
 
-    if (fd < 0)
-        return false;
-    content = file_read(files->dir_fd, part->name, STORE_XML_MAX, NULL);
     if (!content || !g_bytes_equal(content, part->content))
+        return false;
+    fd = openat(files->dir_fd, part->name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 || !file_write_all(fd, bytes, len))
         return false;
     g_array_append_val(files->touched, fd);
     fd = -1;
+    files->dir_touched = true;
     return true;
+}
+
+/* Something else of that name is kept under another one. */
+static bool
+clear_way(const struct store_files *files, const struct part *part, const char *name,
+          GError **error)
+{
+    struct stat info;
+
+    if (fstatat(files->dir_fd, name, &info, AT_SYMLINK_NOFOLLOW) < 0 || !is_in_the_way(part, &info))
+        return true;
+    for (unsigned int i = 1; i <= FOREIGN_MAX; i++) {
+        g_autofree char *aside = g_strdup_printf("%s.foreign.%u", name, i);
+
+        if (file_put_aside(files->dir_fd, name, aside)) {
+            log_warn("%s is not a regular file; it is kept as %s, since a committed change of that "
+                     "secret has to be finished",
+                     name, aside);
+            return true;
+        }
+        if (errno != EEXIST)
+            break;
+    }
+    return fail(error, "move away", name);
 }
 
 bool
@@ -252,9 +289,16 @@ store_files_redo(struct store_files *files, const struct store_change *change, G
     struct part parts[PART_COUNT];
 
     split_change(change, parts);
-    if (rest.xml_action == STORE_WRITE && is_in_place(files, &parts[0]))
+    for (size_t i = 0; i < PART_COUNT; i++) {
+        if (parts[i].action != STORE_KEEP &&
+            (!clear_way(files, &parts[i], parts[i].name, error) ||
+             (parts[i].action == STORE_WRITE &&
+              !clear_way(files, &parts[i], parts[i].new_name, error))))
+            return false;
+    }
+    if (rest.xml_action == STORE_WRITE && refresh(files, &parts[0]))
         rest.xml_action = STORE_KEEP;
-    if (rest.key_action == STORE_WRITE && is_in_place(files, &parts[1]))
+    if (rest.key_action == STORE_WRITE && refresh(files, &parts[1]))
         rest.key_action = STORE_KEEP;
     return store_files_stage(files, &rest, error) && store_files_apply(files, &rest, error);
 }

@@ -33,7 +33,8 @@ void store_files_unstage(struct store_files *files, const struct store_change *c
 bool store_files_apply(struct store_files *files, const struct store_change *change,
                        GError **error);
 
-/* Stages and applies a change unless that was done already: for recovery. */
+/* Carries out a committed change whatever was done of it already, and whatever of that got to disk:
+ * for recovery. What stands in the way and is no file is kept under another name. */
 bool store_files_redo(struct store_files *files, const struct store_change *change, GError **error);
 
 /* Flushes all that was touched since the last call, and the folder. After an error it is not known
@@ -46,6 +47,9 @@ bool store_files_want_flush(const struct store_files *files);
 /* What is in the folder, ordered by uuid: array of struct store_entry. Foreign names are logged and
  * skipped. With `remove_staged` UUID.*.new files are removed, else skipped. (store_list.c) */
 GArray *store_files_list(int dir_fd, bool remove_staged, GError **error);
+
+/* The order of that list, for struct store_entry. */
+int store_files_compare(gconstpointer a, gconstpointer b);
 
 typedef struct store_files store_files_t; /* for g_autoptr only */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(store_files_t, store_files_free)

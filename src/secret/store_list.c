@@ -87,7 +87,7 @@ add_item(struct listing *listing, const struct dirent *item)
 
     if (strcmp(item->d_name, ".") == 0 || strcmp(item->d_name, "..") == 0)
         return;
-    if (!parse_stem(item->d_name, &entry.uuid) || !is_regular(listing->dir_fd, item)) {
+    if (!parse_stem(item->d_name, &entry.uuid)) {
         note_foreign(listing, item->d_name);
         return;
     }
@@ -97,14 +97,15 @@ add_item(struct listing *listing, const struct dirent *item)
     entry.has_base64 = strcmp(suffix, ".base64") == 0;
     if (entry.has_xml || entry.has_key || entry.has_base64)
         g_array_append_val(listing->entries, entry);
-    else if (strcmp(suffix, ".xml.new") == 0 || strcmp(suffix, ".key.new") == 0)
+    else if ((strcmp(suffix, ".xml.new") == 0 || strcmp(suffix, ".key.new") == 0) &&
+             is_regular(listing->dir_fd, item))
         remove_staged(listing, item->d_name);
     else
         note_foreign(listing, item->d_name);
 }
 
-static int
-compare_entries(gconstpointer a, gconstpointer b)
+int
+store_files_compare(gconstpointer a, gconstpointer b)
 {
     const struct store_entry *left = a;
     const struct store_entry *right = b;
@@ -119,7 +120,7 @@ merge_entries(GArray *entries)
     struct store_entry *all = (struct store_entry *)entries->data;
     guint merged = 0;
 
-    g_array_sort(entries, compare_entries);
+    g_array_sort(entries, store_files_compare);
     for (guint i = 0; i < entries->len; i++) {
         if (merged == 0 || !uuid_equal(&all[merged - 1].uuid, &all[i].uuid)) {
             all[merged++] = all[i];
@@ -143,7 +144,7 @@ read_names(struct listing *listing, GError **error)
         error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot list the folder of secrets");
         return false;
     }
-    fd = -1; /* the stream has it now */
+    (void)g_steal_fd(&fd); /* the stream has it now */
     errno = 0;
     while ((item = readdir(stream))) {
         add_item(listing, item);

@@ -31,6 +31,7 @@ struct item {
 struct worker {
     struct committer *committer; /* the thread's alone */
     int64_t checkpoint_due_us;   /* likewise */
+    char *last_failure;          /* likewise: of a checkpoint */
     GThread *thread;
     file_fd event_fd;
     struct loop_watch *watch;
@@ -68,8 +69,11 @@ checkpoint(struct worker *worker)
     g_autoptr(GError) error = NULL;
     bool done = committer_checkpoint(worker->committer, &error);
 
-    if (!done)
+    /* It may be the same for days. */
+    if (!done && g_strcmp0(error->message, worker->last_failure) != 0)
         log_error("%s; changes that are committed stay in the journal", error->message);
+    g_free(worker->last_failure);
+    worker->last_failure = done ? NULL : g_strdup(error->message);
     plan_checkpoint(worker, done ? IDLE_SECONDS : RETRY_SECONDS);
 }
 
@@ -263,6 +267,7 @@ worker_free(struct worker *worker)
     loop_watch_free(worker->watch);
     g_queue_clear_full(&worker->finished, item_free);
     committer_free(worker->committer);
+    g_free(worker->last_failure);
     file_fd_clear(&worker->event_fd);
     g_cond_clear(&worker->queue_changed);
     g_cond_clear(&worker->items_finished);
@@ -293,14 +298,26 @@ worker_submit(struct worker *worker, struct store_change *take_change, store_don
     enqueue(worker, item);
 }
 
-void
-worker_drain(struct worker *worker)
+/* Waits until nothing is under way; whether there is something to deliver then. */
+static bool
+wait_until_finished(struct worker *worker)
 {
+    bool any;
+
     g_mutex_lock(&worker->lock);
     while (worker->unfinished > 0)
         g_cond_wait(&worker->items_finished, &worker->lock);
+    any = !g_queue_is_empty(&worker->finished);
     g_mutex_unlock(&worker->lock);
-    deliver(worker);
+    return any;
+}
+
+void
+worker_drain(struct worker *worker)
+{
+    /* What is delivered may submit more. */
+    while (wait_until_finished(worker))
+        deliver(worker);
 }
 
 bool
