@@ -367,6 +367,7 @@ test_folders_are_made_private(struct fixture *test, gconstpointer unused)
     struct stat info;
 
     g_assert_no_error(error);
+    g_assert_nonnull(store);
     g_assert_cmpint(stat(dir, &info), ==, 0);
     g_assert_cmpint(info.st_mode & 07777, ==, 0700);
     g_assert_cmpint(stat(journal_dir, &info), ==, 0);
