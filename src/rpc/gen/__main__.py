@@ -1,56 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The XDR compiler: python3 src/rpc/gen [--include-dir DIR] --out DIR NAME.x
+"""python3 src/rpc/gen: see command.py."""
 
-Writes NAME.h and NAME.c, and of a file with a program also NAME_server.[hc] and NAME_client.[hc].
-See docs/xdr.md for the language.
-"""
-
-import argparse
-import os
 import sys
 
-import emit_client
-import emit_program
-import emit_server
-import emit_types
-from loader import Loader
-from source import SourceError
+import command
 
-
-def outputs(module, include_dir):
-    """{file name: text}"""
-    name = module.name
-    made = {f"{name}.h": emit_types.header(module, include_dir),
-            f"{name}.c": emit_program.source(module, include_dir)}
-    if module.program:
-        made[f"{name}_server.h"] = emit_server.header(module, include_dir)
-        made[f"{name}_server.c"] = emit_server.source(module, include_dir)
-        made[f"{name}_client.h"] = emit_client.header(module, include_dir)
-        made[f"{name}_client.c"] = emit_client.source(module, include_dir)
-    return made
-
-
-def main():
-    options = argparse.ArgumentParser(description="Compiles an XDR description to C.")
-    options.add_argument("input", help="the .x file")
-    options.add_argument("--out", required=True, help="the folder to write to")
-    options.add_argument("--include-dir", default="rpc/protocol/",
-                         help="what generated headers are included as: DIR/NAME.h")
-    options.add_argument("--root", default="",
-                         help="the folder that names in errors and banners are relative to")
-    given = options.parse_args()
-    path = os.path.relpath(given.input, given.root) if given.root else given.input
-    if given.root:
-        given.out = os.path.abspath(given.out)
-        os.chdir(given.root)
-    try:
-        module = Loader().load(path)
-    except SourceError as error:
-        sys.exit(str(error))
-    for name, text in outputs(module, given.include_dir).items():
-        with open(os.path.join(given.out, name), "w", encoding="utf-8") as file:
-            file.write(text)
-
-
-if __name__ == "__main__":
-    main()
+command.main(sys.argv[1:])

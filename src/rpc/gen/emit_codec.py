@@ -268,13 +268,14 @@ def _switch(writer, kind, emit, otherwise):
 def _decode_function(writer, kind):
     writer.open_function("bool", f"{kind.name}_decode", "struct xdr_reader *reader",
                          f"struct {kind.name} *ret_value", "GError **error")
-    read = f"read_{kind.name}(reader, ret_value, error)"
+    read = (f"read_{kind.name}(", ["reader", "ret_value", "error"])
     if kind.is_recursive:
-        writer.lines("bool is_read;", "",
-                     f"if (!xdr_enter(reader, {string(kind.name)}, error))", "    return false;",
-                     f"is_read = {read};", "xdr_leave(reader);", "if (is_read)")
+        writer.lines("bool is_read;", "")
+        writer.fail_unless("xdr_enter", "reader", string(kind.name), "error")
+        writer.filled("is_read = " + read[0], read[1], ");")
+        writer.lines("xdr_leave(reader);", "if (is_read)")
     else:
-        writer.line(f"if ({read})")
+        writer.filled("if (" + read[0], read[1], "))")
     writer.lines("    return true;", f"{kind.name}_clear(ret_value);", "return false;")
     writer.close_function()
 

@@ -21,7 +21,10 @@ class _Loaded:
 
 
 class Loader:
-    def __init__(self):
+    """Paths are relative to `root`, which errors and banners don't show."""
+
+    def __init__(self, root):
+        self._root = root
         self._loaded = {}
         self._open_files = []
 
@@ -30,7 +33,7 @@ class Loader:
         return self._load(path, Position(path, 1, 1)).module
 
     def _load(self, path, asked_at):
-        key = os.path.realpath(path)
+        key = os.path.realpath(os.path.join(self._root, path))
         if key in self._open_files:
             raise SourceError(asked_at, f"{os.path.basename(path)} imports this file itself")
         if key not in self._loaded:
@@ -41,7 +44,7 @@ class Loader:
 
     def _read(self, path, asked_at):
         try:
-            with open(path, encoding="utf-8") as file:
+            with open(os.path.join(self._root, path), encoding="utf-8") as file:
                 text = file.read()
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8"

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What our codec says to messages, for tests in Python. Lines "TYPE HEX" of standard input are
+ * answered by "ok HEX LEFT" (the value encoded again, and how many bytes followed it) or by
+ * "error CODE DOMAIN TEXT". Without input and with the argument `types`: the names of all types.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "codec_types.h"
+#include "util/error.h"
+
+enum { LINE_MAX_LEN = 1024 * 1024 };
+
+static void
+print_hex(GBytes *bytes)
+{
+    size_t len;
+    const uint8_t *data = g_bytes_get_data(bytes, &len);
+
+    for (size_t i = 0; i < len; i++)
+        printf("%02x", data[i]);
+}
+
+static void
+answer(const struct rpc_type *type, GBytes *message)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GBytes) again = NULL;
+    size_t left = 0;
+    void *value = codec_type_decode(type, g_bytes_get_data(message, NULL),
+                                    g_bytes_get_size(message), &left, &error);
+
+    if (!value) {
+        printf("error %d %d %s\n", error_get_code(error), error_get_domain(error), error->message);
+        return;
+    }
+    again = codec_type_encode(type, value);
+    codec_type_free(type, value);
+    printf("ok ");
+    print_hex(again);
+    printf(" %zu\n", left);
+}
+
+int
+main(int argc, char **argv)
+{
+    g_autofree char *line = g_malloc(LINE_MAX_LEN);
+
+    if (argc == 2 && g_str_equal(argv[1], "types")) {
+        for (const struct rpc_type *const *type = codec_types(); *type; type++)
+            printf("%s\n", (*type)->name);
+        return 0;
+    }
+    while (fgets(line, LINE_MAX_LEN, stdin)) {
+        const struct rpc_type *type = NULL;
+        g_autoptr(GBytes) message = NULL;
+        char *blank = strchr(g_strchomp(line), ' ');
+
+        if (blank)
+            *blank = '\0';
+        type = codec_type_find(line);
+        message = codec_hex_parse(blank ? blank + 1 : "");
+        if (!type || !message) {
+            fprintf(stderr, "codec-answers: not of the form TYPE HEX: %s\n", line);
+            return 1;
+        }
+        answer(type, message);
+        fflush(stdout);
+    }
+    return 0;
+}

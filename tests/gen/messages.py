@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""One message at least of every type, in bytes made by Python's struct alone, as RFC 4506 says.
+
+Run as a program, it writes golden/messages.txt, which the tests in C and the fuzzer start from.
+"""
+
+import os
+import struct
+
+UUID = bytes.fromhex("8a3c1e2290ab4c5f9c0de1f2a3b4c5d6")
+OTHER_UUID = bytes(range(0x10, 0x20))
+
+
+def int32(value):
+    return struct.pack(">i", value)
+
+
+def uint32(value):
+    return struct.pack(">I", value)
+
+
+def int64(value):
+    return struct.pack(">q", value)
+
+
+def uint64(value):
+    return struct.pack(">Q", value)
+
+
+def double(value):
+    return struct.pack(">d", value)
+
+
+def boolean(value):
+    return uint32(1 if value else 0)
+
+
+def fixed(value):
+    return value + bytes(-len(value) % 4)
+
+
+def opaque(value):
+    return uint32(len(value)) + fixed(value)
+
+
+def text(value):
+    return opaque(value.encode())
+
+
+def optional(value):
+    """`value` is None or the bytes of what is there."""
+    return uint32(0) if value is None else uint32(1) + value
+
+
+def array(elements):
+    return uint32(len(elements)) + b"".join(elements)
+
+
+def secret(uuid=UUID, usage_type=1, usage="/v/a"):
+    return fixed(uuid) + int32(usage_type) + text(usage)
+
+
+def param(field, kind, value):
+    return text(field) + int32(kind) + value
+
+
+def error(code, domain, message, dom=None, net=None, strings=(None, None, None), ints=(-1, -1)):
+    return (int32(code) + int32(domain) + optional(message and text(message)) + int32(2)
+            + optional(dom) + b"".join(optional(each and text(each)) for each in strings)
+            + int32(ints[0]) + int32(ints[1]) + optional(net))
+
+
+def scalars(color=5):
+    return (int32(-2) + uint32(0xfffffffe) + int64(-2**62) + uint64(2**64 - 2) + double(-0.15625)
+            + boolean(True) + int32(color))
+
+
+def sample_list(length):
+    return scalars() + optional(sample_list(length - 1) if length > 1 else None)
+
+
+def point(x, y):
+    return int32(x) + int32(y)
+
+
+def sample_bytes(name="N"):
+    return (fixed(b"\0\1\2\3\4\5\6") + opaque(b"123456789") + fixed(b"abcde") + opaque(b"k\0y")
+            + text("") + optional(name and text(name)))
+
+
+def sample_arrays():
+    return (int32(1) + int32(2) + int32(3) + array([int64(4), int64(-5)])
+            + array([int32(0), int32(5), int32(-7)]) + int32(5) + int32(0) + point(6, 7)
+            + point(8, 9) + array([sample_list(1), sample_list(3)]) + text("a") + text("")
+            + array([text("x" * 32)]) + fixed(b"fghij") + fixed(b"klmno")
+            + array([fixed(b"pqrst"), fixed(b"uvwxy")])
+            + array([optional(text("there")), optional(None)]))
+
+
+def sample_unions(choice, open_, maybe, masked):
+    return choice + open_ + maybe + masked
+
+
+_RED = int32(0) + int32(99)
+_GREEN = int32(5) + opaque(b"bytes")
+_OPEN_NAMED = int32(1) + text("name")
+_OPEN_NESTED = int32(-7) + array([int32(3), int32(-7) + array([_OPEN_NAMED])])
+_OPEN_DEFAULT = int32(1000) + point(1, 2)
+
+
+MESSAGES = [
+    ("remote_error", error(66, 30, "Secret not found: none", strings=(
+        "Secret not found: %s", "none", None))),
+    ("remote_error", error(
+        1, 0, None, dom=text("guest") + fixed(UUID) + int32(-1), net=text("net") + fixed(UUID),
+        strings=("a", "b", "c"), ints=(0, 7))),
+
+    ("remote_connect_open_args", optional(text("qemu:///system")) + uint32(0)),
+    ("remote_connect_open_args", optional(None) + uint32(1)),
+    ("remote_connect_get_type_ret", text("secret")),
+    ("remote_connect_get_version_ret", uint64(9000000)),
+    ("remote_connect_get_hostname_ret", text("host.example")),
+    ("remote_connect_supports_feature_args", int32(10)),
+    ("remote_connect_supports_feature_ret", int32(1)),
+    ("remote_auth_list_ret", array([int32(0)])),
+    ("remote_auth_list_ret", array([int32(2), int32(1)] * 10)),
+    ("remote_auth_polkit_ret", int32(1)),
+    ("remote_connect_get_uri_ret", text("secret:///system")),
+    ("remote_connect_is_secure_ret", int32(1)),
+    ("remote_connect_get_lib_version_ret", uint64(9000000)),
+    ("remote_connect_event_connection_closed_msg", int32(2)),
+    ("remote_connect_set_identity_args", array([
+        param("a", 1, int32(-1)), param("b", 2, uint32(2**32 - 1)), param("process-id", 3, int64(4)),
+        param("unix-user-id", 4, uint64(0)), param("e", 5, double(2.5)), param("f", 6, int32(1)),
+        param("system.token", 7, text("0123456789abcdef" * 2))]) + uint32(0)),
+    ("remote_connect_set_identity_args", array([]) + uint32(0)),
+
+    ("remote_connect_num_of_secrets_ret", int32(16384)),
+    ("remote_connect_list_secrets_args", int32(2)),
+    ("remote_connect_list_secrets_ret", array([text("8a3c1e22-90ab-4c5f-9c0d-e1f2a3b4c5d6")] * 2)),
+    ("remote_secret_lookup_by_uuid_args", fixed(UUID)),
+    ("remote_secret_lookup_by_uuid_ret", secret()),
+    ("remote_secret_define_xml_args", text("<secret/>") + uint32(1)),
+    ("remote_secret_define_xml_ret", secret(usage_type=0, usage="")),
+    ("remote_secret_get_xml_desc_args", secret() + uint32(0)),
+    ("remote_secret_get_xml_desc_ret", text("<secret ephemeral='no'>\n</secret>\n")),
+    ("remote_secret_set_value_args", secret() + opaque(b"abc\0d") + uint32(0)),
+    ("remote_secret_set_value_args", secret() + opaque(b"") + uint32(0)),
+    ("remote_secret_get_value_args", secret() + uint32(0)),
+    ("remote_secret_get_value_ret", opaque(b"abc\0d")),
+    ("remote_secret_undefine_args", secret()),
+    ("remote_secret_lookup_by_usage_args", int32(2) + text("client.admin secret")),
+    ("remote_secret_lookup_by_usage_ret", secret(usage_type=2, usage="client.admin secret")),
+    ("remote_connect_list_all_secrets_args", int32(1) + uint32(15)),
+    ("remote_connect_list_all_secrets_ret", array([secret(), secret(OTHER_UUID, 5, "tpm")])
+     + uint32(2)),
+    ("remote_connect_list_all_secrets_ret", array([]) + uint32(7)),
+    ("remote_connect_secret_event_register_any_args", int32(0) + optional(secret())),
+    ("remote_connect_secret_event_register_any_args", int32(1) + optional(None)),
+    ("remote_connect_secret_event_register_any_ret", int32(3)),
+    ("remote_connect_secret_event_deregister_any_args", int32(3)),
+    ("remote_secret_event_lifecycle_msg", int32(0) + secret() + int32(1) + int32(0)),
+    ("remote_secret_event_value_changed_msg", int32(0) + secret()),
+
+    ("virtcrypt_secret_daemon_status_ret", text("0.1.0") + uint32(4711) + boolean(True)
+     + optional(text("no key")) + uint32(3) + uint32(1) + uint32(0) + uint32(2)),
+    ("virtcrypt_secret_daemon_status_ret", text("0.1.0") + uint32(4711) + boolean(False)
+     + optional(None) + uint32(100000) + uint32(0) + uint32(0) + uint32(1)),
+    ("virtcrypt_secret_list_secrets_args", optional(None) + uint32(1000) + uint32(0)),
+    ("virtcrypt_secret_list_secrets_args", optional(fixed(UUID)) + uint32(1) + uint32(15)),
+    ("virtcrypt_secret_list_secrets_ret", array([
+        secret() + boolean(False) + boolean(True) + boolean(True),
+        secret(OTHER_UUID, 4, "") + boolean(True) + boolean(False) + boolean(False)])
+     + boolean(True)),
+
+    ("sample_bytes", sample_bytes()),
+    ("sample_arrays", sample_arrays()),
+    ("sample_unions", sample_unions(_RED, _OPEN_NAMED, boolean(True) + opaque(b"sixteen bytes 16"),
+                                    uint32(0xf0000000) + double(1e300))),
+    ("sample_unions", sample_unions(_GREEN, _OPEN_NESTED, boolean(False), uint32(0))),
+    ("sample_unions", sample_unions(int32(-7) + int32(1), _OPEN_DEFAULT, boolean(False),
+                                    uint32(2**32 - 1))),
+    ("sample_optionals", optional(int32(1)) + optional(int32(-7)) + optional(boolean(True))
+     + optional(point(3, 4)) + optional(sample_bytes(None)) + optional(fixed(b"vwxyz"))
+     + optional(_GREEN)),
+    ("sample_optionals", optional(None) * 7),
+    ("sample_point", point(-1, 2147483647)),
+    ("sample_type_with_a_name_that_leaves_little_room", point(0, -2147483648)),
+]
+
+
+def lines():
+    return "".join(f"{name} {message.hex()}\n" for name, message in MESSAGES)
+
+
+if __name__ == "__main__":
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden", "messages.txt"),
+              "w", encoding="utf-8") as file:
+        file.write(lines())
