@@ -130,7 +130,8 @@ MESSAGES = [
     ("remote_connect_get_lib_version_ret", uint64(9000000)),
     ("remote_connect_event_connection_closed_msg", int32(2)),
     ("remote_connect_set_identity_args", array([
-        param("a", 1, int32(-1)), param("b", 2, uint32(2**32 - 1)), param("process-id", 3, int64(4)),
+        param("a", 1, int32(-1)), param("b", 2, uint32(2**32 - 1)),
+        param("process-id", 3, int64(4)),
         param("unix-user-id", 4, uint64(0)), param("e", 5, double(2.5)), param("f", 6, int32(1)),
         param("system.token", 7, text("0123456789abcdef" * 2))]) + uint32(0)),
     ("remote_connect_set_identity_args", array([]) + uint32(0)),

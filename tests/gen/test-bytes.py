@@ -146,7 +146,8 @@ class Bytes(unittest.TestCase):
 
     def test_a_flag_that_is_neither_0_nor_1(self):
         self.assert_answer("remote_connect_open_args", uint32(2) + text("x") + uint32(0), _RPC +
-                           "remote_connect_open_args.name: 2 is none of the values that are allowed")
+                           "remote_connect_open_args.name: 2 is none of the values that are "
+                           "allowed")
 
     def test_a_number_that_is_none_of_an_enum(self):
         self.assert_answer("remote_auth_list_ret", array([int32(3)]), _RPC +

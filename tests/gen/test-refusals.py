@@ -370,7 +370,8 @@ class Refusals(unittest.TestCase):
             "4:8: an event is never called: @acl has no place beside @event")
 
     def test_an_event_with_a_reply_or_without_a_message(self):
-        for line, column in (("@event number a(number) = 1;", 15), ("@event void a(void) = 1;", 13)):
+        for line, column in (("@event number a(number) = 1;", 15),
+                             ("@event void a(void) = 1;", 13)):
             self.assert_refused(
                 _program(line),
                 f"4:{column}: event a is a message without reply: void NAME(STRUCT)")

@@ -20,10 +20,10 @@ def _calls(program):
 
 def header(module, include_dir):
     writer = text.Writer()
-    text.banner(writer, module, [
-        f"Owns: the calling side of {module.name}. *ret is zeroed by the caller, filled on success",
-        "(clear it) and cleared on failure.",
-    ])
+    text.banner(
+        writer, module,
+        f"Owns: the calling side of {module.name}. *ret is zeroed by the caller, filled on success "
+        "(clear it) and cleared on failure.")
     writer.lines("#pragma once", "", "#include <glib.h>", "#include <stdbool.h>", "",
                  '#include "rpc/client.h"', f'#include "{include_dir}{module.name}.h"', "")
     program = module.program
@@ -34,7 +34,7 @@ def header(module, include_dir):
 
 def source(module, include_dir):
     writer = text.Writer()
-    text.banner(writer, module, [f"Owns: the calls of {module.name}."])
+    text.banner(writer, module, f"Owns: the calls of {module.name}.")
     writer.lines(f'#include "{include_dir}{module.name}_client.h"', "")
     program = module.program
     writer.open_function("static bool", "call", "struct rpc_client *client",

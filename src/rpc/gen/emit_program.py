@@ -64,10 +64,10 @@ def _table(writer, program):
 def source(module, include_dir):
     """The text of NAME.c."""
     writer = text.Writer()
-    owns = [f"Owns: the codec of the types of {module.name}: every length is checked against its",
-            "bound and against what is left of the message before anything is allocated."]
+    owns = (f"Owns: the codec of the types of {module.name}; every length is checked against its "
+            "bound and against what is left of the message before anything is allocated.")
     if module.program:
-        owns.append("Owns too: the table of procedures, with what the protocol allows to whom.")
+        owns += " Owns too: the table of procedures, with what the protocol allows to whom."
     text.banner(writer, module, owns)
     writer.line(f'#include "{include_dir}{module.name}.h"')
     writer.line()

@@ -27,11 +27,11 @@ def _events(program):
 
 def header(module, include_dir):
     writer = text.Writer()
-    text.banner(writer, module, [
-        f"Owns: the serving side of {module.name}: the table of handlers that a server fills in,",
-        "and one function for each event. A handler that is NULL is answered with 'not supported'.",
-        "A @secret member of the arguments may be taken: set it to NULL.",
-    ])
+    text.banner(
+        writer, module,
+        f"Owns: the serving side of {module.name}: the table of handlers that a server fills in, "
+        "and one function for each event. A handler that is NULL is answered with 'not supported'. "
+        "A @secret member of the arguments may be taken: set it to NULL.")
     writer.lines("#pragma once", "", "#include <glib.h>", "",
                  f'#include "{include_dir}{module.name}.h"', '#include "rpc/server.h"', "")
     program = module.program
@@ -48,7 +48,7 @@ def header(module, include_dir):
 
 def source(module, include_dir):
     writer = text.Writer()
-    text.banner(writer, module, [f"Owns: the events of {module.name}, if any."])
+    text.banner(writer, module, f"Owns: the events of {module.name}, if any.")
     writer.lines(f'#include "{include_dir}{module.name}_server.h"', "")
     program = module.program
     if not _events(program):

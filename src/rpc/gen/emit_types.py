@@ -133,11 +133,12 @@ def _program(writer, program):
 def header(module, include_dir):
     """The text of NAME.h."""
     writer = text.Writer()
-    text.banner(writer, module, [
-        f"Owns: the types of {module.name} and their codec. *_decode takes a zeroed struct, and",
-        "zeroes it again on failure; *_clear frees what a struct holds, wipes @secret members and",
-        "zeroes it. Strings are never NULL unless optional; an optional member is NULL when absent.",
-    ])
+    text.banner(
+        writer, module,
+        f"Owns: the types of {module.name} and their codec. *_decode takes a zeroed struct, and "
+        "zeroes it again on failure; *_clear frees what a struct holds, wipes @secret members and "
+        "zeroes it. Strings are never NULL unless optional; an optional member is NULL when "
+        "absent.")
     writer.lines("#pragma once", "", "#include <glib.h>", "#include <stdbool.h>",
                  "#include <stddef.h>", "#include <stdint.h>", "")
     writer.line('#include "rpc/program.h"')

@@ -106,14 +106,16 @@ def string(value):
     return f'"{value}"'
 
 
+def _paragraph(writer, words):
+    writer.lines(*_flow(" * ", " * ", words.split()))
+
+
 def banner(writer, module, owns):
-    """`owns` are the lines of what the file is, as in every file of the project."""
+    """`owns` says what the file is, as in every file of the project."""
     writer.line("/* SPDX-License-Identifier: LGPL-2.1-or-later")
     writer.line(" *")
-    for line in owns:
-        writer.line(f" * {line}")
+    _paragraph(writer, owns)
     writer.line(" *")
-    writer.line(" * Made by src/rpc/gen (docs/xdr.md): change that or its input, not this file. Input:")
-    writer.lines(*_flow(" * ", " * ", [
-        path + ("." if path == module.inputs[-1] else ",") for path in module.inputs]))
+    _paragraph(writer, "Made by src/rpc/gen (docs/xdr.md) of " + ", ".join(module.inputs)
+               + ": change those, not this file.")
     writer.line(" */")

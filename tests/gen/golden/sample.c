@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: the codec of the types of sample: every length is checked against its
- * bound and against what is left of the message before anything is allocated.
- * Owns too: the table of procedures, with what the protocol allows to whom.
+ * Owns: the codec of the types of sample; every length is checked against its bound and against
+ * what is left of the message before anything is allocated. Owns too: the table of procedures, with
+ * what the protocol allows to whom.
  *
- * Made by src/rpc/gen (docs/xdr.md): change that or its input, not this file. Input:
- * tests/gen/sample.x, tests/gen/sample_types.x.
+ * Made by src/rpc/gen (docs/xdr.md) of tests/gen/sample.x, tests/gen/sample_types.x: change those,
+ * not this file.
  */
 #include "sample.h"
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: the types of sample and their codec. *_decode takes a zeroed struct, and
- * zeroes it again on failure; *_clear frees what a struct holds, wipes @secret members and
- * zeroes it. Strings are never NULL unless optional; an optional member is NULL when absent.
+ * Owns: the types of sample and their codec. *_decode takes a zeroed struct, and zeroes it again on
+ * failure; *_clear frees what a struct holds, wipes @secret members and zeroes it. Strings are
+ * never NULL unless optional; an optional member is NULL when absent.
  *
- * Made by src/rpc/gen (docs/xdr.md): change that or its input, not this file. Input:
- * tests/gen/sample.x, tests/gen/sample_types.x.
+ * Made by src/rpc/gen (docs/xdr.md) of tests/gen/sample.x, tests/gen/sample_types.x: change those,
+ * not this file.
  */
 #pragma once
 

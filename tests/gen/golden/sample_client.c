@@ -2,8 +2,8 @@
  *
  * Owns: the calls of sample.
  *
- * Made by src/rpc/gen (docs/xdr.md): change that or its input, not this file. Input:
- * tests/gen/sample.x, tests/gen/sample_types.x.
+ * Made by src/rpc/gen (docs/xdr.md) of tests/gen/sample.x, tests/gen/sample_types.x: change those,
+ * not this file.
  */
 #include "sample_client.h"
 

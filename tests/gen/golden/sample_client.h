@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: the calling side of sample. *ret is zeroed by the caller, filled on success
- * (clear it) and cleared on failure.
+ * Owns: the calling side of sample. *ret is zeroed by the caller, filled on success (clear it) and
+ * cleared on failure.
  *
- * Made by src/rpc/gen (docs/xdr.md): change that or its input, not this file. Input:
- * tests/gen/sample.x, tests/gen/sample_types.x.
+ * Made by src/rpc/gen (docs/xdr.md) of tests/gen/sample.x, tests/gen/sample_types.x: change those,
+ * not this file.
  */
 #pragma once
 

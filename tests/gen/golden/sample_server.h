@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: the serving side of sample: the table of handlers that a server fills in,
- * and one function for each event. A handler that is NULL is answered with 'not supported'.
- * A @secret member of the arguments may be taken: set it to NULL.
+ * Owns: the serving side of sample: the table of handlers that a server fills in, and one function
+ * for each event. A handler that is NULL is answered with 'not supported'. A @secret member of the
+ * arguments may be taken: set it to NULL.
  *
- * Made by src/rpc/gen (docs/xdr.md): change that or its input, not this file. Input:
- * tests/gen/sample.x, tests/gen/sample_types.x.
+ * Made by src/rpc/gen (docs/xdr.md) of tests/gen/sample.x, tests/gen/sample_types.x: change those,
+ * not this file.
  */
 #pragma once
 
