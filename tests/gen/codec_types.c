@@ -66,7 +66,7 @@ codec_type_decode(const struct rpc_type *type, const void *bytes, size_t len, si
                   GError **error)
 {
     /* Exactly as long as the message: a sanitizer sees every byte read beyond. */
-    g_autofree uint8_t *copy = g_memdup2(bytes, len);
+    g_autofree uint8_t *copy = len > 0 ? g_memdup2(bytes, len) : g_malloc(1);
     struct xdr_reader reader = {.pos = copy, .end = copy + len};
     void *value = g_malloc0(type->size);
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """One message at least of every type, in bytes made by Python's struct alone, as RFC 4506 says.
 
-Run as a program, it writes golden/messages.txt, which the tests in C and the fuzzer start from.
+Run as a program, it writes golden/messages.txt, which the tests in C start from, and the fuzzer's
+corpus.
 """
 
 import os
@@ -194,7 +195,23 @@ def lines():
     return "".join(f"{name} {message.hex()}\n" for name, message in MESSAGES)
 
 
-if __name__ == "__main__":
-    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden", "messages.txt"),
-              "w", encoding="utf-8") as file:
+def corpus():
+    """{file name: bytes}"""
+    return {f"{name}-{number}": message for number, (name, message) in enumerate(MESSAGES)}
+
+
+def main():
+    here = os.path.dirname(os.path.abspath(__file__))
+    with open(os.path.join(here, "golden", "messages.txt"), "w", encoding="utf-8") as file:
         file.write(lines())
+    folder = os.path.join(here, "..", "fuzz", "corpus", "rpc-codec")
+    os.makedirs(folder, exist_ok=True)
+    for name in os.listdir(folder):
+        os.unlink(os.path.join(folder, name))
+    for name, message in corpus().items():
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(message)
+
+
+if __name__ == "__main__":
+    main()

@@ -86,6 +86,14 @@ class Bytes(unittest.TestCase):
             self.assertEqual(file.read(), messages.lines(),
                              "messages.py changed: run it, to write golden/messages.txt")
 
+    def test_the_fuzzer_starts_from_every_message(self):
+        folder = os.path.join(compiler.SOURCE_ROOT, "tests", "fuzz", "corpus", "rpc-codec")
+        found = {}
+        for name in os.listdir(folder):
+            with open(os.path.join(folder, name), "rb") as file:
+                found[name] = file.read()
+        self.assertEqual(found, messages.corpus(), "run messages.py, to write the corpus")
+
     def test_bytes_after_a_value_are_left_to_the_caller(self):
         for name, message in messages.MESSAGES:
             self.assert_answer(name, message + b"\0\0\0\1later", f"ok {message.hex()} 9")
