@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: see listener.h. Looking whether a path is served and binding it happen under a lock on the
+ * folder, so that two daemons that start at once can't both find it free.
+ */
+#include "rpc/listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "util/error.h"
+#include "util/file.h"
+
+enum { FOLDER_MODE = 0755, LOCK_TRIES = 100, LOCK_PAUSE_US = 100 * 1000, GROUP_BUFFER_MAX = 1 << 20 };
+
+struct rpc_listener {
+    char *path;
+    file_fd fd;
+    dev_t dev; /* of the file, to tell it from one that replaced it */
+    ino_t ino;
+};
+
+static bool
+set_address(const char *path, struct sockaddr_un *ret_address, GError **error)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    if (strlen(path) >= sizeof(address.sun_path)) {
+        error_set(error, ERROR_FROM_RPC, ERROR_OPERATION_INVALID,
+                  "the socket path %s is longer than %zu characters; set unix_sock_dir to a shorter "
+                  "one",
+                  path, sizeof(address.sun_path) - 1);
+        return false;
+    }
+    g_strlcpy(address.sun_path, path, sizeof(address.sun_path));
+    *ret_address = address;
+    return true;
+}
+
+static bool
+find_group(const char *group, gid_t *ret_gid, GError **error)
+{
+    g_autofree char *buffer = g_malloc(GROUP_BUFFER_MAX);
+    struct group entry;
+    struct group *found = NULL;
+    guint64 number;
+    int rc;
+
+    do {
+        rc = getgrnam_r(group, &entry, buffer, GROUP_BUFFER_MAX, &found);
+    } while (rc == EINTR);
+    if (found) {
+        *ret_gid = found->gr_gid;
+        return true;
+    }
+    if (g_ascii_string_to_unsigned(group, 10, 0, G_MAXUINT32 - 1, &number, NULL)) {
+        *ret_gid = (gid_t)number;
+        return true;
+    }
+    error_set(error, ERROR_FROM_RPC, ERROR_OPERATION_INVALID,
+              "there is no group '%s'; make it, or change unix_sock_group", group);
+    return false;
+}
+
+static bool
+lock_folder(int dir_fd, const char *path, GError **error)
+{
+    for (int i = 0; i < LOCK_TRIES; i++) {
+        if (flock(dir_fd, LOCK_EX | LOCK_NB) == 0)
+            return true;
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            break;
+        g_usleep(LOCK_PAUSE_US);
+    }
+    error_set_errno(error, ERROR_FROM_RPC, errno, "cannot lock the folder of %s", path);
+    return false;
+}
+
+/* Makes room at the address: removes a socket's file that nobody serves. */
+static bool
+clear_address(const struct sockaddr_un *address, GError **error)
+{
+    g_auto(file_fd) probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct stat info;
+
+    if (lstat(address->sun_path, &info) < 0) {
+        if (errno == ENOENT)
+            return true;
+        error_set_errno(error, ERROR_FROM_RPC, errno, "cannot examine %s", address->sun_path);
+        return false;
+    }
+    if (!S_ISSOCK(info.st_mode)) {
+        error_set(error, ERROR_FROM_RPC, ERROR_OPERATION_INVALID,
+                  "%s is not a socket; remove it, or set unix_sock_dir", address->sun_path);
+        return false;
+    }
+    /* With a full queue the answer is EAGAIN: served as well. */
+    if (probe < 0 || connect(probe, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
+        errno != ECONNREFUSED) {
+        error_set(error, ERROR_FROM_RPC, ERROR_RESOURCE_BUSY,
+                  "another daemon serves the socket %s; stop it first", address->sun_path);
+        return false;
+    }
+    if (unlink(address->sun_path) < 0) {
+        error_set_errno(error, ERROR_FROM_RPC, errno, "cannot remove the old socket %s",
+                        address->sun_path);
+        return false;
+    }
+    return true;
+}
+
+static bool
+bind_and_listen(struct rpc_listener *listener, const struct sockaddr_un *address,
+                const struct rpc_listener_params *params, gid_t gid, GError **error)
+{
+    struct stat info;
+
+    listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (listener->fd < 0 ||
+        bind(listener->fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ||
+        lstat(params->path, &info) < 0) {
+        error_set_errno(error, ERROR_FROM_RPC, errno, "cannot bind the socket %s", params->path);
+        return false;
+    }
+    listener->dev = info.st_dev;
+    listener->ino = info.st_ino;
+    listener->path = g_strdup(params->path);
+    /* Nobody can connect before listen(). */
+    if ((params->group && lchown(params->path, (uid_t)-1, gid) < 0) ||
+        chmod(params->path, params->mode) < 0 ||
+        listen(listener->fd, (int)MIN(params->backlog, (unsigned int)SOMAXCONN)) < 0) {
+        error_set_errno(error, ERROR_FROM_RPC, errno, "cannot listen on the socket %s",
+                        params->path);
+        return false;
+    }
+    return true;
+}
+
+struct rpc_listener *
+rpc_listener_new(const struct rpc_listener_params *params, GError **error)
+{
+    g_autoptr(rpc_listener_t) listener = g_new0(struct rpc_listener, 1);
+    g_autofree char *folder = g_path_get_dirname(params->path);
+    g_auto(file_fd) dir_fd = -1;
+    struct sockaddr_un address;
+    gid_t gid = 0;
+
+    listener->fd = -1;
+    if (!set_address(params->path, &address, error) ||
+        (params->group && !find_group(params->group, &gid, error)))
+        return NULL;
+    dir_fd = file_open_dir(folder, true, FOLDER_MODE, error);
+    if (dir_fd < 0 || !lock_folder(dir_fd, params->path, error) || !clear_address(&address, error) ||
+        !bind_and_listen(listener, &address, params, gid, error))
+        return NULL;
+    return g_steal_pointer(&listener);
+}
+
+int
+rpc_listener_take_fd(struct rpc_listener *listener)
+{
+    return g_steal_fd(&listener->fd);
+}
+
+void
+rpc_listener_free(struct rpc_listener *listener)
+{
+    struct stat info;
+
+    if (!listener)
+        return;
+    if (listener->path && lstat(listener->path, &info) == 0 && info.st_dev == listener->dev &&
+        info.st_ino == listener->ino)
+        unlink(listener->path);
+    file_fd_clear(&listener->fd);
+    g_free(listener->path);
+    g_free(listener);
+}
