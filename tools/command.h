@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: tables of commands and their options, the parsing of a command line by them, and the help
+ * that is printed from them. All three behave as virsh's.
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+
+struct session;
+struct command_args;
+
+enum command_option_kind {
+    OPTION_FLAG,   /* --name */
+    OPTION_TEXT,   /* --name VALUE, --name=VALUE, or VALUE alone where the option is next in line */
+    OPTION_NUMBER, /* the same */
+};
+
+enum command_option_flags {
+    OPTION_REQUIRED = 1 << 0,
+    OPTION_NAMED_ONLY = 1 << 1, /* never by a VALUE alone */
+};
+
+struct command_option {
+    const char *name;
+    enum command_option_kind kind;
+    unsigned int flags;
+    const char *help;
+};
+
+enum { COMMAND_OPTIONS_MAX = 8 };
+
+struct command {
+    const char *name;
+    const char *summary;
+    const char *description;
+    bool is_local; /* needs no connection */
+    /* What is done; errors are printed, and false returned. */
+    bool (*run)(struct session *session, const struct command_args *args);
+    struct command_option options[COMMAND_OPTIONS_MAX]; /* up to the first without a name */
+};
+
+struct command_group {
+    const char *title;
+    const char *keyword;
+    const struct command *commands;
+    size_t count;
+};
+
+struct command_args {
+    const struct command *command;
+    bool wants_help;
+    bool is_given[COMMAND_OPTIONS_MAX];
+    char *values[COMMAND_OPTIONS_MAX]; /* into argv, NULL for flags */
+};
+
+/* Reads `argv` (up to a NULL), what follows the name of `command`. Messages of errors are virsh's.
+ */
+bool command_parse(const struct command *command, char **argv, struct command_args *ret_args,
+                   GError **error);
+
+/* Whether the option is there. A name that the command does not have is a bug and asserted. */
+bool command_has(const struct command_args *args, const char *name);
+
+/* The option's value, borrowed; NULL if it is not there. An empty one is an error. */
+bool command_get_text(const struct command_args *args, const char *name, char **ret_text,
+                      GError **error);
+
+/* The same for a number from `min` to `max`; *ret_number stays as it is when it is not there. */
+bool command_get_number(const struct command_args *args, const char *name, int min, int max,
+                        int *ret_number, GError **error);
+
+/* Sets `error` if both options are there. */
+bool command_check_exclusive(const struct command_args *args, const char *one, const char *other,
+                             GError **error);
+
+const struct command *command_find(const struct command_group *groups, size_t group_count,
+                                   const char *name);
+
+void command_print_help(const struct command *command);
+void command_print_group_help(const struct command_group *group, const char *colon);

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: session.h. Where polkit finds nobody to ask, an agent is started for this terminal, and the
+ * connection is made again.
+ */
+#include "tools/session.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "tools/output.h"
+#include "tools/polkit_agent.h"
+#include "util/error.h"
+
+const char *
+session_uri(const struct session *session)
+{
+    const char *environment = g_getenv("VIRTCRYPT_DEFAULT_URI");
+
+    if (session->uri_text && *session->uri_text)
+        return session->uri_text;
+    if (environment && *environment)
+        return environment;
+    return geteuid() == 0 ? "secret:///system" : "secret:///session";
+}
+
+static struct rpc_client *
+reach(const struct session *session, const struct uri *uri, GError **error)
+{
+    g_autofree char *path = NULL;
+    g_auto(GStrv) command = NULL;
+
+    if (uri->transport == URI_UNIX) {
+        path = uri_socket_path(uri, session->is_readonly);
+        return rpc_client_new_unix(path, error);
+    }
+    command = uri_ssh_command(uri, session->is_readonly, error);
+    return command ? rpc_client_new_command((const char *const *)command, error) : NULL;
+}
+
+static struct rpc_client *
+reach_and_open(const struct session *session, const struct uri *uri, GError **error)
+{
+    g_autoptr(rpc_client_t) client = reach(session, uri, error);
+
+    if (!client || !rpc_client_open(client, uri->name, session->is_readonly, error))
+        return NULL;
+    return g_steal_pointer(&client);
+}
+
+/* The same, with somebody for polkit to ask. */
+static struct rpc_client *
+open_with_agent(const struct session *session, const struct uri *uri, GError **error)
+{
+    g_autoptr(GError) agent_error = NULL;
+    struct rpc_client *client = reach_and_open(session, uri, error);
+    g_autoptr(polkit_agent_t) agent = NULL;
+
+    if (client || !error_is(*error, ERROR_AUTH_UNAVAILABLE) || !isatty(STDIN_FILENO))
+        return client;
+    agent = polkit_agent_start(&agent_error);
+    if (!agent) {
+        g_prefix_error(error, "%s; ", agent_error->message);
+        return NULL;
+    }
+    g_clear_error(error);
+    return reach_and_open(session, uri, error);
+}
+
+/* A socket that nobody listens on, at its default place: what to start. */
+static void
+print_remedy(const struct uri *uri, const GError *error)
+{
+    int errnum = error_get_errno(error);
+
+    if (uri->transport != URI_UNIX || uri->socket || (errnum != ENOENT && errnum != ECONNREFUSED))
+        return;
+    if (uri->is_session)
+        output_error("virtcrypt-secretd does not run for this user; start it by "
+                     "'virtcrypt-secretd --session', or use -c secret:///system");
+    else
+        output_error("virtcrypt-secretd does not run; start it by "
+                     "'systemctl start virtcrypt-secretd.socket'");
+}
+
+bool
+session_connect(struct session *session)
+{
+    static const char failure[] = "failed to connect to the hypervisor"; /* as virsh says */
+    g_autoptr(GError) error = NULL;
+    g_autoptr(uri_t) uri = NULL;
+
+    if (session->client)
+        return true;
+    uri = uri_parse(session_uri(session), &error);
+    if (!uri)
+        return output_failure(error, failure);
+    session->client = open_with_agent(session, uri, &error);
+    if (session->client)
+        return true;
+    output_failure(error, failure);
+    print_remedy(uri, error);
+    return false;
+}
+
+void
+session_clear(struct session *session)
+{
+    g_clear_pointer(&session->client, rpc_client_free);
+}
