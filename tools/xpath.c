@@ -15,9 +15,14 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(xmlXPathContext, xmlXPathFreeContext)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(xmlXPathObject, xmlXPathFreeObject)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(xmlBuffer, xmlBufferFree)
 
-/* libxml2 prints errors of XPath unless it is told where else they go. */
+/* libxml2 prints errors of XPath, in two ways, unless it is told where else they go. */
 static void
 keep_quiet(void *opaque G_GNUC_UNUSED, xmlErrorPtr error G_GNUC_UNUSED)
+{
+}
+
+static void G_GNUC_PRINTF(2, 3)
+    keep_quiet_too(void *opaque G_GNUC_UNUSED, const char *format G_GNUC_UNUSED, ...)
 {
 }
 
@@ -64,6 +69,7 @@ xpath_pick(const char *xml, const char *expression, bool wrap, GError **error)
         return NULL;
     }
     context->error = keep_quiet;
+    xmlSetGenericErrorFunc(NULL, keep_quiet_too);
     result = xmlXPathEval(BAD_CAST expression, context);
     if (!result || result->type != XPATH_NODESET) {
         error_set(error, ERROR_FROM_XML, ERROR_INTERNAL, "Incorrect xpath '%s'", expression);
