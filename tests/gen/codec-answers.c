@@ -2,7 +2,8 @@
  *
  * What our codec says to messages, for tests in Python. Lines "TYPE HEX" of standard input are
  * answered by "ok HEX LEFT" (the value encoded again, and how many bytes followed it) or by
- * "error CODE DOMAIN TEXT". Without input and with the argument `types`: the names of all types.
+ * "error CODE DOMAIN TEXT". With an argument it lists: `types` the names of all types, `procedures`
+ * lines "PROGRAM NUMBER NAME ARGS RET" of the programs, with `void` for what is not there.
  */
 #include <stdio.h>
 #include <string.h>
@@ -42,14 +43,37 @@ answer(const struct rpc_type *type, GBytes *message)
     printf(" %zu\n", left);
 }
 
+static void
+list_types(void)
+{
+    for (const struct rpc_type *const *type = codec_types(); *type; type++)
+        printf("%s\n", (*type)->name);
+}
+
+static void
+list_procedures(void)
+{
+    for (const struct rpc_program *const *program = codec_programs(); *program; program++) {
+        for (size_t i = 0; i < (*program)->procedure_count; i++) {
+            const struct rpc_procedure *procedure = &(*program)->procedures[i];
+
+            printf("%s %d %s %s %s\n", (*program)->name, procedure->number, procedure->name,
+                   procedure->args ? procedure->args->name : "void",
+                   procedure->ret ? procedure->ret->name : "void");
+        }
+    }
+}
+
 int
 main(int argc, char **argv)
 {
     g_autofree char *line = g_malloc(LINE_MAX_LEN);
 
-    if (argc == 2 && g_str_equal(argv[1], "types")) {
-        for (const struct rpc_type *const *type = codec_types(); *type; type++)
-            printf("%s\n", (*type)->name);
+    if (argc == 2) {
+        if (g_str_equal(argv[1], "types"))
+            list_types();
+        else
+            list_procedures();
         return 0;
     }
     while (fgets(line, LINE_MAX_LEN, stdin)) {

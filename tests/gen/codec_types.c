@@ -19,7 +19,14 @@ static const struct rpc_program *const programs[] = {
     &remote_secret_program,
     &virtcrypt_secret_program,
     &sample_service_program,
+    NULL,
 };
+
+const struct rpc_program *const *
+codec_programs(void)
+{
+    return programs;
+}
 
 static void
 add_type(const struct rpc_type **types, const struct rpc_type *type)
@@ -42,7 +49,7 @@ codec_types(void)
     if (types[0])
         return types;
     add_type(types, &remote_error_type);
-    for (size_t i = 0; i < G_N_ELEMENTS(programs); i++) {
+    for (size_t i = 0; programs[i]; i++) {
         for (size_t j = 0; j < programs[i]->procedure_count; j++) {
             add_type(types, programs[i]->procedures[j].args);
             add_type(types, programs[i]->procedures[j].ret);

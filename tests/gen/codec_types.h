@@ -8,6 +8,9 @@
 
 #include "rpc/program.h"
 
+/* All programs, NULL at the end. */
+const struct rpc_program *const *codec_programs(void);
+
 /* Every type once that is an argument, a result or an error of a program, NULL at the end. */
 const struct rpc_type *const *codec_types(void);
 

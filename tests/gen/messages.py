@@ -65,7 +65,8 @@ def param(field, kind, value):
     return text(field) + int32(kind) + value
 
 
-def error(code, domain, message, dom=None, net=None, strings=(None, None, None), ints=(-1, -1)):
+def error(code, domain, message, objects=(None, None), strings=(None, None, None), ints=(-1, -1)):
+    dom, net = objects
     return (int32(code) + int32(domain) + optional(message and text(message)) + int32(2)
             + optional(dom) + b"".join(optional(each and text(each)) for each in strings)
             + int32(ints[0]) + int32(ints[1]) + optional(net))
@@ -113,7 +114,7 @@ MESSAGES = [
     ("remote_error", error(66, 30, "Secret not found: none", strings=(
         "Secret not found: %s", "none", None))),
     ("remote_error", error(
-        1, 0, None, dom=text("guest") + fixed(UUID) + int32(-1), net=text("net") + fixed(UUID),
+        1, 0, None, (text("guest") + fixed(UUID) + int32(-1), text("net") + fixed(UUID)),
         strings=("a", "b", "c"), ints=(0, 7))),
 
     ("remote_connect_open_args", optional(text("qemu:///system")) + uint32(0)),
