@@ -70,9 +70,9 @@ struct rpc_type {
 
 struct rpc_procedure {
     int32_t number;
+    unsigned int flags;
     const char *name;     /* "secret_define_xml" */
     const char *api_name; /* @api(virSecretDefineXML): named in refusals; may be NULL */
-    unsigned int flags;
     const char *acl; /* "secret:write secret:save", "" for none */
     const struct rpc_type *args;
     const struct rpc_type *ret;

@@ -240,28 +240,34 @@ def _read_function(writer, kind):
         what = _what(kind, kind.discriminant)
         _read_into(writer, kind.discriminant.type, f"value->{kind.discriminant.name}", what)
         refuse = f"return xdr_refuse_value({what}, value->{kind.discriminant.name}, error);"
-        _switch(writer, kind, lambda member: _read_into(
-            writer, member.type, f"value->u.{member.name}", _what(kind, member)), [refuse])
+        _switch(writer, kind, lambda body, member: _read_into(
+            body, member.type, f"value->u.{member.name}", _what(kind, member)), [refuse])
     writer.line("return true;")
     writer.close_function()
 
 
 def _switch(writer, kind, emit, otherwise):
-    """`otherwise` are the lines for a discriminant without a case."""
+    """`emit` writes what a member needs; `otherwise` are lines for a value without a case. Cases
+    that need the same are written once."""
+    bodies = []
+    for case in kind.cases:
+        member = case.member
+        body = writer.written(lambda inner, member=member: emit(inner, member)) if member else []
+        labels = [f"case {value}:" for value in case.values] if case.values else ["default:"]
+        known = next((other for other in bodies if other[1] == body), None)
+        if known:
+            known[0].extend(labels)
+        else:
+            bodies.append((labels, body))
     cast = "(int)" if kind.discriminant.type == model.SCALARS["bool"] else ""
     writer.line(f"switch ({cast}value->{kind.discriminant.name}) {{")
-    for case in kind.cases:
-        for value in case.values or ["default"]:
-            writer.line("default:" if value == "default" else f"case {value}:")
-        writer.indent()
-        if case.member:
-            emit(case.member)
-        writer.line("break;")
-        writer.dedent()
+    for labels, body in bodies:
+        writer.lines(*labels)
+        writer.paste(body)
+        writer.line("    break;")
     if not kind.has_default:
         writer.line("default:")
-        for line in otherwise:
-            writer.line("    " + line)
+        writer.lines(*("    " + line for line in otherwise))
     writer.line("}")
 
 
@@ -294,7 +300,7 @@ def _size_function(writer, kind):
     else:
         writer.lines("size_t size = 4;", "")
         _switch(writer, kind,
-                lambda member: _add_whole_size(writer, member.type, f"value->u.{member.name}"),
+                lambda body, member: _add_whole_size(body, member.type, f"value->u.{member.name}"),
                 ["g_assert_not_reached();"])
     writer.line("return size;")
     writer.close_function()
@@ -308,7 +314,8 @@ def _encode_function(writer, kind):
             _write(writer, member.type, f"value->{member.name}")
     else:
         _write(writer, kind.discriminant.type, f"value->{kind.discriminant.name}")
-        _switch(writer, kind, lambda member: _write(writer, member.type, f"value->u.{member.name}"),
+        _switch(writer, kind,
+                lambda body, member: _write(body, member.type, f"value->u.{member.name}"),
                 ["g_assert_not_reached();"])
     writer.close_function()
 
@@ -319,10 +326,29 @@ def _clear_function(writer, kind):
         for member in kind.members:
             _clear(writer, member.type, f"value->{member.name}")
     elif kind.owns_memory:
-        _switch(writer, kind, lambda member: _clear(writer, member.type, f"value->u.{member.name}"),
-                ["break;"])
+        _clear_arms(writer, kind)
     writer.line(f"*value = (struct {kind.name}){{0}};")
     writer.close_function()
+
+
+def _clear_arms(writer, kind):
+    """Arms without memory, and values without a case, need nothing."""
+    owners = [case for case in kind.cases if case.member and case.member.type.owns_memory]
+    if len(owners) == 1 and owners[0].values and len(owners[0].values) == 1:
+        member = owners[0].member
+        writer.block(f"if ({_is(kind.discriminant, owners[0].values[0])})",
+                     lambda body: _clear(body, member.type, f"value->u.{member.name}"))
+        return
+    _switch(writer, kind,
+            lambda body, member: _clear(body, member.type, f"value->u.{member.name}"), ["break;"])
+
+
+def _is(discriminant, value):
+    """The C condition that a discriminant has a value."""
+    place = f"value->{discriminant.name}"
+    if discriminant.type == model.SCALARS["bool"]:
+        return place if value == "1" else "!" + place
+    return f"{place} == {value}"
 
 
 def _enum_function(writer, kind):

@@ -29,12 +29,12 @@ def _shown_name(procedure):
 def _entry(writer, program, procedure):
     writer.line("{")
     writer.indent()
-    writer.lines(f".number = {number_constant(program, procedure)},",
-                 f".name = {text.string(procedure.name)},")
-    if procedure.api_name:
-        writer.line(f".api_name = {text.string(procedure.api_name)},")
+    writer.line(f".number = {number_constant(program, procedure)},")
     if procedure.flags:
         writer.line(f".flags = {' | '.join(procedure.flags)},")
+    writer.line(f".name = {text.string(procedure.name)},")
+    if procedure.api_name:
+        writer.line(f".api_name = {text.string(procedure.api_name)},")
     writer.line(f".acl = {text.string(' '.join(procedure.acl))},")
     for name, kind in (("args", procedure.args), ("ret", procedure.ret)):
         if kind:

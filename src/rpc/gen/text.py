@@ -76,14 +76,22 @@ class Writer:
 
     def block(self, head, emit):
         """`head` (if, for) and what `emit` writes below it: in braces unless that is one line."""
+        body = self.written(emit)
+        is_long = len(body) > 1
+        self.line(head + (" {" if is_long else ""))
+        self._lines += body
+        if is_long:
+            self.line("}")
+
+    def written(self, emit):
+        """The lines that `emit` writes, one step deeper than now, for `paste`."""
         body = Writer()
         body._depth = self._depth + 1
         emit(body)
-        is_long = len(body._lines) > 1
-        self.line(head + (" {" if is_long else ""))
-        self._lines += body._lines
-        if is_long:
-            self.line("}")
+        return body._lines
+
+    def paste(self, lines):
+        self._lines += lines
 
     # ---- functions ----
 

@@ -573,16 +573,8 @@ sample_choice_encode(struct xdr_writer *writer, const struct sample_choice *valu
 void
 sample_choice_clear(struct sample_choice *value)
 {
-    switch (value->color) {
-    case SAMPLE_RED:
-    case SAMPLE_DARK:
-        break;
-    case SAMPLE_GREEN:
+    if (value->color == SAMPLE_GREEN)
         g_free(value->u.bytes);
-        break;
-    default:
-        break;
-    }
     *value = (struct sample_choice){0};
 }
 
@@ -689,7 +681,6 @@ sample_open_clear(struct sample_open *value)
         g_free(value->u.nested);
         break;
     case 3:
-        break;
     default:
         break;
     }
@@ -760,15 +751,8 @@ sample_maybe_encode(struct xdr_writer *writer, const struct sample_maybe *value)
 void
 sample_maybe_clear(struct sample_maybe *value)
 {
-    switch ((int)value->is_there) {
-    case 1:
+    if (value->is_there)
         secret_buf_free(value->u.key);
-        break;
-    case 0:
-        break;
-    default:
-        break;
-    }
     *value = (struct sample_maybe){0};
 }
 
@@ -1003,15 +987,15 @@ invoke_take_bytes(const void *handlers, struct rpc_call *call, void *opaque, voi
 static const struct rpc_procedure sample_service_procedures[] = {
     {
         .number = SAMPLE_SERVICE_PROC_NOTHING,
-        .name = "nothing",
         .flags = RPC_PROC_READONLY | RPC_PROC_PRIORITY | RPC_PROC_NO_AUTH | RPC_PROC_NO_OPEN,
+        .name = "nothing",
         .acl = "",
         .invoke = invoke_nothing,
     },
     {
         .number = SAMPLE_SERVICE_PROC_SWAP_ARRAYS,
-        .name = "swap_arrays",
         .flags = RPC_PROC_READONLY | RPC_PROC_PRIORITY,
+        .name = "swap_arrays",
         .acl = "object:read object:write",
         .args = &sample_arrays_type,
         .ret = &sample_arrays_type,
@@ -1019,16 +1003,16 @@ static const struct rpc_procedure sample_service_procedures[] = {
     },
     {
         .number = SAMPLE_SERVICE_PROC_GIVE_UNIONS,
-        .name = "give_unions",
         .flags = RPC_PROC_SECRET_RET,
+        .name = "give_unions",
         .acl = "object:read",
         .ret = &sample_unions_type,
         .invoke = invoke_give_unions,
     },
     {
         .number = SAMPLE_SERVICE_PROC_SWAP_OPTIONALS,
-        .name = "swap_optionals",
         .flags = RPC_PROC_SECRET_ARGS | RPC_PROC_SECRET_RET,
+        .name = "swap_optionals",
         .acl = "object:write",
         .args = &sample_optionals_type,
         .ret = &sample_optionals_type,
@@ -1043,17 +1027,17 @@ static const struct rpc_procedure sample_service_procedures[] = {
     },
     {
         .number = SAMPLE_SERVICE_PROC_TAKE_BYTES,
+        .flags = RPC_PROC_SECRET_ARGS,
         .name = "take_bytes",
         .api_name = "sampleTakeBytes",
-        .flags = RPC_PROC_SECRET_ARGS,
         .acl = "",
         .args = &sample_bytes_type,
         .invoke = invoke_take_bytes,
     },
     {
         .number = SAMPLE_SERVICE_PROC_POINT_MOVED,
-        .name = "point_moved",
         .flags = RPC_PROC_EVENT,
+        .name = "point_moved",
         .acl = "",
         .args = &sample_point_type,
     },
