@@ -32,34 +32,32 @@ is_keepalive(const struct rpc_frame_header *header)
            header->type == RPC_FRAME_MESSAGE;
 }
 
-/* The procedure, and in *ret_program where it was found; that is some program of the right number
- * and version if the procedure is unknown, NULL if there is none. */
-static const struct rpc_procedure *
-find_procedure(const struct rpc_server *server, const struct rpc_frame_header *header,
-               const struct rpc_server_program **ret_program)
+/* Looks in all programs of the right number and version. With *ret_target.program set and no
+ * procedure, that is unknown; with neither, the program is. */
+static void
+find_target(const struct rpc_server *server, const struct rpc_frame_header *header,
+            struct rpc_target *ret_target)
 {
-    *ret_program = NULL;
-    for (guint i = 0; i < server->programs->len; i++) {
+    *ret_target = (struct rpc_target){0};
+    for (guint i = 0; i < server->programs->len && !ret_target->procedure; i++) {
         const struct rpc_server_program *entry =
             &g_array_index(server->programs, struct rpc_server_program, i);
-        const struct rpc_procedure *procedure;
 
-        if (entry->program->number != header->program || entry->program->version != header->version)
-            continue;
-        *ret_program = entry;
-        procedure = rpc_program_find(entry->program, header->procedure);
-        if (procedure)
-            return procedure->flags & RPC_PROC_EVENT ? NULL : procedure;
+        if (entry->program->number == header->program &&
+            entry->program->version == header->version) {
+            ret_target->program = entry;
+            ret_target->procedure = rpc_program_find(entry->program, header->procedure);
+        }
     }
-    return NULL;
 }
 
 static void
 refuse_unknown(const struct rpc_connection *connection, const struct rpc_frame_header *header,
-               GError **error)
+               bool is_event, GError **error)
 {
     bool is_libvirts = header->program == REMOTE_PROGRAM && header->procedure > 0 &&
-                       header->procedure <= REMOTE_PROCEDURE_MAX && connection->opened;
+                       header->procedure <= REMOTE_PROCEDURE_MAX && !is_event &&
+                       connection->opened;
 
     /* Calls of libvirt's other drivers are answered as by a libvirtd without those drivers. */
     if (is_libvirts)
@@ -70,57 +68,55 @@ refuse_unknown(const struct rpc_connection *connection, const struct rpc_frame_h
 
 enum rpc_verdict
 rpc_call_judge(struct rpc_connection *connection, const struct rpc_frame_header *header,
-               const struct rpc_procedure **ret_procedure, GError **error)
+               struct rpc_target *ret_target, GError **error)
 {
-    const struct rpc_server_program *program;
-    const struct rpc_procedure *procedure;
+    struct rpc_target target;
+    unsigned int flags;
 
-    *ret_procedure = NULL;
+    *ret_target = (struct rpc_target){0};
     if (is_keepalive(header))
         return RPC_VERDICT_TAKE;
     if (header->type != RPC_FRAME_CALL && header->type != RPC_FRAME_CALL_WITH_FDS)
         return RPC_VERDICT_DROP;
-    procedure = find_procedure(connection->server, header, &program);
-    if (!program)
+    find_target(connection->server, header, &target);
+    flags = target.procedure ? target.procedure->flags : 0;
+    if (!target.program)
         error_set(error, ERROR_FROM_RPC, ERROR_RPC, "Cannot find program %u version %u",
                   header->program, header->version);
     else if (header->status != RPC_FRAME_OK)
         error_set(error, ERROR_FROM_RPC, ERROR_RPC, "Unexpected message status %u",
                   header->status);
-    else if (!procedure)
-        refuse_unknown(connection, header, error);
-    else if (!connection->authenticated && !(procedure->flags & RPC_PROC_NO_AUTH))
+    else if (!target.procedure || (flags & RPC_PROC_EVENT))
+        refuse_unknown(connection, header, flags & RPC_PROC_EVENT, error);
+    else if (!connection->authenticated && !(flags & RPC_PROC_NO_AUTH))
         error_set(error, ERROR_FROM_RPC, ERROR_RPC, "authentication required");
     else {
-        *ret_procedure = procedure;
+        *ret_target = target;
         return RPC_VERDICT_TAKE;
     }
     return RPC_VERDICT_REFUSE;
 }
 
-static const struct rpc_procedure *
-judge_quietly(struct rpc_connection *connection, const struct rpc_frame_header *header)
+/* Flags of what would be called. */
+static unsigned int
+flags_of(struct rpc_connection *connection, const struct rpc_frame_header *header)
 {
-    const struct rpc_procedure *procedure = NULL;
+    struct rpc_target target;
 
-    rpc_call_judge(connection, header, &procedure, NULL);
-    return procedure;
+    rpc_call_judge(connection, header, &target, NULL);
+    return target.procedure ? target.procedure->flags : 0;
 }
 
 bool
 rpc_call_is_secret(struct rpc_connection *connection, const struct rpc_frame_header *header)
 {
-    const struct rpc_procedure *procedure = judge_quietly(connection, header);
-
-    return procedure && (procedure->flags & RPC_PROC_SECRET_ARGS);
+    return flags_of(connection, header) & RPC_PROC_SECRET_ARGS;
 }
 
 bool
 rpc_call_overtakes(struct rpc_connection *connection, const struct rpc_frame_header *header)
 {
-    const struct rpc_procedure *procedure = judge_quietly(connection, header);
-
-    return is_keepalive(header) || (procedure && (procedure->flags & RPC_PROC_PRIORITY));
+    return is_keepalive(header) || (flags_of(connection, header) & RPC_PROC_PRIORITY);
 }
 
 static size_t
@@ -255,19 +251,17 @@ run_handler(struct rpc_call *call, const struct rpc_server_program *program, voi
 }
 
 static void
-call_procedure(struct rpc_connection *connection, const struct rpc_frame_header *header,
-               const uint8_t *frame)
+call_procedure(struct rpc_connection *connection, const struct rpc_target *target,
+               const struct rpc_frame_header *header, const uint8_t *frame)
 {
-    const struct rpc_server_program *program;
-    const struct rpc_procedure *procedure =
-        find_procedure(connection->server, header, &program);
+    const struct rpc_procedure *procedure = target->procedure;
     struct rpc_call *call = call_new(connection, header, procedure);
     void *args = call->storage + storage_of(procedure->ret);
     g_autoptr(GError) error = NULL;
 
     if (decode_args(procedure, header, frame, args, &error) &&
         check_state(connection, procedure, &error))
-        run_handler(call, program, args);
+        run_handler(call, target->program, args);
     else
         end_call(call, error);
     if (procedure->args)
@@ -279,18 +273,18 @@ void
 rpc_call_begin(struct rpc_connection *connection, const struct rpc_frame_header *header,
                const uint8_t *frame)
 {
-    const struct rpc_procedure *procedure;
+    struct rpc_target target;
     g_autoptr(GError) error = NULL;
 
-    switch (rpc_call_judge(connection, header, &procedure, &error)) {
+    switch (rpc_call_judge(connection, header, &target, &error)) {
     case RPC_VERDICT_DROP:
         break;
     case RPC_VERDICT_REFUSE:
         rpc_reply_send_error(connection, header, error);
         break;
     case RPC_VERDICT_TAKE:
-        if (procedure)
-            call_procedure(connection, header, frame);
+        if (target.procedure)
+            call_procedure(connection, &target, header, frame);
         else
             rpc_keepalive_receive(connection, header);
     }

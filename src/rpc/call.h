@@ -10,17 +10,23 @@
 
 #include "rpc/connection.h"
 #include "rpc/frame.h"
+#include "rpc/server_state.h"
 
 /* What the head of a frame decides already. */
 enum rpc_verdict {
-    RPC_VERDICT_TAKE,   /* *ret_procedure is what to call; keepalive: NULL */
+    RPC_VERDICT_TAKE,   /* *ret_target is what to call; nothing for keepalive */
     RPC_VERDICT_DROP,   /* no answer */
     RPC_VERDICT_REFUSE, /* *error is the answer */
 };
 
+struct rpc_target {
+    const struct rpc_server_program *program;
+    const struct rpc_procedure *procedure;
+};
+
 enum rpc_verdict rpc_call_judge(struct rpc_connection *connection,
                                 const struct rpc_frame_header *header,
-                                const struct rpc_procedure **ret_procedure, GError **error);
+                                struct rpc_target *ret_target, GError **error);
 
 /* Its arguments carry a key. False as well for what is not called. */
 bool rpc_call_is_secret(struct rpc_connection *connection, const struct rpc_frame_header *header);

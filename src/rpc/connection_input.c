@@ -127,10 +127,10 @@ keep_waiting(struct rpc_connection *connection, const uint8_t *bytes, size_t siz
 static bool
 is_refused(struct rpc_connection *connection, const struct rpc_frame_header *header, size_t left)
 {
-    const struct rpc_procedure *procedure;
+    struct rpc_target target;
     g_autoptr(GError) error = NULL;
 
-    if (rpc_call_judge(connection, header, &procedure, &error) == RPC_VERDICT_TAKE) {
+    if (rpc_call_judge(connection, header, &target, &error) == RPC_VERDICT_TAKE) {
         if (header->length <= RPC_SECRET_FRAME_MAX || !rpc_call_is_secret(connection, header))
             return false;
         error_set(&error, ERROR_FROM_RPC, ERROR_RPC,
