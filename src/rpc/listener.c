@@ -17,14 +17,13 @@
 
 #include "util/error.h"
 #include "util/file.h"
+#include "util/log.h"
 
 enum { FOLDER_MODE = 0755, LOCK_TRIES = 100, LOCK_PAUSE_US = 100 * 1000, GROUP_BUFFER_MAX = 1 << 20 };
 
 struct rpc_listener {
     char *path;
     file_fd fd;
-    dev_t dev; /* of the file, to tell it from one that replaced it */
-    ino_t ino;
 };
 
 static bool
@@ -83,11 +82,21 @@ lock_folder(int dir_fd, const char *path, GError **error)
     return false;
 }
 
+/* With a full queue the answer is EAGAIN: served as well. */
+static bool
+is_served(const struct sockaddr_un *address)
+{
+    g_auto(file_fd) probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    return probe < 0 ||
+           connect(probe, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
+           errno != ECONNREFUSED;
+}
+
 /* Makes room at the address: removes a socket's file that nobody serves. */
 static bool
 clear_address(const struct sockaddr_un *address, GError **error)
 {
-    g_auto(file_fd) probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     struct stat info;
 
     if (lstat(address->sun_path, &info) < 0) {
@@ -101,9 +110,7 @@ clear_address(const struct sockaddr_un *address, GError **error)
                   "%s is not a socket; remove it, or set unix_sock_dir", address->sun_path);
         return false;
     }
-    /* With a full queue the answer is EAGAIN: served as well. */
-    if (probe < 0 || connect(probe, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
-        errno != ECONNREFUSED) {
+    if (is_served(address)) {
         error_set(error, ERROR_FROM_RPC, ERROR_RESOURCE_BUSY,
                   "another daemon serves the socket %s; stop it first", address->sun_path);
         return false;
@@ -120,17 +127,12 @@ static bool
 bind_and_listen(struct rpc_listener *listener, const struct sockaddr_un *address,
                 const struct rpc_listener_params *params, gid_t gid, GError **error)
 {
-    struct stat info;
-
     listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (listener->fd < 0 ||
-        bind(listener->fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ||
-        lstat(params->path, &info) < 0) {
+        bind(listener->fd, (const struct sockaddr *)address, sizeof(*address)) < 0) {
         error_set_errno(error, ERROR_FROM_RPC, errno, "cannot bind the socket %s", params->path);
         return false;
     }
-    listener->dev = info.st_dev;
-    listener->ino = info.st_ino;
     listener->path = g_strdup(params->path);
     /* Nobody can connect before listen(). */
     if ((params->group && lchown(params->path, (uid_t)-1, gid) < 0) ||
@@ -143,11 +145,21 @@ bind_and_listen(struct rpc_listener *listener, const struct sockaddr_un *address
     return true;
 }
 
+static int
+open_folder_locked(const char *path, GError **error)
+{
+    g_autofree char *folder = g_path_get_dirname(path);
+    g_auto(file_fd) dir_fd = file_open_dir(folder, true, FOLDER_MODE, error);
+
+    if (dir_fd < 0 || !lock_folder(dir_fd, path, error))
+        return -1;
+    return g_steal_fd(&dir_fd);
+}
+
 struct rpc_listener *
 rpc_listener_new(const struct rpc_listener_params *params, GError **error)
 {
     g_autoptr(rpc_listener_t) listener = g_new0(struct rpc_listener, 1);
-    g_autofree char *folder = g_path_get_dirname(params->path);
     g_auto(file_fd) dir_fd = -1;
     struct sockaddr_un address;
     gid_t gid = 0;
@@ -156,8 +168,8 @@ rpc_listener_new(const struct rpc_listener_params *params, GError **error)
     if (!set_address(params->path, &address, error) ||
         (params->group && !find_group(params->group, &gid, error)))
         return NULL;
-    dir_fd = file_open_dir(folder, true, FOLDER_MODE, error);
-    if (dir_fd < 0 || !lock_folder(dir_fd, params->path, error) || !clear_address(&address, error) ||
+    dir_fd = open_folder_locked(params->path, error);
+    if (dir_fd < 0 || !clear_address(&address, error) ||
         !bind_and_listen(listener, &address, params, gid, error))
         return NULL;
     return g_steal_pointer(&listener);
@@ -169,17 +181,28 @@ rpc_listener_take_fd(struct rpc_listener *listener)
     return g_steal_fd(&listener->fd);
 }
 
+/* The path may be a successor's by now: what is served stays. */
+static void
+remove_file(const char *path)
+{
+    g_autoptr(GError) error = NULL;
+    g_auto(file_fd) dir_fd = open_folder_locked(path, &error);
+    struct sockaddr_un address;
+
+    if (dir_fd < 0 || !set_address(path, &address, &error))
+        log_warn("the socket %s stays behind: %s", path, error->message);
+    else if (!is_served(&address) && unlink(path) < 0 && errno != ENOENT)
+        log_warn("the socket %s stays behind: %s", path, g_strerror(errno));
+}
+
 void
 rpc_listener_free(struct rpc_listener *listener)
 {
-    struct stat info;
-
     if (!listener)
         return;
-    if (listener->path && lstat(listener->path, &info) == 0 && info.st_dev == listener->dev &&
-        info.st_ino == listener->ino)
-        unlink(listener->path);
     file_fd_clear(&listener->fd);
+    if (listener->path)
+        remove_file(listener->path);
     g_free(listener->path);
     g_free(listener);
 }

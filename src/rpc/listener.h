@@ -25,8 +25,8 @@ struct rpc_listener *rpc_listener_new(const struct rpc_listener_params *params, 
 /* The descriptor, which is the caller's from now on. */
 int rpc_listener_take_fd(struct rpc_listener *listener);
 
-/* Removes the socket's file, if it still is the one that was made, and closes the descriptor if it
- * was not taken. NULL is allowed. */
+/* Closes the descriptor, if it was not taken, and removes the socket's file if nobody serves it any
+ * more: free the server that took the descriptor first. NULL is allowed. */
 void rpc_listener_free(struct rpc_listener *listener);
 
 typedef struct rpc_listener rpc_listener_t; /* for g_autoptr only */
