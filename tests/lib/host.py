@@ -69,8 +69,8 @@ exit 0
 """
 
 _LIBVIRTD_CONF = """\
-auth_unix_ro = "none"
-auth_unix_rw = "none"
+auth_unix_ro = "{auth}"
+auth_unix_rw = "{auth}"
 unix_sock_dir = "{sockets}"
 log_outputs = "{level}:stderr"
 """
@@ -307,10 +307,10 @@ class Host:
             environment.setdefault("LIBVIRT_DRIVER_DIR", self.link_drivers(
                 connector if isinstance(connector, str) else None))
         self.write("/etc/libvirt/libvirtd.conf",
-                   _LIBVIRTD_CONF.format(sockets="/run/libvirt", level=log_level))
+                   _LIBVIRTD_CONF.format(sockets="/run/libvirt", level=log_level, auth="none"))
         return self.start("libvirtd", ["libvirtd"], LIBVIRTD_SOCKET, environment)
 
-    def start_reference(self):
+    def start_reference(self, auth="none"):
         """A second stock libvirtd with nothing but its own secret driver, on REFERENCE_SOCKET: what
         virtcrypt-secretd is compared with. (Not beside start_libvirtd(connector=False): the two
         would want the same secrets.)"""
@@ -320,7 +320,7 @@ class Host:
         if not os.path.lexists(link):
             os.symlink(os.path.join(libvirt_driver_folder(), "libvirt_driver_secret.so"), link)
         self.write("/run/reference/libvirtd.conf",
-                   _LIBVIRTD_CONF.format(sockets="/run/reference", level=3))
+                   _LIBVIRTD_CONF.format(sockets="/run/reference", level=3, auth=auth))
         return self.start("reference", ["libvirtd", "-f", "/run/reference/libvirtd.conf",
                                         "-p", "/run/reference/libvirtd.pid"],
                           REFERENCE_SOCKET, {"LIBVIRT_DRIVER_DIR": drivers})

@@ -8,6 +8,9 @@ import dataclasses
 import os
 import socket
 import struct
+import unittest
+
+import host
 
 PATIENCE = float(os.environ.get("VIRTCRYPT_TEST_PATIENCE", "1"))
 ANSWER_BOUND_S = 10 * PATIENCE
@@ -263,3 +266,72 @@ class Connection:
         self.call(AUTH_LIST).reader()
         self.call(OPEN, optional(string(uri)) + uint32(flags)).reader()
         return self
+
+
+# ---- the two sides of a comparison ----
+
+class Side:
+    """A daemon in a host of its own: `path` and `path_ro` are its sockets."""
+
+    def __init__(self, name, start, path):
+        self.name = name
+        self.host = host.Host()
+        try:
+            start(self.host)
+        except BaseException:
+            self.host.close()
+            raise
+        self.path = self.host.path(path)
+        self.path_ro = self.host.path(path + "-ro")
+
+    def connect(self, **options):
+        return Connection(self.path, **options)
+
+    def connect_ro(self, **options):
+        return Connection(self.path_ro, **options)
+
+    def opened(self, flags=0):
+        return self.connect().open(flags=flags)
+
+
+def ours(config=""):
+    return Side("virtcrypt-secretd", lambda machine: machine.start_secretd(config),
+                host.SECRETD_SOCKET)
+
+
+def reference():
+    return Side("libvirtd", host.Host.start_reference, host.REFERENCE_SOCKET)
+
+
+class Compared:
+    """A mixin: each test of a class runs against one side. on_both(Case, globals()) makes two
+    classes of a Case, one for each side, which start when their first test does."""
+
+    make_side = None
+
+    @classmethod
+    def setUpClass(cls):
+        cls.side = cls.make_side()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.side.host.close()
+
+    def tearDown(self):
+        # Whatever was sent, the daemon serves the next one.
+        with self.side.opened() as client:
+            self.assertEqual(b"", client.call(REGISTER_CLOSE_CALLBACK).reader().rest())
+
+    def assert_error(self, reply, code, domain, text):
+        error = reply.error()
+        self.assertEqual((code, domain), (error.code, error.domain), error)
+        self.assertIn(text, error.message)
+        self.assertEqual(2, error.level)
+        return error
+
+
+def on_both(case, module):
+    for make in (reference, ours):
+        name = f"{case.__name__}By{make.__name__.capitalize()}"
+        module[name] = type(name, (case, unittest.TestCase),
+                            {"make_side": staticmethod(make), "__module__": module["__name__"]})
