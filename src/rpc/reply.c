@@ -112,6 +112,12 @@ rpc_reply_send_error(struct rpc_connection *connection, const struct rpc_frame_h
         .int2 = -1,
     };
 
+    if (error_get_function(error)) {
+        answer.str1 = (char *)error_get_function(error);
+        answer.str2 = (char *)error_get_parameter(error);
+        answer.int1 = 0;
+        answer.int2 = 0;
+    }
     if (!connection->server)
         return;
     log_debug("call %d of pid %d: %s", header.procedure, connection->identity.peer_pid, message);

@@ -11,7 +11,9 @@ typedef struct {
     int domain;
     int errnum;
     bool complete; /* the message holds its class text already */
-} ErrorPrivate;    /* the name that G_DEFINE_EXTENDED_ERROR asks for */
+    const char *function;
+    const char *parameter;
+} ErrorPrivate; /* the name that G_DEFINE_EXTENDED_ERROR asks for */
 
 static void
 error_private_init(ErrorPrivate *details)
@@ -116,6 +118,37 @@ error_set_remote(GError **error, int domain, int code, const char *message)
 {
     g_set_error_literal(error, ERROR_QUARK, code, message);
     set_fields(error, domain, 0, true);
+}
+
+void
+error_set_argument(GError **error, enum error_domain domain, const char *function,
+                   const char *parameter, const char *format, ...)
+{
+    g_autofree char *message = NULL;
+    ErrorPrivate *details;
+    va_list args;
+
+    va_start(args, format);
+    message = g_strdup_vprintf(format, args);
+    va_end(args);
+    error_set_remote(error, (int)domain, ERROR_INVALID_ARG, message);
+    if (!error || !*error)
+        return;
+    details = error_get_private(*error);
+    details->function = function;
+    details->parameter = parameter;
+}
+
+const char *
+error_get_function(const GError *error)
+{
+    return error->domain == ERROR_QUARK ? error_get_private(error)->function : NULL;
+}
+
+const char *
+error_get_parameter(const GError *error)
+{
+    return error->domain == ERROR_QUARK ? error_get_private(error)->parameter : NULL;
 }
 
 bool

@@ -64,6 +64,15 @@ void error_set(GError **error, enum error_domain domain, enum error_code code, c
 void error_set_errno(GError **error, enum error_domain domain, int errnum, const char *format, ...)
     G_GNUC_PRINTF(4, 5);
 
+/* An argument of a call that libvirt refuses by name: `message` is complete (libvirt has no class
+ * text here), the code ERROR_INVALID_ARG. `function` and `parameter` (literals) go along. */
+void error_set_argument(GError **error, enum error_domain domain, const char *function,
+                        const char *parameter, const char *format, ...) G_GNUC_PRINTF(5, 6);
+
+/* What error_set_argument was given, else NULL. */
+const char *error_get_function(const GError *error);
+const char *error_get_parameter(const GError *error);
+
 /* An error that came over the wire: `message` is already complete (class text included). */
 void error_set_remote(GError **error, int domain, int code, const char *message);
 

@@ -174,6 +174,34 @@ test_nobody_has_to_want_the_error(void)
 
 #define ADD(name) g_test_add_func("/util/error/" #name, test_##name)
 
+static void
+test_a_refused_argument_names_function_and_parameter(void)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GError) copy = NULL;
+    g_autofree char *text = NULL;
+
+    error_set_argument(&error, ERROR_FROM_SECRET, "secretGetValue", "flags",
+                       "unsupported flags (0x%x) in function %s", 4, "secretGetValue");
+    copy = g_error_copy(error);
+    expect_error(copy, ERROR_INVALID_ARG, ERROR_FROM_SECRET,
+                 "unsupported flags (0x4) in function secretGetValue");
+    g_assert_cmpstr(error_get_function(copy), ==, "secretGetValue");
+    g_assert_cmpstr(error_get_parameter(copy), ==, "flags");
+    text = error_describe(copy);
+    g_assert_cmpstr(text, ==, "unsupported flags (0x4) in function secretGetValue");
+}
+
+static void
+test_other_errors_name_no_function(void)
+{
+    g_autoptr(GError) error = NULL;
+
+    error_set(&error, ERROR_FROM_SECRET, ERROR_INVALID_ARG, "x");
+    g_assert_null(error_get_function(error));
+    g_assert_null(error_get_parameter(error));
+}
+
 int
 main(int argc, char **argv)
 {
@@ -188,5 +216,7 @@ main(int argc, char **argv)
     ADD(fields_survive_copy_prefix_and_propagation);
     ADD(a_foreign_error_is_internal);
     ADD(nobody_has_to_want_the_error);
+    ADD(a_refused_argument_names_function_and_parameter);
+    ADD(other_errors_name_no_function);
     return g_test_run();
 }
