@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: the calls of the programs remote_secret (libvirt's calls for secrets) and virtcrypt_secret
+ * (ours) as handlers: each checks its arguments, calls the service, and packs the result. What a
+ * read-only client may call is in the tables of procedures and the server's business.
+ */
+#pragma once
+
+#include "conf/secret_def.h"
+#include "rpc/protocol/remote_secret_server.h"
+#include "rpc/protocol/virtcrypt_secret_server.h"
+#include "rpc/server.h"
+#include "secret/events.h"
+#include "secret/service.h"
+
+/* What handlers get as their opaque pointer. */
+struct dispatch {
+    struct secret_service *service;
+    struct secret_events *events;
+    const struct rpc_server *server;
+    uid_t root_uid; /* who counts as local root: 0; in a session its user */
+};
+
+/* What a list can be filtered by. */
+enum {
+    DISPATCH_LIST_FLAGS = SECRET_LIST_EPHEMERAL | SECRET_LIST_NO_EPHEMERAL | SECRET_LIST_PRIVATE |
+                          SECRET_LIST_NO_PRIVATE,
+};
+
+extern const struct remote_secret_handlers dispatch_remote_handlers;
+extern const struct virtcrypt_secret_handlers dispatch_virtcrypt_handlers;
+
+/* A secret as it is named on the wire; a copy. */
+void dispatch_describe(const struct secret_def *def, struct remote_nonnull_secret *ret_secret);
