@@ -17,6 +17,7 @@
 #include "util/error.h"
 #include "util/file.h"
 #include "util/log.h"
+#include "util/parallel.h"
 
 enum { FILE_MODE = 0600, TOUCHED_MAX = 256, FOREIGN_MAX = 100 };
 
@@ -303,22 +304,38 @@ store_files_redo(struct store_files *files, const struct store_change *change, G
     return store_files_stage(files, &rest, error) && store_files_apply(files, &rest, error);
 }
 
+struct flush {
+    const GArray *fds;
+    gint first_errno; /* atomic */
+};
+
+static void
+flush_one(size_t index, void *opaque)
+{
+    struct flush *flush = opaque;
+
+    if (fsync(g_array_index(flush->fds, int, index)) < 0)
+        g_atomic_int_compare_and_exchange(&flush->first_errno, 0, errno);
+}
+
+/* All at a time: flushes that the disk gets together cost it hardly more than one, and one after
+ * the other they would hold up changes. (syncfs would wait for the data of others, too.) */
 bool
 store_files_flush(struct store_files *files, GError **error)
 {
-    bool flushed = true;
+    struct flush flush = {.fds = files->touched};
 
-    for (guint i = 0; i < files->touched->len; i++) {
-        if (fsync(g_array_index(files->touched, int, i)) < 0 && flushed) {
-            error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot flush the files of secrets");
-            flushed = false;
-        }
-    }
+    parallel_run_waiting(files->touched->len, flush_one, &flush);
     g_array_set_size(files->touched, 0);
-    if (flushed && files->dir_touched)
-        flushed = file_sync_dir(files->dir_fd, error);
-    files->dir_touched = files->dir_touched && !flushed;
-    return flushed;
+    if (flush.first_errno != 0) {
+        error_set_errno(error, ERROR_FROM_SECRET, flush.first_errno,
+                        "cannot flush the files of secrets");
+        return false;
+    }
+    if (files->dir_touched && !file_sync_dir(files->dir_fd, error))
+        return false;
+    files->dir_touched = false;
+    return true;
 }
 
 bool

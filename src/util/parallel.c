@@ -8,14 +8,16 @@
 #include <glib.h>
 #include <signal.h>
 
-/* Pieces taken at once, and the fewest that are worth a thread more. */
-enum { RUN_LENGTH = 32, WORTH_A_THREAD = 64 };
-enum { THREADS_MAX = 8 };
+/* Of work that computes: pieces taken at once, and the fewest that are worth a thread more. */
+enum { RUN_LENGTH = 32, WORTH_A_THREAD = 64, THREADS_MAX = 8 };
+/* Of work that waits: as many flushes at a time become few, and more threads gain little. */
+enum { WAITING_WORTH_A_THREAD = 4, WAITING_THREADS_MAX = 32 };
 
 struct work {
     size_t count;
     parallel_func func;
     void *opaque;
+    size_t run_length;
     gsize taken; /* atomic */
 };
 
@@ -25,8 +27,8 @@ take_part(gpointer opaque)
     struct work *work = opaque;
     size_t first;
 
-    while ((first = (size_t)g_atomic_pointer_add(&work->taken, RUN_LENGTH)) < work->count) {
-        size_t end = MIN(first + RUN_LENGTH, work->count);
+    while ((first = (size_t)g_atomic_pointer_add(&work->taken, work->run_length)) < work->count) {
+        size_t end = MIN(first + work->run_length, work->count);
 
         for (size_t i = first; i < end; i++)
             work->func(i, work->opaque);
@@ -45,21 +47,36 @@ thread_main(gpointer opaque)
     return take_part(opaque);
 }
 
-void
-parallel_run(size_t count, parallel_func func, void *opaque)
+/* On `wanted` threads at most, the caller's among them. */
+static void
+run(struct work *work, size_t wanted)
 {
-    struct work work = {.count = count, .func = func, .opaque = opaque};
-    GThread *threads[THREADS_MAX];
-    size_t wanted = MIN(MIN(g_get_num_processors(), THREADS_MAX), count / WORTH_A_THREAD + 1);
+    GThread *threads[WAITING_THREADS_MAX];
     size_t running = 0;
 
     while (running + 1 < wanted) {
-        threads[running] = g_thread_try_new("parallel", thread_main, &work, NULL);
+        threads[running] = g_thread_try_new("parallel", thread_main, work, NULL);
         if (!threads[running])
             break;
         running++;
     }
-    take_part(&work);
+    take_part(work);
     while (running > 0)
         g_thread_join(threads[--running]);
+}
+
+void
+parallel_run(size_t count, parallel_func func, void *opaque)
+{
+    struct work work = {.count = count, .func = func, .opaque = opaque, .run_length = RUN_LENGTH};
+
+    run(&work, MIN(MIN(g_get_num_processors(), THREADS_MAX), count / WORTH_A_THREAD + 1));
+}
+
+void
+parallel_run_waiting(size_t count, parallel_func func, void *opaque)
+{
+    struct work work = {.count = count, .func = func, .opaque = opaque, .run_length = 1};
+
+    run(&work, MIN(WAITING_THREADS_MAX, count / WAITING_WORTH_A_THREAD + 1));
 }

@@ -26,7 +26,7 @@ do_piece(size_t index, void *opaque)
 }
 
 static void
-test_each_piece_is_done_once(void)
+test_each_piece_is_done_once_in_a_run(void)
 {
     static const size_t counts[] = {0, 1, 31, 32, 33, 64, 65, 127, 128, 500, PIECES_MAX};
 
@@ -34,8 +34,9 @@ test_each_piece_is_done_once(void)
         struct pieces pieces = {.caller = g_thread_self()};
 
         parallel_run(counts[i], do_piece, &pieces);
+        parallel_run_waiting(counts[i], do_piece, &pieces);
         for (size_t j = 0; j < PIECES_MAX; j++)
-            g_assert_cmpint(pieces.done[j], ==, j < counts[i]);
+            g_assert_cmpint(pieces.done[j], ==, j < counts[i] ? 2 : 0);
     }
 }
 
@@ -87,12 +88,23 @@ test_many_pieces_are_shared_by_threads(void)
     g_assert_true(meeting.met);
 }
 
+static void
+test_few_pieces_that_wait_are_shared_by_threads(void)
+{
+    struct meeting meeting = {0};
+
+    parallel_run_waiting(8, meet, &meeting);
+    g_assert_true(meeting.met);
+}
+
 int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/util/parallel/each-piece-once", test_each_piece_is_done_once);
+    g_test_add_func("/util/parallel/each-piece-once", test_each_piece_is_done_once_in_a_run);
     g_test_add_func("/util/parallel/few-pieces", test_few_pieces_stay_in_the_callers_thread);
     g_test_add_func("/util/parallel/many-pieces", test_many_pieces_are_shared_by_threads);
+    g_test_add_func("/util/parallel/few-that-wait",
+                    test_few_pieces_that_wait_are_shared_by_threads);
     return g_test_run();
 }
