@@ -112,8 +112,8 @@ static bool
 assign(struct rpc_activation *sockets, size_t count, int fd, const char *name, GError **error)
 {
     struct rpc_activation *found = find_socket(sockets, count, fd, name);
-    g_autofree char *what = name ? g_strdup_printf("the socket '%s'", name)
-                                 : g_strdup_printf("descriptor %d", fd);
+    g_autofree char *what =
+        name ? g_strdup_printf("the socket '%s'", name) : g_strdup_printf("descriptor %d", fd);
 
     if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || !is_listening(fd))
         error_set(error, ERROR_FROM_RPC, ERROR_OPERATION_INVALID,
@@ -142,8 +142,8 @@ rpc_activation_take(struct rpc_activation *sockets, size_t count, GError **error
         sockets[i].fd = -1;
     remove_variables();
     for (unsigned int i = 0; taken && i < passed.count; i++)
-        taken = assign(sockets, count, FIRST_FD + (int)i, passed.names ? passed.names[i] : NULL,
-                       error);
+        taken =
+            assign(sockets, count, FIRST_FD + (int)i, passed.names ? passed.names[i] : NULL, error);
     if (taken)
         return true;
     for (unsigned int i = 0; i < passed.count; i++)

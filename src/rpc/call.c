@@ -56,8 +56,7 @@ refuse_unknown(const struct rpc_connection *connection, const struct rpc_frame_h
                bool is_event, GError **error)
 {
     bool is_libvirts = header->program == REMOTE_PROGRAM && header->procedure > 0 &&
-                       header->procedure <= REMOTE_PROCEDURE_MAX && !is_event &&
-                       connection->opened;
+                       header->procedure <= REMOTE_PROCEDURE_MAX && !is_event && connection->opened;
 
     /* Calls of libvirt's other drivers are answered as by a libvirtd without those drivers. */
     if (is_libvirts)
@@ -84,8 +83,7 @@ rpc_call_judge(struct rpc_connection *connection, const struct rpc_frame_header 
         error_set(error, ERROR_FROM_RPC, ERROR_RPC, "Cannot find program %u version %u",
                   header->program, header->version);
     else if (header->status != RPC_FRAME_OK)
-        error_set(error, ERROR_FROM_RPC, ERROR_RPC, "Unexpected message status %u",
-                  header->status);
+        error_set(error, ERROR_FROM_RPC, ERROR_RPC, "Unexpected message status %u", header->status);
     else if (!target.procedure || (flags & RPC_PROC_EVENT))
         refuse_unknown(connection, header, flags & RPC_PROC_EVENT, error);
     else if (!connection->authenticated && !(flags & RPC_PROC_NO_AUTH))
@@ -221,8 +219,8 @@ static bool
 decode_args(const struct rpc_procedure *procedure, const struct rpc_frame_header *header,
             const uint8_t *frame, void *args, GError **error)
 {
-    size_t head = RPC_FRAME_HEADER_SIZE +
-                  (header->type == RPC_FRAME_CALL_WITH_FDS ? RPC_FRAME_FDS_SIZE : 0);
+    size_t head =
+        RPC_FRAME_HEADER_SIZE + (header->type == RPC_FRAME_CALL_WITH_FDS ? RPC_FRAME_FDS_SIZE : 0);
     struct xdr_reader reader = {.pos = frame + head, .end = frame + header->length};
 
     if (!procedure->args || procedure->args->decode(&reader, args, error))

@@ -14,22 +14,17 @@ static const struct {
     const char *field;
     int32_t type;
 } known[] = {
-    {"user-name", REMOTE_PARAM_STRING},
-    {"unix-user-id", REMOTE_PARAM_ULLONG},
-    {"group-name", REMOTE_PARAM_STRING},
-    {"unix-group-id", REMOTE_PARAM_ULLONG},
-    {"process-id", REMOTE_PARAM_LLONG},
-    {"process-time", REMOTE_PARAM_ULLONG},
-    {"sasl-user-name", REMOTE_PARAM_STRING},
-    {"x509-distinguished-name", REMOTE_PARAM_STRING},
-    {"selinux-context", REMOTE_PARAM_STRING},
-    {"system.token", REMOTE_PARAM_STRING},
+    {"user-name", REMOTE_PARAM_STRING},       {"unix-user-id", REMOTE_PARAM_ULLONG},
+    {"group-name", REMOTE_PARAM_STRING},      {"unix-group-id", REMOTE_PARAM_ULLONG},
+    {"process-id", REMOTE_PARAM_LLONG},       {"process-time", REMOTE_PARAM_ULLONG},
+    {"sasl-user-name", REMOTE_PARAM_STRING},  {"x509-distinguished-name", REMOTE_PARAM_STRING},
+    {"selinux-context", REMOTE_PARAM_STRING}, {"system.token", REMOTE_PARAM_STRING},
 };
 
 static const char *const type_names[] = {
-    [REMOTE_PARAM_INT] = "int",         [REMOTE_PARAM_UINT] = "uint",
-    [REMOTE_PARAM_LLONG] = "llong",     [REMOTE_PARAM_ULLONG] = "ullong",
-    [REMOTE_PARAM_DOUBLE] = "double",   [REMOTE_PARAM_BOOLEAN] = "boolean",
+    [REMOTE_PARAM_INT] = "int",       [REMOTE_PARAM_UINT] = "uint",
+    [REMOTE_PARAM_LLONG] = "llong",   [REMOTE_PARAM_ULLONG] = "ullong",
+    [REMOTE_PARAM_DOUBLE] = "double", [REMOTE_PARAM_BOOLEAN] = "boolean",
     [REMOTE_PARAM_STRING] = "string",
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: what a peer says about the caller it acts for: the typed parameters of CONNECT_SET_IDENTITY.
+ * Owns: what a peer says about the caller it acts for: the typed parameters of
+ * CONNECT_SET_IDENTITY.
  */
 #pragma once
 

@@ -61,8 +61,7 @@ on_polkit(const GError *error, void *opaque)
 }
 
 static enum rpc_outcome
-auth_polkit(struct rpc_call *call, void *opaque, struct remote_auth_polkit_ret *ret,
-            GError **error)
+auth_polkit(struct rpc_call *call, void *opaque, struct remote_auth_polkit_ret *ret, GError **error)
 {
     struct rpc_server *server = opaque;
     struct rpc_connection *connection = rpc_call_get_connection(call);
@@ -152,8 +151,8 @@ connect_get_type(struct rpc_call *call, void *opaque, struct remote_connect_get_
 }
 
 static enum rpc_outcome
-connect_get_version(struct rpc_call *call, void *opaque,
-                    struct remote_connect_get_version_ret *ret, GError **error)
+connect_get_version(struct rpc_call *call, void *opaque, struct remote_connect_get_version_ret *ret,
+                    GError **error)
 {
     struct rpc_server *server = opaque;
 

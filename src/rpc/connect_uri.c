@@ -34,8 +34,7 @@ rpc_connect_uri_check(const char *name, const char *expected, GError **error)
     g_autofree char *path = NULL;
     g_autofree char *expected_path = path_of(expected);
 
-    if (!g_uri_split(name, G_URI_FLAGS_NONE, &scheme, NULL, &host, NULL, &path, NULL, NULL,
-                     NULL) ||
+    if (!g_uri_split(name, G_URI_FLAGS_NONE, &scheme, NULL, &host, NULL, &path, NULL, NULL, NULL) ||
         !scheme) {
         error_set(error, ERROR_FROM_NONE, ERROR_INTERNAL, "Unable to parse URI %s", name);
         return false;

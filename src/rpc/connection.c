@@ -103,8 +103,7 @@ rpc_connection_new(struct rpc_server *server, int fd, const struct rpc_identity 
 
     connection->refs = 1;
     connection->identity = *identity;
-    connection->watch =
-        loop_watch_new(server->params.loop, fd, 0, on_ready, connection, error);
+    connection->watch = loop_watch_new(server->params.loop, fd, 0, on_ready, connection, error);
     if (!connection->watch) {
         g_free(connection);
         return NULL;

@@ -178,8 +178,8 @@ take_frame(struct rpc_connection *connection, const struct rpc_frame_header *hea
 {
     bool may_begin = rpc_connection_may_begin(connection) && !connection->rest_waits;
 
-    if (may_begin || (rpc_output_is_empty(&connection->output) &&
-                      rpc_call_overtakes(connection, header)))
+    if (may_begin ||
+        (rpc_output_is_empty(&connection->output) && rpc_call_overtakes(connection, header)))
         rpc_call_begin(connection, header, bytes);
     else
         keep_waiting(connection, bytes, size, len);

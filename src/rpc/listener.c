@@ -19,7 +19,12 @@
 #include "util/file.h"
 #include "util/log.h"
 
-enum { FOLDER_MODE = 0755, LOCK_TRIES = 100, LOCK_PAUSE_US = 100 * 1000, GROUP_BUFFER_MAX = 1 << 20 };
+enum {
+    FOLDER_MODE = 0755,
+    LOCK_TRIES = 100,
+    LOCK_PAUSE_US = 100 * 1000,
+    GROUP_BUFFER_MAX = 1 << 20
+};
 
 struct rpc_listener {
     char *path;
@@ -32,10 +37,11 @@ set_address(const char *path, struct sockaddr_un *ret_address, GError **error)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
 
     if (strlen(path) >= sizeof(address.sun_path)) {
-        error_set(error, ERROR_FROM_RPC, ERROR_OPERATION_INVALID,
-                  "the socket path %s is longer than %zu characters; set unix_sock_dir to a shorter "
-                  "one",
-                  path, sizeof(address.sun_path) - 1);
+        error_set(
+            error, ERROR_FROM_RPC, ERROR_OPERATION_INVALID,
+            "the socket path %s is longer than %zu characters; set unix_sock_dir to a shorter "
+            "one",
+            path, sizeof(address.sun_path) - 1);
         return false;
     }
     g_strlcpy(address.sun_path, path, sizeof(address.sun_path));
@@ -88,8 +94,7 @@ is_served(const struct sockaddr_un *address)
 {
     g_auto(file_fd) probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-    return probe < 0 ||
-           connect(probe, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
+    return probe < 0 || connect(probe, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
            errno != ECONNREFUSED;
 }
 

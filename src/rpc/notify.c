@@ -53,8 +53,8 @@ rpc_notify_ready(void)
 void
 rpc_notify_reloading(void)
 {
-    g_autofree char *state = g_strdup_printf("RELOADING=1\nMONOTONIC_USEC=%" G_GINT64_FORMAT,
-                                             g_get_monotonic_time());
+    g_autofree char *state =
+        g_strdup_printf("RELOADING=1\nMONOTONIC_USEC=%" G_GINT64_FORMAT, g_get_monotonic_time());
 
     notify(state);
 }

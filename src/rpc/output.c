@@ -98,8 +98,7 @@ rpc_output_send_secret(struct rpc_output *output, int fd, struct secret_buf *tak
 {
     g_autoptr(secret_buf_t) message = take_message;
     size_t len = secret_buf_len(message);
-    ssize_t sent =
-        rpc_output_is_empty(output) ? send_some(fd, secret_buf_bytes(message), len) : 0;
+    ssize_t sent = rpc_output_is_empty(output) ? send_some(fd, secret_buf_bytes(message), len) : 0;
     struct chunk *chunk;
 
     if (sent < 0)

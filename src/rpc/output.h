@@ -15,8 +15,8 @@
 enum rpc_output_kind { RPC_OUTPUT_REPLY, RPC_OUTPUT_EVENT };
 
 struct rpc_output {
-    GQueue chunks;       /* of struct chunk */
-    size_t event_bytes;  /* of the chunks that are events */
+    GQueue chunks;      /* of struct chunk */
+    size_t event_bytes; /* of the chunks that are events */
 };
 
 void rpc_output_init(struct rpc_output *output);

@@ -43,7 +43,7 @@ struct rpc_polkit {
     unsigned int timeout_ms;
     GThreadPool *pool;
     GPtrArray *running; /* of struct rpc_polkit_check */
-    GAsyncQueue *done; /* of struct rpc_polkit_check */
+    GAsyncQueue *done;  /* of struct rpc_polkit_check */
     int done_fd;
     struct loop_watch *watch;
 };
@@ -88,8 +88,8 @@ question_of(const struct rpc_polkit_check *check)
     g_variant_builder_add(&subject, "{sv}", "uid",
                           g_variant_new_int32((int32_t)identity->peer_uid));
     g_variant_builder_init(&details, G_VARIANT_TYPE("a{ss}"));
-    return g_variant_new("((sa{sv})sa{ss}us)", "unix-process", &subject, check->action_id,
-                         &details, (uint32_t)POLKIT_ALLOW_INTERACTION, "");
+    return g_variant_new("((sa{sv})sa{ss}us)", "unix-process", &subject, check->action_id, &details,
+                         (uint32_t)POLKIT_ALLOW_INTERACTION, "");
 }
 
 /* The error of an answer that is not yes; the codes are those that libvirt's clients act on. */
@@ -122,10 +122,10 @@ ask(const struct rpc_polkit_check *check, GError **error)
     gboolean is_challenge = FALSE;
 
     if (bus)
-        answer = g_dbus_connection_call_sync(
-            bus, POLKIT_NAME, POLKIT_PATH, POLKIT_INTERFACE, "CheckAuthorization",
-            question_of(check), G_VARIANT_TYPE("((bba{ss}))"), G_DBUS_CALL_FLAGS_NONE, G_MAXINT,
-            check->cancellable, &failure);
+        answer = g_dbus_connection_call_sync(bus, POLKIT_NAME, POLKIT_PATH, POLKIT_INTERFACE,
+                                             "CheckAuthorization", question_of(check),
+                                             G_VARIANT_TYPE("((bba{ss}))"), G_DBUS_CALL_FLAGS_NONE,
+                                             G_MAXINT, check->cancellable, &failure);
     if (!answer) {
         error_set(error, ERROR_FROM_POLKIT, ERROR_AUTH_FAILED,
                   "cannot ask polkit about action '%s' for user %u: %s", check->action_id,

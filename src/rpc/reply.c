@@ -25,8 +25,8 @@ answer_to(const struct rpc_frame_header *request, enum rpc_frame_status status)
 
 /* Header and payload into `bytes`, which have the size that header->length says. */
 static void
-write_message(const struct rpc_frame_header *header, const struct rpc_type *type,
-              const void *value, uint8_t *bytes)
+write_message(const struct rpc_frame_header *header, const struct rpc_type *type, const void *value,
+              uint8_t *bytes)
 {
     struct xdr_writer writer = {.pos = bytes + RPC_FRAME_HEADER_SIZE,
                                 .end = bytes + header->length};

@@ -16,8 +16,8 @@
 void rpc_reply_send(struct rpc_connection *connection, const struct rpc_frame_header *request,
                     const struct rpc_type *type, const void *value, bool carries_key);
 
-void rpc_reply_send_error(struct rpc_connection *connection,
-                          const struct rpc_frame_header *request, const GError *error);
+void rpc_reply_send_error(struct rpc_connection *connection, const struct rpc_frame_header *request,
+                          const GError *error);
 
 /* A message of `type` with `header` (whose length is filled in) and no answer. */
 void rpc_reply_send_event(struct rpc_connection *connection, struct rpc_frame_header *header,

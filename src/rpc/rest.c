@@ -90,8 +90,7 @@ rpc_rest_append(struct rpc_rest *rest, const uint8_t *bytes, size_t len, bool se
     if (rest->len == 0 && rest->capacity > 0)
         rpc_rest_clear(rest);
     if (rest->capacity - rest->len < len &&
-        !grow(rest, rest->len + MAX(len, rest->len),
-              secret || rest->secret, error))
+        !grow(rest, rest->len + MAX(len, rest->len), secret || rest->secret, error))
         return false;
     memcpy(writable(rest) + rest->len, bytes, len);
     rest->len += len;

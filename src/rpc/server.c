@@ -90,8 +90,7 @@ void
 rpc_server_add_program(struct rpc_server *server, const struct rpc_program *program,
                        const void *handlers, void *opaque)
 {
-    struct rpc_server_program entry = {
-        .program = program, .handlers = handlers, .opaque = opaque};
+    struct rpc_server_program entry = {.program = program, .handlers = handlers, .opaque = opaque};
 
     g_array_append_val(server->programs, entry);
 }
@@ -216,8 +215,8 @@ static bool
 make_buffers(struct rpc_server *server, GError **error)
 {
     if (!server->receive)
-        server->receive = secret_buf_new(
-            RPC_FRAME_HEADER_SIZE + RPC_FRAME_FDS_SIZE + RPC_RECEIVE_SIZE, error);
+        server->receive =
+            secret_buf_new(RPC_FRAME_HEADER_SIZE + RPC_FRAME_FDS_SIZE + RPC_RECEIVE_SIZE, error);
     return server->receive != NULL;
 }
 
@@ -328,8 +327,8 @@ admit_waiting(struct rpc_server *server)
 {
     unsigned int max = server->params.max_anonymous_clients;
 
-    for (GList *at = server->connections.head;
-         at && server->waiting > 0 && server->anonymous < max; at = at->next) {
+    for (GList *at = server->connections.head; at && server->waiting > 0 && server->anonymous < max;
+         at = at->next) {
         struct rpc_connection *connection = at->data;
 
         if (connection->waiting) {

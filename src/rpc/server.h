@@ -26,14 +26,14 @@ enum rpc_auth {
 
 struct rpc_server_params {
     struct loop *loop;
-    const char *uri;                  /* the one that clients open, "secret:///system" */
-    const char *type_name;            /* what CONNECT_GET_TYPE answers */
-    uint64_t version;                 /* what CONNECT_GET_VERSION answers, as libvirt counts */
-    uint64_t lib_version;             /* of the libvirt that we stand for, 9000000 */
-    enum error_domain error_domain;   /* of calls refused on a read-only connection */
-    const struct secret_buf *token;   /* the system token (rpc/system_token.h); NULL: nobody is
-                                       * ever elevated. Borrowed until the server is freed. */
-    bool trust_own_uid;               /* our own user may forward identities, as root may */
+    const char *uri;                    /* the one that clients open, "secret:///system" */
+    const char *type_name;              /* what CONNECT_GET_TYPE answers */
+    uint64_t version;                   /* what CONNECT_GET_VERSION answers, as libvirt counts */
+    uint64_t lib_version;               /* of the libvirt that we stand for, 9000000 */
+    enum error_domain error_domain;     /* of calls refused on a read-only connection */
+    const struct secret_buf *token;     /* the system token (rpc/system_token.h); NULL: nobody is
+                                         * ever elevated. Borrowed until the server is freed. */
+    bool trust_own_uid;                 /* our own user may forward identities, as root may */
     unsigned int max_clients;           /* 0: no limit */
     unsigned int max_anonymous_clients; /* 0: no limit */
     unsigned int max_client_requests;   /* calls in work for each client, at least 1 */
@@ -81,7 +81,8 @@ struct rpc_connection *rpc_call_get_connection(const struct rpc_call *call);
 
 /* End a call whose handler returns RPC_LATER, even before it does; `rpc_call_get_ret` is the struct
  * to fill before replying, NULL for void. Both are no-ops on the wire if the client has gone.
- * rpc_call_fail takes the error. Arguments are gone when the handler returns: take what you need. */
+ * rpc_call_fail takes the error. Arguments are gone when the handler returns: take what you need.
+ */
 void *rpc_call_get_ret(struct rpc_call *call);
 void rpc_call_reply(struct rpc_call *call);
 void rpc_call_fail(struct rpc_call *call, GError *error);

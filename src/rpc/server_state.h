@@ -43,9 +43,9 @@ struct rpc_server {
     struct rpc_server_params params;
     char *uri;
     char *type_name;
-    GArray *programs;     /* of struct rpc_server_program */
-    GPtrArray *listeners; /* of struct listener (server.c) */
-    GQueue connections;   /* of struct rpc_connection, oldest first */
+    GArray *programs;          /* of struct rpc_server_program */
+    GPtrArray *listeners;      /* of struct listener (server.c) */
+    GQueue connections;        /* of struct rpc_connection, oldest first */
     unsigned int anonymous;    /* not authenticated, and not waiting */
     unsigned int unprivileged; /* of others than root and ourselves */
     unsigned int waiting;

@@ -108,8 +108,8 @@ check_info(const struct stat *info, const char *folder, GError **error)
                   "%s/%s is not a regular file; remove it", folder, TOKEN_NAME);
     else if (info->st_uid != 0 && info->st_uid != geteuid())
         error_set(error, ERROR_FROM_IDENTITY, ERROR_OPERATION_INVALID,
-                  "the file %s/%s belongs to user %u; stop libvirt's daemons and remove it",
-                  folder, TOKEN_NAME, info->st_uid);
+                  "the file %s/%s belongs to user %u; stop libvirt's daemons and remove it", folder,
+                  TOKEN_NAME, info->st_uid);
     else if (info->st_size > 0 && (info->st_mode & 077))
         error_set(error, ERROR_FROM_IDENTITY, ERROR_OPERATION_INVALID,
                   "the file %s/%s is open to others (mode %04o), who may know the token; stop "

@@ -163,9 +163,12 @@ class Message:
         return Reader(self.payload)
 
 
-def message(procedure, payload=b"", serial=0, type=CALL, status=OK, program=REMOTE, version=1):
+def message(procedure, payload=b"", **head):
+    """`head`: serial, type, status, program or version, if they are not those of a usual call."""
+    head = {"program": REMOTE, "version": 1, "type": CALL, "serial": 0, "status": OK} | head
     return uint32(HEADER_SIZE + len(payload)) + struct.pack(
-        ">IIiIIi", program, version, procedure, type & 0xffffffff, serial, status) + payload
+        ">IIiIIi", head["program"], head["version"], procedure, head["type"], head["serial"],
+        head["status"]) + payload
 
 
 PING = message(1, type=MESSAGE, program=KEEPALIVE)

@@ -78,10 +78,10 @@ on_question(GDBusConnection *connection, const char *sender, const char *path,
             GDBusMethodInvocation *invocation, void *opaque)
 {
     struct authority *authority = opaque;
-    GVariantBuilder details;
+    g_auto(GVariantBuilder) details;
 
-    note_question(authority, parameters);
     g_variant_builder_init(&details, G_VARIANT_TYPE("a{ss}"));
+    note_question(authority, parameters);
     if (authority->answer == ANSWER_DISMISSED)
         g_variant_builder_add(&details, "{ss}", "polkit.dismissed", "true");
     if (authority->answer == ANSWER_ERROR)
