@@ -14,7 +14,7 @@ struct rpc_identity {
     gid_t peer_gid;
     pid_t peer_pid;
     unsigned long long peer_start_time; /* of /proc/PID/stat field 22; 0 if unknown */
-    bool forwarded;  /* a set-identity call was accepted; the claimed fields below hold */
+    bool forwarded; /* a set-identity call was accepted; the claimed fields below hold */
     bool has_claimed_uid;
     uid_t claimed_uid;
     bool elevated; /* the system token was shown, and was right */
