@@ -60,6 +60,7 @@ test_socket_is_made_with_mode_and_group(struct fixture *on, gconstpointer unused
     struct stat info;
 
     g_assert_no_error(error);
+    g_assert_nonnull(listener);
     g_assert_cmpint(stat(on->path, &info), ==, 0);
     g_assert_cmpint(info.st_mode & 07777, ==, 0760);
     g_assert_cmpuint(info.st_gid, ==, geteuid() == 0 ? 1 : getegid());
@@ -79,6 +80,7 @@ test_group_by_name(struct fixture *on, gconstpointer unused)
     }
     listener = listen_as(on, 0770, "daemon", &error);
     g_assert_no_error(error);
+    g_assert_nonnull(listener);
     g_assert_cmpint(stat(on->path, &info), ==, 0);
     g_assert_cmpuint(info.st_gid, ==, 1);
 }
@@ -137,6 +139,7 @@ test_stale_socket_is_replaced(struct fixture *on, gconstpointer unused)
     leave_stale_socket(on);
     listener = listen_as(on, 0777, NULL, &error);
     g_assert_no_error(error);
+    g_assert_nonnull(listener);
     g_assert_true(can_connect(on));
 }
 
@@ -146,6 +149,7 @@ test_socket_that_is_served_is_left_alone(struct fixture *on, gconstpointer unuse
     g_autoptr(GError) error = NULL;
     g_autoptr(rpc_listener_t) first = listen_as(on, 0777, NULL, NULL);
 
+    g_assert_nonnull(first);
     g_assert_null(listen_as(on, 0777, NULL, &error));
     expect_error_part(error, ERROR_RESOURCE_BUSY, ERROR_FROM_RPC, "another daemon serves");
     g_assert_true(can_connect(on));
