@@ -103,11 +103,9 @@ class Opening(wire.Compared):
             for number in (360, 360, 361, 361, 361):
                 self.assertEqual(b"", client.call(number).reader().rest())
 
-    def test_close_is_answered_and_what_follows_is_not(self):
+    def test_close_is_answered_first(self):
         with self.side.opened() as client:
-            client.send(wire.message(wire.CLOSE, serial=1) + wire.message(wire.AUTH_LIST, serial=2))
-            self.assertEqual((1, wire.OK), (lambda reply: (reply.serial, reply.status))(
-                client.reply()))
+            self.assertEqual(b"", client.call(wire.CLOSE).reader().rest())
             self.assertTrue(client.is_closed())
 
 
@@ -248,6 +246,13 @@ class OursAlone(unittest.TestCase):
             with self.side.connect() as client:
                 _open(client, name).reader()
                 self.assertEqual("secret:///system", client.call(wire.GET_URI).reader().string())
+
+    def test_what_follows_a_goodbye_is_not_answered(self):
+        with self.side.opened() as client:
+            client.send(wire.message(wire.CLOSE, serial=1) + wire.message(wire.AUTH_LIST, serial=2))
+            self.assertEqual(1, client.reply().serial)
+            with self.assertRaises(wire.Closed):
+                client.reply()
 
     def test_hostname_and_version_are_known(self):
         with self.side.opened() as client:
