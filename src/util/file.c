@@ -26,46 +26,49 @@ file_fd_clear(file_fd *fd)
     errno = saved_errno;
 }
 
-/* Also when the folder in `path` was there already: who made it may have been killed before it
- * could do this. Not every parent can be opened, and not every file system flushes a folder. */
+/* Not every parent can be opened, and not every file system flushes a folder. */
 static bool
-sync_parent(const char *parent)
+sync_parent(const char *path)
 {
+    g_autofree char *parent = g_path_get_dirname(path);
     g_auto(file_fd) fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
     return fd < 0 || fsync(fd) == 0 || errno == EINVAL || errno == EROFS;
 }
 
 static bool
-make_dir_in(const char *path, mode_t mode)
+make_dir(const char *path, mode_t mode)
 {
     g_autofree char *parent = g_path_get_dirname(path);
+    bool made = mkdir(path, mode) == 0;
 
-    if (mkdir(path, mode) < 0 && errno != EEXIST &&
-        (errno != ENOENT || strcmp(parent, path) == 0 || !make_dir_in(parent, PARENT_MODE) ||
-         (mkdir(path, mode) < 0 && errno != EEXIST)))
-        return false;
-    return sync_parent(parent);
+    if (!made && errno == ENOENT && strcmp(parent, path) != 0)
+        made = make_dir(parent, PARENT_MODE) && mkdir(path, mode) == 0;
+    return (made || errno == EEXIST) && sync_parent(path);
 }
 
-static bool
-make_dir(const char *path, mode_t mode, GError **error)
+static int
+open_dir(const char *path)
 {
-    if (make_dir_in(path, mode))
-        return true;
-    error_set_errno(error, ERROR_FROM_NONE, errno, "cannot create the folder %s", path);
-    return false;
+    return open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
 int
 file_open_dir(const char *path, bool create, mode_t mode, GError **error)
 {
-    g_auto(file_fd) fd = -1;
+    g_auto(file_fd) fd = open_dir(path);
     struct stat info;
 
-    if (create && !make_dir(path, mode, error))
-        return -1;
-    fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT && create) {
+        if (!make_dir(path, mode)) {
+            error_set_errno(error, ERROR_FROM_NONE, errno, "cannot create the folder %s", path);
+            return -1;
+        }
+        fd = open_dir(path);
+    } else if (fd >= 0 && create) {
+        /* Who made it may have been killed before this. That it fails is no failure of ours. */
+        sync_parent(path);
+    }
     if (fd < 0 || fstat(fd, &info) < 0) {
         error_set_errno(error, ERROR_FROM_NONE, errno, "cannot open the folder %s", path);
         return -1;
