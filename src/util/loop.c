@@ -2,6 +2,9 @@
  *
  * Owns: the event loop. Freed watches and timers stay allocated until the end of the round in
  * which they are freed, since events already fetched may still point at them.
+ *
+ * Timers share one timerfd. A timeout of epoll_wait would do as well, but the kernel sets up and
+ * takes down a timer of its own for each wait that has one, which a small request would feel.
  */
 #include "util/loop.h"
 
@@ -10,6 +13,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "util/error.h"
@@ -50,6 +54,10 @@ struct loop {
     int epoll_fd;
     int wake_fd;
     struct loop_watch *wake_watch;
+    int timer_fd;
+    struct loop_watch *timer_watch;
+    int64_t alarm_us; /* when timer_fd expires; INT64_MAX: never */
+    bool alarmed;     /* it has */
     bool quit;
     GPtrArray *timers;
     GPtrArray *signals;
@@ -85,6 +93,37 @@ on_wake(uint32_t events, void *opaque)
     run_posts(loop);
 }
 
+/* Makes timer_fd expire at `due_us`. */
+static void
+set_alarm(struct loop *loop, int64_t due_us)
+{
+    struct itimerspec spec = {0};
+    int rc;
+
+    if (due_us == loop->alarm_us)
+        return;
+    loop->alarm_us = due_us;
+    if (due_us != INT64_MAX) {
+        spec.it_value.tv_sec = due_us / G_USEC_PER_SEC;
+        spec.it_value.tv_nsec = due_us % G_USEC_PER_SEC * 1000;
+    }
+    /* g_get_monotonic_time reads the same clock. */
+    rc = timerfd_settime(loop->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL);
+    g_assert(rc == 0);
+}
+
+static void
+on_alarm(uint32_t events, void *opaque)
+{
+    struct loop *loop = opaque;
+    uint64_t count;
+
+    if (read(loop->timer_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+        g_assert_not_reached();
+    loop->alarm_us = INT64_MAX;
+    loop->alarmed = true;
+}
+
 static void
 signal_watch_free(void *opaque)
 {
@@ -107,11 +146,15 @@ loop_new(GError **error)
     loop->freed = g_ptr_array_new_with_free_func(g_free);
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (loop->epoll_fd >= 0 && loop->wake_fd >= 0)
+    loop->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    loop->alarm_us = INT64_MAX;
+    if (loop->epoll_fd >= 0 && loop->wake_fd >= 0 && loop->timer_fd >= 0)
         loop->wake_watch = loop_watch_new(loop, loop->wake_fd, EPOLLIN, on_wake, loop, error);
     else
         error_set_errno(error, ERROR_FROM_NONE, errno, "cannot create an event loop");
-    if (!loop->wake_watch) {
+    if (loop->wake_watch)
+        loop->timer_watch = loop_watch_new(loop, loop->timer_fd, EPOLLIN, on_alarm, loop, error);
+    if (!loop->timer_watch) {
         loop_free(loop);
         return NULL;
     }
@@ -125,6 +168,7 @@ loop_free(struct loop *loop)
         return;
     g_ptr_array_unref(loop->signals);
     loop_watch_free(loop->wake_watch);
+    loop_watch_free(loop->timer_watch);
     for (guint i = 0; i < loop->timers->len; i++)
         g_free(g_ptr_array_index(loop->timers, i));
     g_ptr_array_unref(loop->timers);
@@ -133,35 +177,29 @@ loop_free(struct loop *loop)
     g_mutex_clear(&loop->post_lock);
     file_fd_clear(&loop->epoll_fd);
     file_fd_clear(&loop->wake_fd);
+    file_fd_clear(&loop->timer_fd);
     g_free(loop);
 }
 
-/* Milliseconds until the next timer, -1 for none. */
-static int
-next_timeout(struct loop *loop)
+static void
+set_alarm_for_soonest(struct loop *loop)
 {
     int64_t soonest = INT64_MAX;
-    int64_t wait_us;
 
     for (guint i = 0; i < loop->timers->len; i++) {
         struct loop_timer *timer = g_ptr_array_index(loop->timers, i);
 
         soonest = MIN(soonest, timer->due_us);
     }
-    if (soonest == INT64_MAX)
-        return -1;
-    wait_us = soonest - g_get_monotonic_time();
-    return wait_us <= 0 ? 0 : (int)MIN((wait_us + 999) / 1000, G_MAXINT);
+    set_alarm(loop, soonest);
 }
 
 static void
 run_timers(struct loop *loop)
 {
-    int64_t now;
+    int64_t now = g_get_monotonic_time();
 
-    if (loop->timers->len == 0)
-        return;
-    now = g_get_monotonic_time();
+    loop->alarmed = false;
     /* Backwards: a callback may free its timer or add new ones. */
     for (guint i = loop->timers->len; i > 0; i--) {
         struct loop_timer *timer =
@@ -172,6 +210,7 @@ run_timers(struct loop *loop)
         timer->due_us = now + (int64_t)timer->interval_ms * 1000;
         timer->func(timer->opaque);
     }
+    set_alarm_for_soonest(loop);
 }
 
 void
@@ -180,7 +219,7 @@ loop_run(struct loop *loop)
     struct epoll_event events[EVENTS_PER_ROUND];
 
     while (!loop->quit) {
-        int n = epoll_wait(loop->epoll_fd, events, EVENTS_PER_ROUND, next_timeout(loop));
+        int n = epoll_wait(loop->epoll_fd, events, EVENTS_PER_ROUND, -1);
 
         for (int i = 0; i < n; i++) {
             struct loop_watch *watch = events[i].data.ptr;
@@ -188,7 +227,8 @@ loop_run(struct loop *loop)
             if (watch->func)
                 watch->func(events[i].events, watch->opaque);
         }
-        run_timers(loop);
+        if (loop->alarmed)
+            run_timers(loop);
         if (loop->freed->len > 0)
             g_ptr_array_set_size(loop->freed, 0);
     }
@@ -249,6 +289,8 @@ loop_timer_new(struct loop *loop, unsigned int interval_ms, loop_func func, void
     timer->func = func;
     timer->opaque = opaque;
     g_ptr_array_add(loop->timers, timer);
+    if (timer->due_us < loop->alarm_us)
+        set_alarm(loop, timer->due_us);
     return timer;
 }
 
