@@ -9,6 +9,8 @@
 #include "rpc/protocol/remote_connection.h"
 #include "util/error.h"
 
+#define TOKEN_FIELD "system.token"
+
 /* The fields that libvirt knows, with their types. The others say nothing that is used here. */
 static const struct {
     const char *field;
@@ -18,7 +20,7 @@ static const struct {
     {"group-name", REMOTE_PARAM_STRING},      {"unix-group-id", REMOTE_PARAM_ULLONG},
     {"process-id", REMOTE_PARAM_LLONG},       {"process-time", REMOTE_PARAM_ULLONG},
     {"sasl-user-name", REMOTE_PARAM_STRING},  {"x509-distinguished-name", REMOTE_PARAM_STRING},
-    {"selinux-context", REMOTE_PARAM_STRING}, {"system.token", REMOTE_PARAM_STRING},
+    {"selinux-context", REMOTE_PARAM_STRING}, {TOKEN_FIELD, REMOTE_PARAM_STRING},
 };
 
 static const char *const type_names[] = {
@@ -46,6 +48,16 @@ check_type(const struct remote_typed_param *param, GError **error)
     return false;
 }
 
+static void
+wipe_token(const struct remote_typed_param *params, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (params[i].value.type == REMOTE_PARAM_STRING &&
+            strcmp(params[i].field, TOKEN_FIELD) == 0)
+            explicit_bzero(params[i].value.u.s, strlen(params[i].value.u.s));
+    }
+}
+
 static bool
 check_params(const struct remote_typed_param *params, uint32_t count, GError **error)
 {
@@ -65,22 +77,22 @@ check_params(const struct remote_typed_param *params, uint32_t count, GError **e
 
 /* In time that depends on the length only, which is no secret. */
 static bool
-shows_token(char *shown, const struct secret_buf *token)
+shows_token(const char *shown, const struct secret_buf *token)
 {
     size_t len = strlen(shown);
-    bool equal = token && len == secret_buf_len(token) &&
-                 secret_bytes_equal(shown, secret_buf_bytes(token), len);
 
-    explicit_bzero(shown, len);
-    return equal;
+    return token && len == secret_buf_len(token) &&
+           secret_bytes_equal(shown, secret_buf_bytes(token), len);
 }
 
 bool
 rpc_claim_apply(struct rpc_identity *identity, const struct remote_typed_param *params,
                 uint32_t count, const struct secret_buf *token, GError **error)
 {
-    if (!check_params(params, count, error))
+    if (!check_params(params, count, error)) {
+        wipe_token(params, count);
         return false;
+    }
     identity->forwarded = true;
     identity->has_claimed_uid = false;
     identity->claimed_uid = 0;
@@ -91,9 +103,10 @@ rpc_claim_apply(struct rpc_identity *identity, const struct remote_typed_param *
         if (strcmp(param->field, "unix-user-id") == 0) {
             identity->has_claimed_uid = true;
             identity->claimed_uid = (uid_t)param->value.u.ul;
-        } else if (strcmp(param->field, "system.token") == 0) {
+        } else if (strcmp(param->field, TOKEN_FIELD) == 0) {
             identity->elevated = shows_token(param->value.u.s, token);
         }
     }
+    wipe_token(params, count);
     return true;
 }

@@ -78,7 +78,8 @@ on_ready(uint32_t events, void *opaque)
     struct rpc_connection *connection = opaque;
 
     rpc_connection_ref(connection);
-    connection->heard |= (events & EPOLLIN) != 0;
+    /* That it takes what we send is a sign of life too. */
+    connection->heard |= (events & (EPOLLIN | EPOLLOUT)) != 0;
     if ((events & EPOLLOUT) && !rpc_output_flush(&connection->output, connection->fd))
         rpc_connection_abort(connection);
     if (!connection->aborted && (events & EPOLLOUT) && connection->rest_waits)
@@ -113,7 +114,7 @@ rpc_connection_new(struct rpc_server *server, int fd, const struct rpc_identity 
     connection->fd = g_steal_fd(&owned);
     connection->on_close = g_array_new(FALSE, FALSE, sizeof(struct closing_func));
     rpc_rest_init(&connection->rest, &server->rests);
-    rpc_output_init(&connection->output);
+    rpc_output_init(&connection->output, &server->output_bytes);
     return connection;
 }
 
@@ -133,6 +134,8 @@ rpc_connection_abort(struct rpc_connection *connection)
         return;
     connection->aborted = true;
     rpc_output_clear(&connection->output);
+    rpc_rest_clear(&connection->rest);
+    connection->rest_waits = false;
     shutdown(connection->fd, SHUT_RDWR);
 }
 
@@ -140,6 +143,7 @@ void
 rpc_connection_finish(struct rpc_connection *connection)
 {
     connection->closing = true;
+    connection->handshake_s = 0;
 }
 
 void
@@ -176,6 +180,13 @@ rpc_connection_set_authenticated(struct rpc_connection *connection)
     rpc_server_note_authenticated(connection->server);
 }
 
+static void
+shed_if_full(struct rpc_server *server)
+{
+    if (server->output_bytes > RPC_OUTPUT_MAX)
+        rpc_server_shed_output(server);
+}
+
 void
 rpc_connection_send(struct rpc_connection *connection, const void *bytes, size_t len,
                     enum rpc_output_kind kind)
@@ -191,6 +202,7 @@ rpc_connection_send(struct rpc_connection *connection, const void *bytes, size_t
     }
     if (!rpc_output_send(&connection->output, connection->fd, bytes, len, kind))
         rpc_connection_abort(connection);
+    shed_if_full(connection->server);
 }
 
 void
@@ -200,6 +212,8 @@ rpc_connection_send_secret(struct rpc_connection *connection, struct secret_buf 
         secret_buf_free(take_message);
     else if (!rpc_output_send_secret(&connection->output, connection->fd, take_message))
         rpc_connection_abort(connection);
+    if (connection->server)
+        shed_if_full(connection->server);
 }
 
 bool

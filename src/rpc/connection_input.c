@@ -102,9 +102,9 @@ shed_if_full(struct rpc_connection *connection)
     struct rpc_server *server = connection->server;
 
     if (server->rests.secret > RPC_REST_SECRET_MAX)
-        rpc_server_shed(server, true);
+        rpc_server_shed_input(server, true);
     if (server->rests.plain > RPC_REST_PLAIN_MAX)
-        rpc_server_shed(server, false);
+        rpc_server_shed_input(server, false);
 }
 
 /* A call that may not begin yet, and what follows it: `len` bytes, `size` of them the call's. */

@@ -17,10 +17,10 @@ struct chunk {
 };
 
 void
-rpc_output_init(struct rpc_output *output)
+rpc_output_init(struct rpc_output *output, size_t *total)
 {
+    *output = (struct rpc_output){.total = total};
     g_queue_init(&output->chunks);
-    output->event_bytes = 0;
 }
 
 static void
@@ -37,6 +37,8 @@ void
 rpc_output_clear(struct rpc_output *output)
 {
     g_queue_clear_full(&output->chunks, chunk_free);
+    *output->total -= output->bytes;
+    output->bytes = 0;
     output->event_bytes = 0;
 }
 
@@ -70,6 +72,8 @@ static void
 keep(struct rpc_output *output, struct chunk *chunk)
 {
     g_queue_push_tail(&output->chunks, chunk);
+    *output->total += chunk->len;
+    output->bytes += chunk->len;
     if (chunk->kind == RPC_OUTPUT_EVENT)
         output->event_bytes += chunk->len;
 }
@@ -119,6 +123,8 @@ drop_first(struct rpc_output *output)
 {
     struct chunk *chunk = g_queue_pop_head(&output->chunks);
 
+    *output->total -= chunk->len;
+    output->bytes -= chunk->len;
     if (chunk->kind == RPC_OUTPUT_EVENT)
         output->event_bytes -= chunk->len;
     chunk_free(chunk);

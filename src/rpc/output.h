@@ -15,11 +15,13 @@
 enum rpc_output_kind { RPC_OUTPUT_REPLY, RPC_OUTPUT_EVENT };
 
 struct rpc_output {
+    size_t *total; /* bytes that wait, of all outputs that share it */
+    size_t bytes;
     GQueue chunks;      /* of struct chunk */
-    size_t event_bytes; /* of the chunks that are events */
+    size_t event_bytes; /* of the bytes, those of events */
 };
 
-void rpc_output_init(struct rpc_output *output);
+void rpc_output_init(struct rpc_output *output, size_t *total);
 void rpc_output_clear(struct rpc_output *output);
 bool rpc_output_is_empty(const struct rpc_output *output);
 

@@ -363,37 +363,69 @@ rpc_server_drop_connection(struct rpc_server *server, struct rpc_connection *con
     set_timers(server);
 }
 
-void
-rpc_server_shed(struct rpc_server *server, bool secret)
+static size_t
+count_plain_input(const struct rpc_connection *connection)
+{
+    return rpc_rest_is_secret(&connection->rest) ? 0 : connection->rest.capacity;
+}
+
+static size_t
+count_secret_input(const struct rpc_connection *connection)
+{
+    return rpc_rest_is_secret(&connection->rest) ? connection->rest.capacity : 0;
+}
+
+static size_t
+count_output(const struct rpc_connection *connection)
+{
+    return connection->output.bytes;
+}
+
+/* Aborts the connection that `count_bytes` finds most at. */
+static void
+shed(struct rpc_server *server, size_t (*count_bytes)(const struct rpc_connection *connection),
+     const char *what)
 {
     struct rpc_connection *worst = NULL;
+    size_t most = 0;
 
     for (GList *at = server->connections.head; at; at = at->next) {
         struct rpc_connection *connection = at->data;
 
-        if (!connection->aborted && rpc_rest_is_secret(&connection->rest) == secret &&
-            (!worst || connection->rest.capacity > worst->rest.capacity))
+        if (!connection->aborted && count_bytes(connection) > most) {
             worst = connection;
+            most = count_bytes(connection);
+        }
     }
     if (!worst)
         return;
-    log_warn("incomplete messages take too much memory; the client with pid %d holds most of it "
-             "(%zu bytes): disconnected",
-             worst->identity.peer_pid, worst->rest.capacity);
-    rpc_rest_clear(&worst->rest);
-    worst->rest_waits = false;
+    log_warn("%s of all clients take too much memory; the client with pid %d, which holds most of "
+             "it (%zu bytes), is disconnected",
+             what, worst->identity.peer_pid, most);
     rpc_connection_abort(worst);
 }
 
-/* False if the client took too long to authenticate and open. Time that a call takes, such as
- * somebody typing a password for polkit, has a bound of its own. */
+void
+rpc_server_shed_input(struct rpc_server *server, bool secret)
+{
+    shed(server, secret ? count_secret_input : count_plain_input, "incomplete calls");
+}
+
+void
+rpc_server_shed_output(struct rpc_server *server)
+{
+    shed(server, count_output, "replies that are not read");
+}
+
+/* False if the client took too long to authenticate and open, or to read its last replies. Time
+ * that a call takes, such as somebody typing a password for polkit, has a bound of its own. */
 static bool
 tick_handshake(struct rpc_connection *connection)
 {
     unsigned int timeout_s = connection->server->params.handshake_timeout_s;
 
     if (timeout_s == 0 || connection->waiting || connection->in_work > 0 ||
-        (connection->authenticated && connection->opened))
+        (connection->authenticated && connection->opened && !connection->closing))
         return true;
     return ++connection->handshake_s <= timeout_s;
 }
@@ -410,7 +442,7 @@ on_tick(void *opaque)
 
         next = at->next;
         if (!tick_handshake(connection))
-            reason = "did not open its connection in time";
+            reason = "did not open or close its connection in time";
         else if (!rpc_keepalive_tick(connection))
             reason = "does not answer keepalive messages";
         if (reason) {

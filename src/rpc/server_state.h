@@ -20,11 +20,13 @@ enum {
     RPC_RECEIVE_SIZE = 128 * 1024,
     /* Messages up to this size are built in the server's own buffer. */
     RPC_SEND_SIZE = 64 * 1024,
-    /* A call with a key: two strings of libvirt's maximum and the value stay below. */
-    RPC_SECRET_FRAME_MAX = 9 * 1024 * 1024,
+    /* A call with a key: a string of libvirt's maximum (4 MiB) and the value stay below. */
+    RPC_SECRET_FRAME_MAX = 5 * 1024 * 1024,
     /* Incomplete messages of all clients; beyond, who holds most is disconnected. */
     RPC_REST_SECRET_MAX = 32 * 1024 * 1024,
     RPC_REST_PLAIN_MAX = 256 * 1024 * 1024,
+    /* What all clients do not read; beyond, who reads least is disconnected. */
+    RPC_OUTPUT_MAX = 256 * 1024 * 1024,
     /* Events that a client does not read; beyond, it is disconnected. */
     RPC_EVENTS_MAX = 1024 * 1024,
     /* Unauthenticated clients that wait for their turn beyond max_anonymous_clients. */
@@ -55,6 +57,7 @@ struct rpc_server {
     struct loop_timer *idle;
     int64_t next_warning_us; /* about refused clients */
     struct rpc_rest_usage rests;
+    size_t output_bytes;        /* that wait to be sent */
     struct secret_buf *receive; /* a head of a frame, then RPC_RECEIVE_SIZE */
     uint8_t *send;              /* RPC_SEND_SIZE */
     struct rpc_polkit *polkit;  /* NULL until a listener wants it */
@@ -67,4 +70,7 @@ void rpc_server_drop_connection(struct rpc_server *server, struct rpc_connection
 void rpc_server_note_authenticated(struct rpc_server *server);
 
 /* Room for incomplete messages is used up: aborts the connection that holds most of it. */
-void rpc_server_shed(struct rpc_server *server, bool secret);
+void rpc_server_shed_input(struct rpc_server *server, bool secret);
+
+/* The same for output that waits. */
+void rpc_server_shed_output(struct rpc_server *server);

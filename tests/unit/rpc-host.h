@@ -19,7 +19,7 @@
 #include "rpc/server.h"
 #include "util/loop.h"
 
-enum { RPC_HOST_BOUND_MS = 20000, RPC_HOST_CLIENTS_MAX = 8 };
+enum { RPC_HOST_BOUND_MS = 20000, RPC_HOST_CLIENTS_MAX = 12 };
 
 struct rpc_host_client {
     struct loop *loop;

@@ -329,6 +329,43 @@ test_call_with_a_key_has_a_maximum(struct fixture *on, gconstpointer unused)
     expect_alive(on);
 }
 
+/* A client that begins a call with a key and lets `len` of its bytes come. */
+static struct rpc_host_client *
+begin_key(struct fixture *on, const uint8_t *bytes, size_t len)
+{
+    struct rpc_host_client *client = rpc_host_connect(&on->host);
+    struct rpc_frame_header header = call_header(REMOTE_SECRET_PROC_SECRET_SET_VALUE);
+
+    rpc_open(&on->host, client, 0);
+    header.length = 5 * 1024 * 1024;
+    rpc_send_message(&on->host, client, rpc_message(header, NULL, 0));
+    rpc_send(&on->host, client, bytes, len - RPC_FRAME_HEADER_SIZE);
+    rpc_host_settle(&on->host);
+    return client;
+}
+
+static void
+test_who_holds_most_secret_memory_is_disconnected(struct fixture *on, gconstpointer unused)
+{
+    enum { LARGE = 5 * 1024 * 1024 - 4, SMALL = 4 * 1024 * 1024, ROOM = 48 * 1024 * 1024 };
+    g_autofree uint8_t *zeros = g_malloc0(LARGE);
+    g_autoptr(secret_buf_t) probe = secret_buf_new(ROOM, NULL);
+    struct rpc_host_client *large;
+    struct rpc_host_client *small = NULL;
+
+    if (!probe) {
+        g_test_skip("needs more lockable memory");
+        return;
+    }
+    g_clear_pointer(&probe, secret_buf_free);
+    large = begin_key(on, zeros, LARGE);
+    for (int i = 0; i < 8 && !large->closed; i++)
+        small = begin_key(on, zeros, SMALL);
+    rpc_host_wait_for_close(&on->host, large);
+    rpc_host_settle(&on->host);
+    g_assert_false(small->closed);
+}
+
 static void
 test_client_that_goes_in_the_middle(struct fixture *on, gconstpointer unused)
 {
@@ -386,6 +423,7 @@ main(int argc, char **argv)
     ADD(large_arguments, NULL);
     ADD(large_message_of_no_use, NULL);
     ADD(call_with_a_key_has_a_maximum, NULL);
+    ADD(who_holds_most_secret_memory_is_disconnected, NULL);
     ADD(client_that_goes_in_the_middle, NULL);
     ADD(calls_before_the_end_of_input_are_served, NULL);
     return g_test_run();

@@ -14,6 +14,7 @@ enum { LARGE = 4 * 1024 * 1024 };
 
 struct fixture {
     struct rpc_output output;
+    size_t total;
     int fds[2];
     uint8_t *large;
 };
@@ -21,7 +22,7 @@ struct fixture {
 static void
 set_up(struct fixture *on, gconstpointer unused)
 {
-    rpc_output_init(&on->output);
+    rpc_output_init(&on->output, &on->total);
     g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, on->fds), ==, 0);
     on->large = g_malloc(LARGE);
     for (size_t i = 0; i < LARGE; i++)
@@ -32,6 +33,7 @@ static void
 tear_down(struct fixture *on, gconstpointer unused)
 {
     rpc_output_clear(&on->output);
+    g_assert_cmpuint(on->total, ==, 0);
     close(on->fds[0]);
     if (on->fds[1] >= 0)
         close(on->fds[1]);
@@ -75,6 +77,7 @@ test_what_does_not_fit_is_sent_in_order(struct fixture *on, gconstpointer unused
     g_assert_true(rpc_output_send(&on->output, on->fds[0], "event", 5, RPC_OUTPUT_EVENT));
     g_assert_false(rpc_output_is_empty(&on->output));
     g_assert_cmpuint(rpc_output_count_events(&on->output), ==, 5);
+    g_assert_cmpuint(on->total, >, 8);
     received = drain(on);
     g_assert_true(rpc_output_is_empty(&on->output));
     g_assert_cmpuint(rpc_output_count_events(&on->output), ==, 0);
