@@ -3,6 +3,7 @@
 """virtcrypt's tables of commands, its man page and its bash completion name the same commands and
 options."""
 
+import os
 import re
 import unittest
 
@@ -78,6 +79,11 @@ def missing_in_man_page(root):
         for section in sections if section not in wanted]
 
 
+def completion_warnings(root):
+    status, text = tree.run(["shellcheck", "--format=gcc", os.path.join(root, _COMPLETION)])
+    return text.splitlines() if status != 0 else []
+
+
 _SAMPLE = '''
 {.name = "paint", .options = {OPTION_SECRET, {"twice", OPTION_FLAG, 0, "x"}}},
 {"quiet", no_argument, NULL, 'q'},
@@ -113,6 +119,13 @@ class Commands(tree.RuleMixin, unittest.TestCase):
     def test_an_option_that_completion_takes_for_the_first_is_caught(self):
         self.assert_caught(missing_in_completion, _sample(
             completion='[paint]="--twice --secret"\n"--quiet" -- "$cur"\n'), "paint")
+
+    def test_completion_has_no_warning(self):
+        self.assert_kept(completion_warnings)
+
+    def test_a_completion_with_a_warning_is_caught(self):
+        self.assert_caught(completion_warnings,
+                           {_COMPLETION: "# shellcheck shell=bash\nrm -rf $1/*\n"}, "SC2086")
 
     def test_the_man_page_has_every_command_and_option(self):
         self.assert_kept(missing_in_man_page)

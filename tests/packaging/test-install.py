@@ -23,6 +23,7 @@ _EXPECTED = (
     "lib/systemd/system/virtcrypt-secretd.socket",
     "lib/systemd/system/virtcrypt-secretd-ro.socket",
     "lib/systemd/system/libvirtd.service.d/virtcrypt.conf",
+    "share/bash-completion/completions/virtcrypt",
     "share/man/man1/virtcrypt.1",
     "share/man/man8/virtcrypt-secretd.8",
 )
