@@ -12,6 +12,7 @@
 #include "rpc/reply.h"
 #include "rpc/server_state.h"
 #include "util/error.h"
+#include "util/registers.h"
 
 /* Room before the received bytes for a head that came in pieces. */
 enum { HEAD_MAX = RPC_FRAME_HEADER_SIZE + RPC_FRAME_FDS_SIZE };
@@ -229,6 +230,7 @@ read_into_buffer(struct rpc_connection *connection)
     rpc_rest_clear(&connection->rest);
     take_bytes(connection, bytes - head, head + got);
     explicit_bzero(bytes - head, head + got);
+    registers_wipe();
 }
 
 void

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "util/error.h"
+#include "util/registers.h"
 
 struct secret_buf {
     size_t len;
@@ -266,6 +267,8 @@ void
 secret_buf_wipe(struct secret_buf *buf)
 {
     explicit_bzero(bytes_of(buf), buf->len);
+    /* Its bytes went through them. */
+    registers_wipe();
 }
 
 bool
