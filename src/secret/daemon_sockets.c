@@ -52,7 +52,7 @@ daemon_sockets_take_passed(const struct daemon_conf *conf, GError **error)
 {
     g_autoptr(GPtrArray) sockets = g_ptr_array_new_with_free_func(socket_free);
     struct rpc_activation passed[KIND_COUNT];
-    g_autofree char *paths[KIND_COUNT] = {NULL};
+    g_auto(GStrv) paths = g_new0(char *, KIND_COUNT + 1);
 
     for (size_t i = 0; i < KIND_COUNT; i++) {
         paths[i] = g_build_filename(conf->unix_sock_dir, kinds[i].file, NULL);
