@@ -25,6 +25,7 @@ _EXPECTED = (
     "lib/systemd/system/libvirtd.service.d/virtcrypt.conf",
     "share/bash-completion/completions/virtcrypt",
     "share/man/man1/virtcrypt.1",
+    "share/man/man5/virtcrypt-secretd.conf.5",
     "share/man/man8/virtcrypt-secretd.8",
 )
 
