@@ -151,6 +151,13 @@ class Daemon:
     def kill(self):
         return self.stop(signal.SIGKILL)
 
+    def stop_in_order(self):
+        """Stops it; that it has ended otherwise than with 0 (a sanitizer found something, say) is
+        an error."""
+        status = self.stop()
+        if status != 0:
+            raise HostError(f"{self.name} ended with {status}; its log:\n{self.log_text()}")
+
 
 def libvirt_driver_folder():
     """Where libvirt has its own driver modules."""
