@@ -73,7 +73,7 @@ struct rpc_procedure {
     unsigned int flags;
     const char *name;     /* "secret_define_xml" */
     const char *api_name; /* @api(virSecretDefineXML): named in refusals; may be NULL */
-    const char *acl; /* "secret:write secret:save", "" for none */
+    const char *acl;      /* "secret:write secret:save", "" for none */
     const struct rpc_type *args;
     const struct rpc_type *ret;
     /* Server stub; NULL for events. `handlers` is the generated struct of function pointers; a

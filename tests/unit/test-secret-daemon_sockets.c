@@ -303,7 +303,8 @@ test_a_socket_that_is_served_is_left_alone(struct fixture *fixture, gconstpointe
     g_assert_cmpint(mkdirat(fixture->folder.fd, "sockets", 0755), ==, 0);
     fd = listen_on(fixture, "sockets/virtsecretd-sock-ro");
     g_assert_null(daemon_sockets_bind(fixture->conf, false, &error));
-    expect_error_part(error, ERROR_RESOURCE_BUSY, ERROR_FROM_RPC, "another daemon serves the socket ");
+    expect_error_part(error, ERROR_RESOURCE_BUSY, ERROR_FROM_RPC,
+                      "another daemon serves the socket ");
     g_assert_true(can_connect(fixture, "sockets/virtsecretd-sock-ro"));
     /* What was already there of ours went away with the failure. */
     folder_expect_none(&fixture->folder, "sockets/virtsecretd-sock");
