@@ -28,6 +28,8 @@ enum {
     PROC_UNDEFINE = 146,
     PROC_LOOKUP_BY_USAGE = 147,
     PROC_LIST_ALL = 287,
+    PROC_VIRTCRYPT_LIST_SECRETS = 2,
+    PAGE_MAX = 1000,
     TYPE_REPLY = 1,
     USAGE_VOLUME = 1,
 };
@@ -296,10 +298,69 @@ list_all(struct raw *raw, uint32_t index, char *error)
     return finish(raw, error);
 }
 
+/* Where the entry at `pos` of a page ends: uuid, usage type and id, three booleans. */
+static size_t
+skip_listed(const struct raw *raw, size_t pos)
+{
+    uint32_t id_len;
+
+    if (pos + 24 > raw->reply_len)
+        return raw->reply_len;
+    id_len = reply_word(raw, pos + 20);
+    return pos + 24 + ((id_len + 3) & ~3u) + 12;
+}
+
+/* One page; sets *ret_last to its last uuid. */
+static bool
+list_page(struct raw *raw, const uint8_t *after, uint8_t ret_last[16], bool *ret_more, char *error)
+{
+    size_t pos = HEADER_LEN + 4;
+
+    begin(raw, VIRTCRYPT_PROGRAM, PROC_VIRTCRYPT_LIST_SECRETS);
+    put_uint32(raw, after ? 1 : 0);
+    if (after)
+        put_fixed(raw, after, 16);
+    put_uint32(raw, PAGE_MAX);
+    put_uint32(raw, 0);
+    if (!finish(raw, error))
+        return false;
+    for (uint32_t left = reply_word(raw, HEADER_LEN); left > 0 && pos < raw->reply_len; left--) {
+        memcpy(ret_last, raw->reply + pos, 16);
+        pos = skip_listed(raw, pos);
+    }
+    if (pos + 4 != raw->reply_len) {
+        snprintf(error, LOAD_ERROR_SIZE, "a page has %zu bytes instead of %zu", raw->reply_len,
+                 pos + 4);
+        return false;
+    }
+    *ret_more = reply_word(raw, pos) != 0;
+    return true;
+}
+
+static bool
+list_paged(struct raw *raw, uint32_t index, char *error)
+{
+    uint8_t last[16];
+    bool more;
+
+    (void)index;
+    if (!list_page(raw, NULL, last, &more, error))
+        return false;
+    while (more) {
+        uint8_t after[16];
+
+        memcpy(after, last, sizeof(after));
+        if (!list_page(raw, after, last, &more, error))
+            return false;
+    }
+    return true;
+}
+
 static bool (*const raw_calls[LOAD_OP_LAST])(struct raw *raw, uint32_t index, char *error) = {
     [LOAD_LOOKUP_UUID] = lookup_uuid, [LOAD_LOOKUP_USAGE] = lookup_usage,
     [LOAD_GET_VALUE] = get_value,     [LOAD_SET_VALUE] = set_value,
     [LOAD_DEFINE] = define,           [LOAD_LIST] = list_all,
+    [LOAD_LIST_PAGED] = list_paged,
 };
 
 static bool
