@@ -41,6 +41,9 @@ kind_word(const struct command_option *option)
     return option->kind == OPTION_NUMBER ? "number" : "string";
 }
 
+/* Every command has it. */
+static const struct command_option help_option = {"help", OPTION_FLAG, 0, "print help"};
+
 /* --name, --name=VALUE or --name VALUE; `*argv` is moved to the last word that was used. */
 static bool
 parse_named(struct command_args *args, char ***argv, GError **error)
@@ -49,32 +52,30 @@ parse_named(struct command_args *args, char ***argv, GError **error)
     char *equals = strchr(name, '=');
     int len = equals ? (int)(equals - name) : (int)strlen(name);
     int i = find_option(args->command, name, (size_t)len);
-    const struct command_option *option = i >= 0 ? &args->command->options[i] : NULL;
-    bool is_help = !option && len == 4 && strncmp(name, "help", 4) == 0;
+    bool is_help = i < 0 && len == 4 && strncmp(name, help_option.name, 4) == 0;
+    const struct command_option *option = i < 0 ? &help_option : &args->command->options[i];
+    bool *is_given = i < 0 ? &args->wants_help : &args->is_given[i];
 
-    if (!option && !is_help) {
+    if (i < 0 && !is_help) {
         set_usage_error(error, "command '%s' doesn't support option --%.*s", args->command->name,
                         len, name);
         return false;
     }
-    if (is_help ? args->wants_help : args->is_given[i]) {
-        set_usage_error(error, "option --%.*s already seen", len, name);
+    if (*is_given) {
+        set_usage_error(error, "option --%s already seen", option->name);
         return false;
     }
-    if (is_help || option->kind == OPTION_FLAG) {
-        if (equals) {
-            set_usage_error(error, "invalid '=' after option --%.*s", len, name);
-            return false;
-        }
-        *(is_help ? &args->wants_help : &args->is_given[i]) = true;
-        return true;
+    if (option->kind == OPTION_FLAG && equals) {
+        set_usage_error(error, "invalid '=' after option --%s", option->name);
+        return false;
     }
-    if (!equals && !*++*argv) {
+    if (option->kind != OPTION_FLAG && !equals && !*++*argv) {
         set_usage_error(error, "expected syntax: --%s <%s>", option->name, kind_word(option));
         return false;
     }
-    args->is_given[i] = true;
-    args->values[i] = equals ? equals + 1 : **argv;
+    *is_given = true;
+    if (option->kind != OPTION_FLAG)
+        args->values[i] = equals ? equals + 1 : **argv;
     return true;
 }
 

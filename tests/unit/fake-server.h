@@ -28,7 +28,8 @@ enum {
 
 struct fixture {
     struct rpc_client *client;
-    int server; /* -1 when closed */
+    int server;      /* -1 when closed */
+    GThread *thread; /* where a test has the server go on by itself */
     guint events;
     char last_event[64];
 };

@@ -200,15 +200,14 @@ static void
 test_a_server_that_trickles_is_left_in_time(struct fixture *fixture, const void *unused)
 {
     struct frame frame = lookup_reply;
-    GThread *thread;
 
     frame.length = 1000000;
     serve(fixture->server, frame, NULL);
-    thread = g_thread_new("trickle", trickle, GINT_TO_POINTER(fixture->server));
+    fixture->thread = g_thread_new("trickle", trickle, GINT_TO_POINTER(fixture->server));
     rpc_client_set_timeout(fixture->client, SHORT_MS);
     expect_broken(fixture, ERROR_OPERATION_TIMEOUT, "the server did not answer in time");
     g_clear_pointer(&fixture->client, rpc_client_free);
-    g_thread_join(thread);
+    g_thread_join(fixture->thread);
 }
 
 static void

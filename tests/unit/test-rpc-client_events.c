@@ -127,12 +127,11 @@ flood(gpointer opaque)
 static void
 test_more_events_than_can_be_kept_end_the_connection(struct fixture *fixture, const void *unused)
 {
-    GThread *thread;
 
     rpc_client_on_event(fixture->client, &remote_secret_program, on_event, fixture);
-    thread = g_thread_new("flood", flood, fixture);
+    fixture->thread = g_thread_new("flood", flood, fixture);
     expect_broken(fixture, ERROR_OVERFLOW, "more than 65536 events within one call");
-    g_thread_join(thread);
+    g_thread_join(fixture->thread);
 }
 
 static void
