@@ -279,6 +279,7 @@ test_a_value_that_is_too_long_is_refused(struct fixture *fixture, const void *un
 
     put_word(payload, 65537);
     g_byte_array_set_size(payload, 4 + 65540);
+    memset(payload->data + 4, 'v', 65540);
     serve(fixture->server, (struct frame){.procedure = 145, .type = REPLY}, payload);
     g_assert_false(remote_secret_get_value_call(fixture->client, &args, &ret, &error));
     g_assert_cmpint(error_get_code(error), ==, ERROR_RPC);
