@@ -95,23 +95,6 @@ record_size(size_t len)
     return (RECORD_AT_PAYLOAD + len + SECTOR_SIZE - 1) / SECTOR_SIZE * SECTOR_SIZE;
 }
 
-static bool
-pwrite_all(int fd, const uint8_t *bytes, size_t len, off_t at)
-{
-    while (len > 0) {
-        ssize_t put = pwrite(fd, bytes, len, at);
-
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put < 0)
-            return false;
-        bytes += put;
-        at += put;
-        len -= (size_t)put;
-    }
-    return true;
-}
-
 /* Reads up to `len` bytes; fewer only at the end of the file. */
 static ssize_t
 pread_all(int fd, uint8_t *bytes, size_t len, off_t at)
@@ -140,7 +123,7 @@ write_zeros(int fd, size_t from, size_t to)
     while (from < to) {
         size_t part = MIN(to - from, sizeof(zeros));
 
-        if (!pwrite_all(fd, zeros, part, (off_t)from))
+        if (!file_write_all_at(fd, zeros, part, (off_t)from))
             return false;
         from += part;
     }
@@ -157,7 +140,7 @@ write_head(int fd, size_t capacity, uint64_t epoch)
     put_be(head + HEAD_AT_CAPACITY, capacity, 8);
     put_be(head + HEAD_AT_EPOCH, epoch, 8);
     digest(head, HEAD_AT_DIGEST, head + HEAD_AT_DIGEST);
-    return pwrite_all(fd, head, sizeof(head), (off_t)(epoch % HEAD_COUNT) * HEAD_SPACING);
+    return file_write_all_at(fd, head, sizeof(head), (off_t)(epoch % HEAD_COUNT) * HEAD_SPACING);
 }
 
 static char *
@@ -408,7 +391,8 @@ journal_settle(struct journal *journal, GError **error)
     if (!records)
         return false;
     if (write_head(journal->fd, journal->capacity, journal->epoch) &&
-        pwrite_all(journal->fd, records, journal->end, RECORDS_AT) && fdatasync(journal->fd) == 0)
+        file_write_all_at(journal->fd, records, journal->end, RECORDS_AT) &&
+        fdatasync(journal->fd) == 0)
         return true;
     error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot write the journal %s", journal->path);
     return false;
@@ -491,8 +475,8 @@ journal_commit(struct journal *journal, GError **error)
         return false;
     }
     journal->dirty_end = MAX(journal->dirty_end, journal->end + journal->batch->len);
-    if (!pwrite_all(journal->fd, journal->batch->data, journal->batch->len,
-                    RECORDS_AT + (off_t)journal->end) ||
+    if (!file_write_all_at(journal->fd, journal->batch->data, journal->batch->len,
+                           RECORDS_AT + (off_t)journal->end) ||
         fdatasync(journal->fd) < 0) {
         error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot write the journal %s",
                         journal->path);

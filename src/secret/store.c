@@ -18,6 +18,7 @@ enum { DIR_MODE = 0700 };
 struct store {
     file_fd dir_fd;
     struct overlay *overlay;
+    GRWLock contents;   /* of files; see store_files_new */
     GArray *first_list; /* what was there at start, until it is asked for or something changes */
     struct worker *worker;
 };
@@ -56,10 +57,11 @@ store_open(const char *dir, const char *journal_dir, struct loop *loop, GError *
     struct committer *committer;
 
     store->overlay = overlay_new();
+    g_rw_lock_init(&store->contents);
     store->dir_fd = file_open_dir(dir, true, DIR_MODE, error);
     if (store->dir_fd < 0 || !lock_dir(store->dir_fd, dir, error))
         return NULL;
-    committer = committer_open(store->dir_fd, journal_dir, store->overlay, error);
+    committer = committer_open(store->dir_fd, &store->contents, journal_dir, store->overlay, error);
     if (!committer)
         return NULL;
     store->worker = worker_new(committer, loop, error);
@@ -78,6 +80,7 @@ store_free(struct store *store)
     g_clear_pointer(&store->first_list, g_array_unref);
     overlay_free(store->overlay);
     file_fd_clear(&store->dir_fd);
+    g_rw_lock_clear(&store->contents);
     g_free(store);
 }
 
@@ -90,7 +93,7 @@ store_list(struct store *store, GError **error)
 }
 
 static GBytes *
-read_part(const struct store *store, const struct uuid *uuid, enum store_kind kind, size_t max,
+read_part(struct store *store, const struct uuid *uuid, enum store_kind kind, size_t max,
           GError **error)
 {
     char name[STORE_NAME_SIZE];
@@ -106,7 +109,10 @@ read_part(const struct store *store, const struct uuid *uuid, enum store_kind ki
     case STORE_KEEP:
         break;
     }
-    return file_read(store->dir_fd, name, max, error);
+    g_rw_lock_reader_lock(&store->contents);
+    content = file_read(store->dir_fd, name, max, error);
+    g_rw_lock_reader_unlock(&store->contents);
+    return content;
 }
 
 GBytes *

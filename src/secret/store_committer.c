@@ -150,13 +150,14 @@ committer_checkpoint(struct committer *committer, GError **error)
 }
 
 struct committer *
-committer_open(int dir_fd, const char *journal_dir, struct overlay *overlay, GError **error)
+committer_open(int dir_fd, GRWLock *contents, const char *journal_dir, struct overlay *overlay,
+               GError **error)
 {
     g_autoptr(committer_t) committer = g_new0(struct committer, 1);
     g_autoptr(GError) failure = NULL;
 
     committer->journal_dir = g_strdup(journal_dir);
-    committer->files = store_files_new(dir_fd);
+    committer->files = store_files_new(dir_fd, contents);
     committer->overlay = overlay;
     committer->must_redo = true;
     committer->was_open = true;

@@ -21,10 +21,10 @@ struct commit_item {
 
 /* Brings the folder to what the journal in `journal_dir` says and empties the journal. If it can't,
  * the reason goes to the log, no change is taken until it can, and `overlay` has what readers must
- * see meanwhile. `dir_fd` and `overlay` are borrowed. Only ERROR_RESOURCE_BUSY is a failure:
- * another process has the journal. */
-struct committer *committer_open(int dir_fd, const char *journal_dir, struct overlay *overlay,
-                                 GError **error);
+ * see meanwhile. `dir_fd`, `contents` (as of store_files_new) and `overlay` are borrowed. Only
+ * ERROR_RESOURCE_BUSY is a failure: another process has the journal. */
+struct committer *committer_open(int dir_fd, GRWLock *contents, const char *journal_dir,
+                                 struct overlay *overlay, GError **error);
 void committer_free(struct committer *committer);
 
 /* Commits what it can of `items` (of struct commit_item): one flush for all that fits into the

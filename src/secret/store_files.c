@@ -21,9 +21,14 @@
 
 enum { FILE_MODE = 0600, TOUCHED_MAX = 256, FOREIGN_MAX = 100 };
 
+/* What a disk writes whole or not at all. */
+enum { SECTOR_SIZE = 512 };
+
 struct store_files {
     int dir_fd;
-    GArray *touched; /* descriptors to flush and close */
+    GRWLock *contents;
+    GHashTable *touched; /* name -> descriptor, to flush and close */
+    GArray *gone;        /* the same for files that have no name any more */
     bool dir_touched;
 };
 
@@ -33,15 +38,42 @@ close_element(void *element)
     file_fd_clear(element);
 }
 
+static void
+close_value(void *value)
+{
+    close(GPOINTER_TO_INT(value));
+}
+
 struct store_files *
-store_files_new(int dir_fd)
+store_files_new(int dir_fd, GRWLock *contents)
 {
     struct store_files *files = g_new0(struct store_files, 1);
 
     files->dir_fd = dir_fd;
-    files->touched = g_array_new(FALSE, FALSE, sizeof(int));
-    g_array_set_clear_func(files->touched, close_element);
+    files->contents = contents;
+    files->touched = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, close_value);
+    files->gone = g_array_new(FALSE, FALSE, sizeof(int));
+    g_array_set_clear_func(files->gone, close_element);
     return files;
+}
+
+/* Takes `fd`, to be flushed; another file that had that name needs it no more. */
+static void
+touch(struct store_files *files, const char *name, int fd)
+{
+    g_hash_table_insert(files->touched, g_strdup(name), GINT_TO_POINTER(fd));
+}
+
+static void
+touch_renamed(struct store_files *files, const char *old_name, const char *name)
+{
+    gpointer key = NULL;
+    gpointer fd = NULL;
+
+    if (!g_hash_table_steal_extended(files->touched, old_name, &key, &fd))
+        return;
+    g_free(key);
+    touch(files, name, GPOINTER_TO_INT(fd));
 }
 
 void
@@ -49,7 +81,8 @@ store_files_free(struct store_files *files)
 {
     if (!files)
         return;
-    g_array_unref(files->touched);
+    g_hash_table_unref(files->touched);
+    g_array_unref(files->gone);
     g_free(files);
 }
 
@@ -110,13 +143,28 @@ is_in_the_way(const struct part *part, const struct stat *info)
     return part->action == STORE_WRITE ? !S_ISREG(info->st_mode) : S_ISDIR(info->st_mode);
 }
 
+/* Whether the part can be written over the file that `info` is of. Small contents only: a power cut
+ * leaves the old ones or the new ones, even without the journal. Another link to the file (a backup
+ * of the kind that links) keeps what it has. */
 static bool
-check_final(const struct store_files *files, const struct part *part, GError **error)
+fits_in_place(const struct part *part, const struct stat *info)
+{
+    return part->action == STORE_WRITE && S_ISREG(info->st_mode) && info->st_nlink == 1 &&
+           (info->st_mode & 07777) == FILE_MODE && info->st_uid == geteuid() &&
+           (size_t)info->st_size == g_bytes_get_size(part->content) && info->st_size <= SECTOR_SIZE;
+}
+
+/* *ret_in_place: nothing needs to be staged. */
+static bool
+check_final(const struct store_files *files, const struct part *part, bool *ret_in_place,
+            GError **error)
 {
     struct stat info;
 
+    *ret_in_place = false;
     if (fstatat(files->dir_fd, part->name, &info, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT || fail(error, "examine", part->name);
+    *ret_in_place = fits_in_place(part, &info);
     if (!is_in_the_way(part, &info))
         return true;
     error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
@@ -124,39 +172,49 @@ check_final(const struct store_files *files, const struct part *part, GError **e
     return false;
 }
 
+static int
+open_new(const struct store_files *files, const char *name)
+{
+    return openat(files->dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                  FILE_MODE);
+}
+
 static bool
-stage_part(struct store_files *files, const struct part *part, GError **error)
+write_new(struct store_files *files, const struct part *part, GError **error)
 {
     size_t len = 0;
     const void *bytes = g_bytes_get_data(part->content, &len);
-    int fd;
+    int fd = open_new(files, part->new_name);
 
-    fd = openat(files->dir_fd, part->new_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                FILE_MODE);
     if (fd < 0 && errno == EEXIST && unlinkat(files->dir_fd, part->new_name, 0) == 0)
-        fd = openat(files->dir_fd, part->new_name,
-                    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
+        fd = open_new(files, part->new_name);
     if (fd < 0)
         return fail(error, "make", part->new_name);
-    g_array_append_val(files->touched, fd);
+    touch(files, part->new_name, fd);
     files->dir_touched = true;
     return (fchmod(fd, FILE_MODE) == 0 && file_write_all(fd, bytes, len)) ||
            fail(error, "write", part->new_name);
+}
+
+static bool
+stage_part(struct store_files *files, const struct part *part, GError **error)
+{
+    bool in_place = false;
+
+    return part->action == STORE_KEEP ||
+           (check_final(files, part, &in_place, error) &&
+            (part->action == STORE_REMOVE || in_place || write_new(files, part, error)));
 }
 
 bool
 store_files_stage(struct store_files *files, const struct store_change *change, GError **error)
 {
     struct part parts[PART_COUNT];
-    guint touched = files->touched->len;
 
     split_change(change, parts);
     for (size_t i = 0; i < PART_COUNT; i++) {
-        if (parts[i].action == STORE_KEEP ||
-            (check_final(files, &parts[i], error) &&
-             (parts[i].action == STORE_REMOVE || stage_part(files, &parts[i], error))))
+        if (stage_part(files, &parts[i], error))
             continue;
-        g_array_set_size(files->touched, touched);
         store_files_unstage(files, change);
         return false;
     }
@@ -170,22 +228,74 @@ store_files_unstage(struct store_files *files, const struct store_change *change
 
     split_change(change, parts);
     for (size_t i = 0; i < PART_COUNT; i++) {
-        if (parts[i].action == STORE_WRITE)
+        if (parts[i].action == STORE_WRITE &&
+            g_hash_table_remove(files->touched, parts[i].new_name))
             unlinkat(files->dir_fd, parts[i].new_name, 0);
     }
+}
+
+/* The descriptor of what stands under the name now: the one that waits for its flush, if somebody
+ * has not put another file there meanwhile. */
+static int
+open_final(struct store_files *files, const struct part *part, const struct stat *info)
+{
+    gpointer known = NULL;
+    struct stat open_info;
+    int fd;
+
+    if (g_hash_table_lookup_extended(files->touched, part->name, NULL, &known) &&
+        fstat(GPOINTER_TO_INT(known), &open_info) == 0 && open_info.st_ino == info->st_ino &&
+        open_info.st_dev == info->st_dev)
+        return GPOINTER_TO_INT(known);
+    fd = openat(files->dir_fd, part->name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    if (fd >= 0)
+        touch(files, part->name, fd);
+    return fd;
+}
+
+static bool
+write_over(struct store_files *files, const struct part *part, const struct stat *info)
+{
+    size_t len = 0;
+    const void *bytes = g_bytes_get_data(part->content, &len);
+    int fd = open_final(files, part, info);
+    bool written;
+
+    if (fd < 0)
+        return false;
+    g_rw_lock_writer_lock(files->contents);
+    written = file_write_all_at(fd, bytes, len, 0);
+    g_rw_lock_writer_unlock(files->contents);
+    return written;
 }
 
 /* Exchange, then unlink the old one: the final name always has a whole file, and ext4 does not
  * flush data at once as it does when a rename replaces a file. */
 static bool
-put_in_place(struct store_files *files, const struct part *part)
+exchange(struct store_files *files, const struct part *part)
 {
     int dir_fd = files->dir_fd;
 
+    files->dir_touched = true;
+    touch_renamed(files, part->new_name, part->name);
     if (renameat2(dir_fd, part->new_name, dir_fd, part->name, RENAME_EXCHANGE) == 0)
         return unlinkat(dir_fd, part->new_name, 0) == 0;
     /* No old file, or a file system without exchange. */
     return renameat(dir_fd, part->new_name, dir_fd, part->name) == 0;
+}
+
+/* A file made and removed for every change would cost more than all the rest: ext4 looks long for
+ * an inode that was not freed in the last seconds. */
+static bool
+put_in_place(struct store_files *files, const struct part *part)
+{
+    struct stat info;
+
+    if (!g_hash_table_contains(files->touched, part->new_name) &&
+        fstatat(files->dir_fd, part->name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+        fits_in_place(part, &info))
+        return write_over(files, part, &info);
+    return exchange(files, part);
 }
 
 static bool
@@ -198,7 +308,7 @@ overwrite(struct store_files *files, const char *name)
     /* A link or a pipe holds no value. */
     if (fd < 0)
         return errno == ENOENT || errno == ELOOP || errno == ENXIO;
-    g_array_append_val(files->touched, fd);
+    g_array_append_val(files->gone, fd);
     if (fstat(fd, &info) < 0)
         return false;
     /* A larger file is not one of ours. */
@@ -218,6 +328,8 @@ remove_part(struct store_files *files, const struct part *part, GError **error)
 {
     if (part->kind == STORE_KEY && !overwrite(files, part->name))
         return fail(error, "overwrite", part->name);
+    g_hash_table_remove(files->touched, part->name);
+    files->dir_touched = true;
     return unlinkat(files->dir_fd, part->name, 0) == 0 || errno == ENOENT ||
            fail(error, "remove", part->name);
 }
@@ -228,7 +340,6 @@ store_files_apply(struct store_files *files, const struct store_change *change, 
     struct part parts[PART_COUNT];
 
     split_change(change, parts);
-    files->dir_touched = true;
     for (size_t i = 0; i < PART_COUNT; i++) {
         if (parts[i].action == STORE_WRITE && !put_in_place(files, &parts[i]))
             return fail(error, "replace", parts[i].name);
@@ -253,8 +364,7 @@ refresh(struct store_files *files, const struct part *part)
     fd = openat(files->dir_fd, part->name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 || !file_write_all(fd, bytes, len))
         return false;
-    g_array_append_val(files->touched, fd);
-    fd = -1;
+    touch(files, part->name, g_steal_fd(&fd));
     files->dir_touched = true;
     return true;
 }
@@ -305,7 +415,7 @@ store_files_redo(struct store_files *files, const struct store_change *change, G
 }
 
 struct flush {
-    const GArray *fds;
+    GArray *fds;
     gint first_errno; /* atomic */
 };
 
@@ -314,8 +424,25 @@ flush_one(size_t index, void *opaque)
 {
     struct flush *flush = opaque;
 
-    if (fsync(g_array_index(flush->fds, int, index)) < 0)
+    if (fdatasync(g_array_index(flush->fds, int, index)) < 0)
         g_atomic_int_compare_and_exchange(&flush->first_errno, 0, errno);
+}
+
+static GArray *
+collect_touched(const struct store_files *files)
+{
+    GArray *fds = g_array_new(FALSE, FALSE, sizeof(int));
+    GHashTableIter iter;
+    gpointer value;
+
+    g_array_append_vals(fds, files->gone->data, files->gone->len);
+    g_hash_table_iter_init(&iter, files->touched);
+    while (g_hash_table_iter_next(&iter, NULL, &value)) {
+        int fd = GPOINTER_TO_INT(value);
+
+        g_array_append_val(fds, fd);
+    }
+    return fds;
 }
 
 /* All at a time: flushes that the disk gets together cost it hardly more than one, and one after
@@ -323,10 +450,12 @@ flush_one(size_t index, void *opaque)
 bool
 store_files_flush(struct store_files *files, GError **error)
 {
-    struct flush flush = {.fds = files->touched};
+    g_autoptr(GArray) fds = collect_touched(files);
+    struct flush flush = {.fds = fds};
 
-    parallel_run_waiting(files->touched->len, flush_one, &flush);
-    g_array_set_size(files->touched, 0);
+    parallel_run_waiting(fds->len, flush_one, &flush);
+    g_array_set_size(files->gone, 0);
+    g_hash_table_remove_all(files->touched);
     if (flush.first_errno != 0) {
         error_set_errno(error, ERROR_FROM_SECRET, flush.first_errno,
                         "cannot flush the files of secrets");
@@ -341,5 +470,5 @@ store_files_flush(struct store_files *files, GError **error)
 bool
 store_files_want_flush(const struct store_files *files)
 {
-    return files->touched->len >= TOUCHED_MAX;
+    return g_hash_table_size(files->touched) + files->gone->len >= TOUCHED_MAX;
 }

@@ -12,8 +12,9 @@
 
 struct store_files;
 
-/* `dir_fd` is borrowed. */
-struct store_files *store_files_new(int dir_fd);
+/* Both are borrowed. `contents` is locked for writing while contents are replaced in place; whoever
+ * reads files meanwhile locks it for reading. */
+struct store_files *store_files_new(int dir_fd, GRWLock *contents);
 void store_files_free(struct store_files *files);
 
 /* Names of a secret's files; `text` has STORE_NAME_SIZE bytes. */
@@ -22,13 +23,14 @@ enum store_kind { STORE_XML, STORE_KEY, STORE_BASE64 };
 const char *store_files_name(const struct uuid *uuid, enum store_kind kind,
                              char text[STORE_NAME_SIZE]);
 
-/* Writes the new contents of `change` to UUID.*.new. On an error nothing of it is left. */
+/* Writes the new contents of `change` to UUID.*.new, but those that can be written over the old
+ * ones. On an error nothing of it is left. */
 bool store_files_stage(struct store_files *files, const struct store_change *change,
                        GError **error);
 /* Removes what the last store_files_stage of `change` wrote. */
 void store_files_unstage(struct store_files *files, const struct store_change *change);
 
-/* Puts what is staged in place and removes what is to be removed (a sealed value is overwritten
+/* Puts new contents in place and removes what is to be removed (a sealed value is overwritten
  * first). May be repeated together with store_files_stage. */
 bool store_files_apply(struct store_files *files, const struct store_change *change,
                        GError **error);

@@ -170,6 +170,25 @@ file_write_all(int fd, const void *bytes, size_t len)
 }
 
 bool
+file_write_all_at(int fd, const void *bytes, size_t len, off_t at)
+{
+    const uint8_t *next = bytes;
+
+    while (len > 0) {
+        ssize_t put = pwrite(fd, next, len, at);
+
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0)
+            return false;
+        next += put;
+        at += put;
+        len -= (size_t)put;
+    }
+    return true;
+}
+
+bool
 file_put_aside(int dir_fd, const char *name, const char *aside)
 {
     struct stat info;

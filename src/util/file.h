@@ -40,6 +40,9 @@ bool file_replace(int dir_fd, const char *name, const void *bytes, size_t len, m
 /* Writes all of `bytes`, however many calls that takes; false with errno set. */
 bool file_write_all(int fd, const void *bytes, size_t len);
 
+/* The same at the offset `at`. */
+bool file_write_all_at(int fd, const void *bytes, size_t len, off_t at);
+
 /* Overwrites the file `name` with zeros, flushes, unlinks it and flushes the folder. No error when
  * it does not exist. (What overwriting cannot reach: see docs/security.md.) */
 bool file_wipe(int dir_fd, const char *name, GError **error);

@@ -46,6 +46,87 @@ test_kept_file_stays_when_the_other_changes(struct fixture *test, gconstpointer 
     expect_files(test, A, "<b/>", NULL);
 }
 
+static ino_t
+inode_of(struct fixture *test, const char *name)
+{
+    g_autofree char *path = folder_path(&test->folder, name);
+    struct stat info;
+
+    g_assert_cmpint(stat(path, &info), ==, 0);
+    return info.st_ino;
+}
+
+static void
+test_small_content_of_the_same_size_is_written_over(struct fixture *test, gconstpointer unused)
+{
+    ino_t before;
+
+    commit(test, A, "<a/>", "sealed");
+    before = inode_of(test, A ".key");
+    commit(test, A, NULL, "SEALED");
+    g_assert_cmpuint(inode_of(test, A ".key"), ==, before);
+    commit(test, A, NULL, "third!");
+    expect_files(test, A, "<a/>", "third!");
+    close_store(test);
+    open_store(test);
+    expect_files(test, A, "<a/>", "third!");
+    g_assert_cmpuint(folder_count(&test->folder), ==, 2);
+}
+
+/* A disk may write the first of two sectors and lose the power before the second. */
+static void
+test_content_of_more_than_a_sector_gets_a_new_file(struct fixture *test, gconstpointer unused)
+{
+    g_autofree char *old_key = g_strnfill(513, 'o');
+    g_autofree char *new_key = g_strnfill(513, 'n');
+    ino_t before;
+
+    commit(test, A, "<a/>", old_key);
+    before = inode_of(test, A ".key");
+    commit(test, A, NULL, new_key);
+    g_assert_cmpuint(inode_of(test, A ".key"), !=, before);
+    expect_files(test, A, "<a/>", new_key);
+}
+
+static void
+test_a_copy_by_a_hard_link_keeps_what_it_has(struct fixture *test, gconstpointer unused)
+{
+    g_autoptr(GBytes) kept = NULL;
+
+    commit(test, A, "<a/>", "sealed");
+    g_assert_cmpint(linkat(test->folder.fd, A ".key", test->journal_folder.fd, "backup", 0), ==, 0);
+    commit(test, A, NULL, "SEALED");
+    expect_files(test, A, "<a/>", "SEALED");
+    kept = folder_get(&test->journal_folder, "backup");
+    g_assert_cmpmem(g_bytes_get_data(kept, NULL), g_bytes_get_size(kept), "sealed", 6);
+}
+
+static void
+test_a_file_that_others_put_in_place_is_the_one_that_changes(struct fixture *test,
+                                                             gconstpointer unused)
+{
+    commit(test, A, "<a/>", "sealed");
+    commit(test, A, NULL, "SEALED");
+    folder_put_text(&test->folder, "restored", "backup");
+    g_assert_cmpint(renameat(test->folder.fd, "restored", test->folder.fd, A ".key"), ==, 0);
+    commit(test, A, NULL, "newest");
+    expect_files(test, A, "<a/>", "newest");
+}
+
+static void
+test_a_file_that_others_may_read_is_replaced_by_a_private_one(struct fixture *test,
+                                                              gconstpointer unused)
+{
+    g_autofree char *path = folder_path(&test->folder, A ".key");
+    struct stat info;
+
+    commit(test, A, "<a/>", "sealed");
+    g_assert_cmpint(chmod(path, 0644), ==, 0);
+    commit(test, A, NULL, "SEALED");
+    g_assert_cmpint(stat(path, &info), ==, 0);
+    g_assert_cmpint(info.st_mode & 07777, ==, 0600);
+}
+
 static void
 test_removed_secret_leaves_no_file(struct fixture *test, gconstpointer unused)
 {
@@ -435,6 +516,11 @@ main(int argc, char **argv)
     ADD(written_files_can_be_read);
     ADD(files_are_private_and_have_libvirts_names);
     ADD(kept_file_stays_when_the_other_changes);
+    ADD(small_content_of_the_same_size_is_written_over);
+    ADD(content_of_more_than_a_sector_gets_a_new_file);
+    ADD(a_copy_by_a_hard_link_keeps_what_it_has);
+    ADD(a_file_that_others_put_in_place_is_the_one_that_changes);
+    ADD(a_file_that_others_may_read_is_replaced_by_a_private_one);
     ADD(removed_secret_leaves_no_file);
     ADD(removing_what_is_not_there_is_no_error);
     ADD(sealed_bytes_are_overwritten_before_they_are_removed);
