@@ -146,6 +146,7 @@ def print_report(bench):
     verdicts = {True: "met", False: "MISSED", None: "not measured"}
     _table([["target", "wanted", "measured", ""]] +
            [[what, target, shown, verdicts[met]] for what, target, shown, met in targets.rows])
+    print("  (One client and its daemon share one processor; eight have all.)")
     for note in bench.notes:
         print(f"  {note}")
     return sum(1 for row in targets.rows if row[3] is False)
