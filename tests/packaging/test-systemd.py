@@ -1,0 +1,183 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The units under a real systemd: a second one boots, as the first process of namespaces of its own,
+on an overlay of this machine's root in which virtcrypt is installed as the README says."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import unittest
+
+import host
+import taptest
+
+BUILD_ROOT = os.environ["BUILD_ROOT"]
+
+# What is written goes to a tmpfs and is gone with the last process.
+_BOOT = r"""
+set -e
+mount -t tmpfs none "$1"
+cd "$1"
+mkdir upper work root
+mount -t overlay overlay -o lowerdir=/,upperdir=upper,workdir=work root
+mount -t proc proc root/proc
+mount --rbind /sys root/sys
+mount --rbind /dev root/dev
+mount -t tmpfs none root/run
+mount -t tmpfs none root/tmp
+rm -rf root/etc/systemd/system/*.wants root/etc/libvirt root/etc/default/virtcrypt-secretd
+echo uninitialized > root/etc/machine-id
+cp -a "$2/." root/
+printf '[Unit]\nRequires=basic.target\nAfter=basic.target\n' > root/etc/systemd/system/alone.target
+export container=virtcrypt-test
+exec chroot root /lib/systemd/systemd --unit=alone.target
+"""
+
+_SECRET = ("<secret ephemeral='no' private='no'><usage type='volume'><volume>/v/1</volume></usage>"
+           "</secret>")
+
+
+def _has_cgroups():
+    return any(os.path.exists("/sys/fs/cgroup/" + name) for name in ("systemd", "cgroup.procs"))
+
+
+class Booted:
+    """The second systemd."""
+
+    def __init__(self):
+        self._folder = tempfile.mkdtemp(prefix="virtcrypt-systemd-")
+        installed = os.path.join(self._folder, "installed")
+        root = os.path.join(self._folder, "root")
+        os.mkdir(root)
+        subprocess.run(["meson", "install", "-C", BUILD_ROOT, "--no-rebuild", "--destdir",
+                        installed], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True,
+                       timeout=120)
+        self._process = subprocess.Popen(
+            ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child",
+             "--cgroup", "--ipc", "--uts", "--net", "bash", "-c", _BOOT, "bash", root, installed],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True)
+        try:
+            self._pid = host.wait_for(self._find_pid, "a process in the new namespaces")
+            host.wait_for(lambda: self.run("systemctl", "is-active", "alone.target").stdout ==
+                          "active\n", "systemd has booted", interval=0.2)
+        except BaseException:
+            self.close()
+            raise
+
+    def _find_pid(self):
+        path = f"/proc/{self._process.pid}/task/{self._process.pid}/children"
+        with open(path, encoding="ascii") as file:
+            children = file.read().split()
+        if self._process.poll() is not None:
+            raise host.HostError(f"the second systemd ended with {self._process.returncode}")
+        return children[0] if children else None
+
+    def run(self, *argv):
+        """A command under that systemd."""
+        return subprocess.run(
+            ["nsenter", "--target", self._pid, "--mount", "--pid", "--ipc", "--uts", "--net",
+             "--cgroup", "--root", "--wd", "--", *argv], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+            timeout=host.RUN_BOUND_S,
+            env={"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"})
+
+    def state(self, unit="virtcrypt-secretd.service"):
+        return self.run("systemctl", "is-active", unit).stdout.strip()
+
+    def close(self):
+        self._process.kill()
+        self._process.wait()
+        shutil.rmtree(self._folder)
+
+
+@unittest.skipUnless(_has_cgroups(), "there are no control groups for a second systemd")
+class Systemd(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.booted = Booted()
+        cls.addClassCleanup(cls.booted.close)
+        cls.enabled = cls.booted.run("systemctl", "enable", "--now", "virtcrypt-secretd.socket",
+                                     "virtcrypt-secretd.service")
+
+    def setUp(self):
+        self.ok("systemctl", "start", "virtcrypt-secretd.socket", "virtcrypt-secretd.service")
+
+    def ok(self, *argv):
+        done = self.booted.run(*argv)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        return done.stdout
+
+    def define(self):
+        self.ok("sh", "-c", f'echo "{_SECRET}" > /tmp/secret.xml')
+        shown = self.ok("virtcrypt", "secret-define", "/tmp/secret.xml")
+        self.addCleanup(self.booted.run, "virtcrypt", "secret-undefine", shown.split()[1])
+        return shown.split()[1]
+
+    def test_what_the_readme_says_starts_the_daemon(self):
+        self.assertEqual(self.enabled.returncode, 0, self.enabled.stdout)
+        self.assertEqual(self.booted.state(), "active")
+        self.assertIn("unlocked", self.ok("virtcrypt", "daemon-status"))
+
+    def test_values_are_set_and_read_within_the_units_confinement(self):
+        secret = self.define()
+        self.ok("virtcrypt", "secret-set-value", secret, "--generate", "256")
+        self.assertEqual(len(self.ok("virtcrypt", "-q", "secret-get-value", secret).strip()), 60)
+
+    def test_it_runs_with_system_calls_filtered_and_few_capabilities(self):
+        pid = self.ok("systemctl", "show", "--value", "-p", "MainPID",
+                      "virtcrypt-secretd.service").strip()
+        status = self.ok("cat", f"/proc/{pid}/status")
+        self.assertRegex(status, r"(?m)^Seccomp:\s+2$")
+        self.assertRegex(status, r"(?m)^NoNewPrivs:\s+1$")
+        # CAP_CHOWN is number 0, CAP_IPC_LOCK number 14.
+        self.assertRegex(status, r"(?m)^CapBnd:\s+0000000000004001$")
+
+    def test_the_first_client_starts_a_daemon_that_was_stopped(self):
+        self.ok("systemctl", "stop", "virtcrypt-secretd.service")
+        self.assertEqual(self.booted.state(), "inactive")
+        self.ok("virtcrypt", "secret-list")
+        self.assertEqual(self.booted.state(), "active")
+
+    def test_a_daemon_that_is_killed_comes_back_with_all_values(self):
+        secret = self.define()
+        self.ok("virtcrypt", "secret-set-value", secret, "--generate", "256")
+        value = self.ok("virtcrypt", "secret-get-value", secret)
+        self.ok("systemctl", "kill", "--signal=KILL", "virtcrypt-secretd.service")
+        self.assertEqual(self.ok("virtcrypt", "secret-get-value", secret), value)
+
+    def test_reload_reads_definitions_and_leaves_the_unit_active(self):
+        identifier = "11111111-2222-4333-8444-555555555555"
+        self.ok("sh", "-c", f"echo \"<secret><uuid>{identifier}</uuid></secret>\" > "
+                            f"/etc/libvirt/secrets/{identifier}.xml")
+        self.ok("systemctl", "reload", "virtcrypt-secretd.service")
+        host.wait_for(lambda: identifier in self.ok("virtcrypt", "secret-list"),
+                      "the new definition is listed")
+        self.assertEqual(self.booted.state(), "active")
+        self.ok("virtcrypt", "secret-undefine", identifier)
+
+    def test_stopping_the_sockets_too_takes_them_away(self):
+        self.ok("systemctl", "stop", "virtcrypt-secretd.socket", "virtcrypt-secretd.service")
+        self.assertEqual(self.ok("systemctl", "show", "--value", "-p", "Result",
+                                 "virtcrypt-secretd.service").strip(), "success")
+        done = self.booted.run("virtcrypt", "secret-list")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("systemctl start virtcrypt-secretd.socket", done.stdout)
+
+    def test_a_daemon_with_nothing_to_do_ends_when_told_so(self):
+        self.ok("sh", "-c", "echo 'VIRTCRYPT_SECRETD_ARGS=--timeout 1' > "
+                            "/etc/default/virtcrypt-secretd")
+        self.addCleanup(self.booted.run, "systemctl", "restart", "virtcrypt-secretd.service")
+        self.addCleanup(self.booted.run, "rm", "/etc/default/virtcrypt-secretd")
+        self.ok("systemctl", "restart", "virtcrypt-secretd.service")
+        host.wait_for(lambda: self.booted.state() == "inactive", "the daemon has ended",
+                      interval=0.2)
+        began = time.monotonic()
+        self.ok("virtcrypt", "secret-list")
+        self.assertLess(time.monotonic() - began, 10 * host.PATIENCE)
+
+
+if __name__ == "__main__":
+    taptest.main()
