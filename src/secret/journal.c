@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "util/big_endian.h"
 #include "util/error.h"
 #include "util/file.h"
 
@@ -65,23 +66,6 @@ struct journal {
 };
 
 static void
-put_be(uint8_t *to, uint64_t value, size_t size)
-{
-    for (size_t i = size; i > 0; i--, value >>= 8)
-        to[i - 1] = (uint8_t)value;
-}
-
-static uint64_t
-get_be(const uint8_t *from, size_t size)
-{
-    uint64_t value = 0;
-
-    for (size_t i = 0; i < size; i++)
-        value = value << 8 | from[i];
-    return value;
-}
-
-static void
 digest(const void *bytes, size_t len, uint8_t ret_digest[DIGEST_SIZE])
 {
     int rc = gnutls_hash_fast(GNUTLS_DIG_SHA256, bytes, len, ret_digest);
@@ -116,29 +100,14 @@ pread_all(int fd, uint8_t *bytes, size_t len, off_t at)
 }
 
 static bool
-write_zeros(int fd, size_t from, size_t to)
-{
-    static const uint8_t zeros[64 * 1024];
-
-    while (from < to) {
-        size_t part = MIN(to - from, sizeof(zeros));
-
-        if (!file_write_all_at(fd, zeros, part, (off_t)from))
-            return false;
-        from += part;
-    }
-    return true;
-}
-
-static bool
 write_head(int fd, size_t capacity, uint64_t epoch)
 {
     uint8_t head[SECTOR_SIZE] = {0};
 
     memcpy(head + HEAD_AT_MAGIC, head_magic, sizeof(head_magic));
-    put_be(head + HEAD_AT_VERSION, FORMAT_VERSION, 4);
-    put_be(head + HEAD_AT_CAPACITY, capacity, 8);
-    put_be(head + HEAD_AT_EPOCH, epoch, 8);
+    big_endian_put(head + HEAD_AT_VERSION, FORMAT_VERSION, 4);
+    big_endian_put(head + HEAD_AT_CAPACITY, capacity, 8);
+    big_endian_put(head + HEAD_AT_EPOCH, epoch, 8);
     digest(head, HEAD_AT_DIGEST, head + HEAD_AT_DIGEST);
     return file_write_all_at(fd, head, sizeof(head), (off_t)(epoch % HEAD_COUNT) * HEAD_SPACING);
 }
@@ -172,8 +141,8 @@ create_file(int dir_fd, const char *name, size_t capacity)
     if (unlinkat(dir_fd, new_name, 0) < 0 && errno != ENOENT)
         return false;
     fd = openat(dir_fd, new_name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd >= 0 && write_zeros(fd, 0, RECORDS_AT + capacity) && write_head(fd, capacity, 1) &&
-        fsync(fd) == 0 && rename_new(dir_fd, new_name, name))
+    if (fd >= 0 && file_write_zeros_at(fd, RECORDS_AT + capacity, 0) &&
+        write_head(fd, capacity, 1) && fsync(fd) == 0 && rename_new(dir_fd, new_name, name))
         return true;
     if (fd >= 0) {
         int saved_errno = errno;
@@ -246,14 +215,14 @@ static uint32_t
 parse_head(const uint8_t *head, size_t *ret_capacity, uint64_t *ret_epoch, bool *ret_whole)
 {
     uint8_t expected[DIGEST_SIZE];
-    uint32_t version = (uint32_t)get_be(head + HEAD_AT_VERSION, 4);
+    uint32_t version = (uint32_t)big_endian_get(head + HEAD_AT_VERSION, 4);
 
     *ret_whole = false;
     if (memcmp(head, head_magic, sizeof(head_magic)) != 0)
         return 0;
     digest(head, HEAD_AT_DIGEST, expected);
-    *ret_capacity = get_be(head + HEAD_AT_CAPACITY, 8);
-    *ret_epoch = get_be(head + HEAD_AT_EPOCH, 8);
+    *ret_capacity = big_endian_get(head + HEAD_AT_CAPACITY, 8);
+    *ret_epoch = big_endian_get(head + HEAD_AT_EPOCH, 8);
     *ret_whole = version == FORMAT_VERSION &&
                  memcmp(head + HEAD_AT_DIGEST, expected, DIGEST_SIZE) == 0 &&
                  *ret_capacity >= CAPACITY_MIN && *ret_capacity <= CAPACITY_MAX &&
@@ -309,10 +278,10 @@ parse_record(const struct journal *journal, const uint8_t *records, size_t at, u
     if (journal->capacity - at < SECTOR_SIZE ||
         memcmp(record + RECORD_AT_MAGIC, record_magic, sizeof(record_magic)) != 0)
         return -1;
-    len = get_be(record + RECORD_AT_LEN, 4);
+    len = big_endian_get(record + RECORD_AT_LEN, 4);
     if (len > journal->capacity || record_size(len) > journal->capacity - at ||
-        get_be(record + RECORD_AT_EPOCH, 8) != journal->epoch ||
-        get_be(record + RECORD_AT_SEQUENCE, 8) != sequence)
+        big_endian_get(record + RECORD_AT_EPOCH, 8) != journal->epoch ||
+        big_endian_get(record + RECORD_AT_SEQUENCE, 8) != sequence)
         return -1;
     digest(record + RECORD_AT_MAGIC, RECORD_AT_PAYLOAD - RECORD_AT_MAGIC + len, expected);
     return memcmp(record, expected, DIGEST_SIZE) == 0 ? (ssize_t)len : -1;
@@ -448,9 +417,9 @@ journal_append(struct journal *journal, const void *record, size_t len)
     bytes = journal->batch->data + at;
     memset(bytes, 0, size);
     memcpy(bytes + RECORD_AT_MAGIC, record_magic, sizeof(record_magic));
-    put_be(bytes + RECORD_AT_LEN, len, 4);
-    put_be(bytes + RECORD_AT_EPOCH, journal->epoch, 8);
-    put_be(bytes + RECORD_AT_SEQUENCE, journal->sequence + journal->batch_count, 8);
+    big_endian_put(bytes + RECORD_AT_LEN, len, 4);
+    big_endian_put(bytes + RECORD_AT_EPOCH, journal->epoch, 8);
+    big_endian_put(bytes + RECORD_AT_SEQUENCE, journal->sequence + journal->batch_count, 8);
     memcpy(bytes + RECORD_AT_PAYLOAD, record, len);
     digest(bytes + RECORD_AT_MAGIC, RECORD_AT_PAYLOAD - RECORD_AT_MAGIC + len, bytes);
     journal->batch_count++;
@@ -506,7 +475,7 @@ journal_reset(struct journal *journal, GError **error)
     journal->epoch++;
     journal->end = 0;
     journal->sequence = 0;
-    if (!write_zeros(journal->fd, RECORDS_AT, RECORDS_AT + journal->dirty_end) ||
+    if (!file_write_zeros_at(journal->fd, journal->dirty_end, RECORDS_AT) ||
         fdatasync(journal->fd) < 0) {
         error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot overwrite the journal %s",
                         journal->path);

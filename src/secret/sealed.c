@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "util/big_endian.h"
 #include "util/error.h"
 
 enum { FORMAT_VERSION = 1, FORMAT_ALGORITHM = 1 };
@@ -44,23 +45,6 @@ struct aead_params {
     const void *aad;
     size_t aad_len;
 };
-
-static void
-put_be(uint8_t *to, uint64_t value, size_t size)
-{
-    for (size_t i = size; i > 0; i--, value >>= 8)
-        to[i - 1] = (uint8_t)value;
-}
-
-static uint64_t
-get_be(const uint8_t *from, size_t size)
-{
-    uint64_t value = 0;
-
-    for (size_t i = 0; i < size; i++)
-        value = value << 8 | from[i];
-    return value;
-}
 
 static bool
 check_gnutls(int rc, const char *what, GError **error)
@@ -132,10 +116,10 @@ digest_definition(const struct secret_def *def, uint8_t ret_digest[DIGEST_SIZE],
     int rc;
 
     memcpy(fixed, definition_magic, sizeof(definition_magic) - 1);
-    put_be(next, (uint64_t)def->usage_type, 4);
+    big_endian_put(next, (uint64_t)def->usage_type, 4);
     next[4] = def->is_private;
     next[5] = def->is_ephemeral;
-    put_be(next + 6 + OWNER_SIZE, usage_len, 4);
+    big_endian_put(next + 6 + OWNER_SIZE, usage_len, 4);
     rc = gnutls_hash_init(&hash, GNUTLS_DIG_SHA256);
     if (!check_gnutls(rc, "start SHA-256", error))
         return false;
@@ -151,11 +135,11 @@ put_header(uint8_t *bytes, const struct master_key *key, const struct secret_def
            uint64_t generation, size_t value_len, GError **error)
 {
     memcpy(bytes + AT_MAGIC, format_magic, sizeof(format_magic));
-    put_be(bytes + AT_VERSION, FORMAT_VERSION, 2);
-    put_be(bytes + AT_ALGORITHM, FORMAT_ALGORITHM, 2);
-    put_be(bytes + AT_VALUE_LEN, value_len, 4);
+    big_endian_put(bytes + AT_VERSION, FORMAT_VERSION, 2);
+    big_endian_put(bytes + AT_ALGORITHM, FORMAT_ALGORITHM, 2);
+    big_endian_put(bytes + AT_VALUE_LEN, value_len, 4);
     memcpy(bytes + AT_UUID, def->uuid.bytes, sizeof(def->uuid.bytes));
-    put_be(bytes + AT_GENERATION, generation, 8);
+    big_endian_put(bytes + AT_GENERATION, generation, 8);
     memcpy(bytes + AT_MASTER_KEY_ID, master_key_id(key), MASTER_KEY_ID_SIZE);
     return digest_definition(def, bytes + AT_DEFINITION, error) &&
            check_gnutls(gnutls_rnd(GNUTLS_RND_NONCE, bytes + AT_WRAP_NONCE, NONCE_SIZE),
@@ -239,8 +223,8 @@ check_shape(const struct secret_def *def, const uint8_t *bytes, size_t len, GErr
         return refuse(error, def, "is not in virtcrypt's format; " REMEDY);
     if (len < AT_VALUE_LEN)
         return refuse(error, def, "is cut off after %zu bytes; " REMEDY, len);
-    version = get_be(bytes + AT_VERSION, 2);
-    algorithm = get_be(bytes + AT_ALGORITHM, 2);
+    version = big_endian_get(bytes + AT_VERSION, 2);
+    algorithm = big_endian_get(bytes + AT_ALGORITHM, 2);
     if (version != FORMAT_VERSION || algorithm != FORMAT_ALGORITHM)
         return refuse(error, def,
                       "has format %u with algorithm %u, and this program knows format %d with "
@@ -249,7 +233,7 @@ check_shape(const struct secret_def *def, const uint8_t *bytes, size_t len, GErr
                       FORMAT_ALGORITHM);
     if (len < OVERHEAD)
         return refuse(error, def, "is cut off after %zu bytes; " REMEDY, len);
-    value_len = get_be(bytes + AT_VALUE_LEN, 4);
+    value_len = big_endian_get(bytes + AT_VALUE_LEN, 4);
     if (value_len > SEALED_VALUE_MAX || len > value_len + OVERHEAD)
         return refuse(error, def, "is damaged (its length is wrong); " REMEDY);
     if (len < value_len + OVERHEAD)
@@ -351,7 +335,7 @@ static bool
 has_header(const uint8_t *bytes, size_t len)
 {
     return len >= OVERHEAD && memcmp(bytes, format_magic, sizeof(format_magic)) == 0 &&
-           get_be(bytes + AT_VERSION, 2) == FORMAT_VERSION;
+           big_endian_get(bytes + AT_VERSION, 2) == FORMAT_VERSION;
 }
 
 bool
@@ -361,7 +345,7 @@ sealed_parse_generation(const void *sealed, size_t len, uint64_t *ret_generation
 
     if (!has_header(bytes, len))
         return false;
-    *ret_generation = get_be(bytes + AT_GENERATION, 8);
+    *ret_generation = big_endian_get(bytes + AT_GENERATION, 8);
     return true;
 }
 

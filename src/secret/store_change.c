@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "util/big_endian.h"
 #include "util/error.h"
 
 /* Where each field of a record starts; see docs/store.md. */
@@ -67,23 +68,6 @@ store_change_record_size(const struct store_change *change)
            size_of(change->key, change->key_action);
 }
 
-static void
-put_u32(uint8_t *to, size_t value)
-{
-    uint32_t be = GUINT32_TO_BE((uint32_t)value);
-
-    memcpy(to, &be, sizeof(be));
-}
-
-static size_t
-get_u32(const uint8_t *from)
-{
-    uint32_t be;
-
-    memcpy(&be, from, sizeof(be));
-    return GUINT32_FROM_BE(be);
-}
-
 GBytes *
 store_change_format(const struct store_change *change)
 {
@@ -94,8 +78,8 @@ store_change_format(const struct store_change *change)
     record[AT_XML_ACTION] = (uint8_t)change->xml_action;
     record[AT_KEY_ACTION] = (uint8_t)change->key_action;
     memcpy(record + AT_UUID, change->uuid.bytes, sizeof(change->uuid.bytes));
-    put_u32(record + AT_XML_LEN, xml_len);
-    put_u32(record + AT_KEY_LEN, key_len);
+    big_endian_put(record + AT_XML_LEN, xml_len, 4);
+    big_endian_put(record + AT_KEY_LEN, key_len, 4);
     if (xml_len > 0)
         memcpy(record + STORE_CHANGE_HEAD_SIZE, g_bytes_get_data(change->xml, NULL), xml_len);
     if (key_len > 0)
@@ -131,8 +115,8 @@ store_change_parse(const void *record, size_t len, struct store_change *ret_chan
 
     if (len < STORE_CHANGE_HEAD_SIZE || len > STORE_RECORD_MAX)
         return false;
-    xml_len = get_u32(bytes + AT_XML_LEN);
-    key_len = get_u32(bytes + AT_KEY_LEN);
+    xml_len = big_endian_get(bytes + AT_XML_LEN, 4);
+    key_len = big_endian_get(bytes + AT_KEY_LEN, 4);
     if (xml_len > STORE_XML_MAX || key_len > STORE_KEY_MAX ||
         len != STORE_CHANGE_HEAD_SIZE + xml_len + key_len || !is_reserved_zero(bytes) ||
         !is_action(bytes[AT_XML_ACTION], xml_len) || !is_action(bytes[AT_KEY_ACTION], key_len))

@@ -301,7 +301,6 @@ put_in_place(struct store_files *files, const struct part *part)
 static bool
 overwrite(struct store_files *files, const char *name)
 {
-    static const uint8_t zeros[4096];
     int fd = openat(files->dir_fd, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     struct stat info;
 
@@ -312,15 +311,8 @@ overwrite(struct store_files *files, const char *name)
     if (fstat(fd, &info) < 0)
         return false;
     /* A larger file is not one of ours. */
-    info.st_size = S_ISREG(info.st_mode) ? MIN(info.st_size, STORE_KEY_MAX) : 0;
-    while (info.st_size > 0) {
-        size_t part = MIN((size_t)info.st_size, sizeof(zeros));
-
-        if (!file_write_all(fd, zeros, part))
-            return false;
-        info.st_size -= (off_t)part;
-    }
-    return true;
+    return !S_ISREG(info.st_mode) ||
+           file_write_zeros_at(fd, (size_t)MIN(info.st_size, STORE_KEY_MAX), 0);
 }
 
 static bool

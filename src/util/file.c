@@ -189,6 +189,22 @@ file_write_all_at(int fd, const void *bytes, size_t len, off_t at)
 }
 
 bool
+file_write_zeros_at(int fd, size_t len, off_t at)
+{
+    static const uint8_t zeros[64 * 1024];
+
+    while (len > 0) {
+        size_t part = MIN(len, sizeof(zeros));
+
+        if (!file_write_all_at(fd, zeros, part, at))
+            return false;
+        at += (off_t)part;
+        len -= part;
+    }
+    return true;
+}
+
+bool
 file_put_aside(int dir_fd, const char *name, const char *aside)
 {
     struct stat info;
@@ -242,21 +258,6 @@ file_replace(int dir_fd, const char *name, const void *bytes, size_t len, mode_t
     return file_sync_dir(dir_fd, error);
 }
 
-static bool
-overwrite_with_zeros(int fd, off_t size)
-{
-    static const uint8_t zeros[4096];
-
-    while (size > 0) {
-        size_t part = MIN((size_t)size, sizeof(zeros));
-
-        if (!file_write_all(fd, zeros, part))
-            return false;
-        size -= (off_t)part;
-    }
-    return fsync(fd) == 0;
-}
-
 bool
 file_wipe(int dir_fd, const char *name, GError **error)
 {
@@ -270,8 +271,8 @@ file_wipe(int dir_fd, const char *name, GError **error)
                   "cannot erase %s: it is not a regular file", name);
         return false;
     }
-    if (fd < 0 || fstat(fd, &info) < 0 || !overwrite_with_zeros(fd, info.st_size) ||
-        unlinkat(dir_fd, name, 0) < 0) {
+    if (fd < 0 || fstat(fd, &info) < 0 || !file_write_zeros_at(fd, (size_t)info.st_size, 0) ||
+        fsync(fd) < 0 || unlinkat(dir_fd, name, 0) < 0) {
         error_set_errno(error, ERROR_FROM_NONE, errno, "cannot erase the file %s", name);
         return false;
     }

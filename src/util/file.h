@@ -42,6 +42,8 @@ bool file_write_all(int fd, const void *bytes, size_t len);
 
 /* The same at the offset `at`. */
 bool file_write_all_at(int fd, const void *bytes, size_t len, off_t at);
+/* The same with zeros. */
+bool file_write_zeros_at(int fd, size_t len, off_t at);
 
 /* Overwrites the file `name` with zeros, flushes, unlinks it and flushes the folder. No error when
  * it does not exist. (What overwriting cannot reach: see docs/security.md.) */

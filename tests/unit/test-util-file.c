@@ -402,6 +402,21 @@ test_writing_to_nowhere_tells_errno(struct fixture *folder, gconstpointer unused
     g_assert_false(file_write_all(full, "x", 1));
     g_assert_cmpint(errno, ==, ENOSPC);
     g_assert_true(file_write_all(full, "", 0));
+    g_assert_false(file_write_all_at(full, "x", 1, 0));
+    g_assert_false(file_write_zeros_at(full, 1, 0));
+}
+
+static void
+test_writing_in_the_middle_leaves_the_rest(struct fixture *folder, gconstpointer unused)
+{
+    g_auto(file_fd) fd = openat(folder->fd, "f", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    char found[8] = "";
+
+    g_assert_true(file_write_all(fd, "abcdefg", 7));
+    g_assert_true(file_write_all_at(fd, "XY", 2, 1));
+    g_assert_true(file_write_zeros_at(fd, 2, 4));
+    g_assert_cmpint(pread(fd, found, sizeof(found), 0), ==, 7);
+    g_assert_cmpmem(found, 7, "aXYd\0\0g", 7);
 }
 
 #define ADD(name)                                                                                  \
@@ -434,5 +449,6 @@ main(int argc, char **argv)
     ADD(a_pipe_with_a_reader_is_not_wiped);
     ADD(closing_keeps_errno);
     ADD(writing_to_nowhere_tells_errno);
+    ADD(writing_in_the_middle_leaves_the_rest);
     return g_test_run();
 }
