@@ -17,6 +17,7 @@
 #include "util/error.h"
 #include "util/file.h"
 #include "util/log.h"
+#include "util/parallel.h"
 
 /* A value of the greatest length, and a newline that an editor added. */
 enum { TEXT_MAX = (SEALED_VALUE_MAX + 2) / 3 * 4 + 2 };
@@ -271,7 +272,6 @@ overwrite(int dir_fd, const char *name)
         errno = EINVAL;
         return false;
     }
-    info.st_size = MIN(info.st_size, TEXT_MAX); /* nothing longer was taken for a value */
     while (info.st_size > 0) {
         size_t part = MIN((size_t)info.st_size, sizeof(zeros));
 
@@ -279,7 +279,7 @@ overwrite(int dir_fd, const char *name)
             return false;
         info.st_size -= (off_t)part;
     }
-    return true;
+    return fdatasync(fd) == 0;
 }
 
 static bool
@@ -288,39 +288,43 @@ remove_file(int dir_fd, const char *name)
     return unlinkat(dir_fd, name, 0) == 0 || errno == ENOENT;
 }
 
-/* Does it for each file that is still to be wiped; whatever fails there is logged. */
-static void
-for_each(int dir_fd, const struct uuid *uuids, size_t count, bool *ret_wiped,
-         bool (*step)(int dir_fd, const char *name), const char *what)
-{
-    for (size_t i = 0; i < count; i++) {
-        char name[STORE_NAME_SIZE];
+struct wipe {
+    int dir_fd;
+    const struct uuid *uuids;
+    bool *wiped;
+};
 
-        if (!ret_wiped[i] || step(dir_fd, store_files_name(&uuids[i], STORE_BASE64, name)))
-            continue;
+/* Whatever fails is logged. */
+static void
+wipe_step(struct wipe *wipe, size_t index, bool (*step)(int dir_fd, const char *name),
+          const char *what)
+{
+    char name[STORE_NAME_SIZE];
+
+    store_files_name(&wipe->uuids[index], STORE_BASE64, name);
+    wipe->wiped[index] = step(wipe->dir_fd, name);
+    if (!wipe->wiped[index])
         log_error("cannot %s %s, which holds a value in clear: %s", what, name, g_strerror(errno));
-        ret_wiped[i] = false;
-    }
+}
+
+static void
+overwrite_one(size_t index, void *opaque)
+{
+    wipe_step(opaque, index, overwrite, "overwrite");
 }
 
 void
 clear_value_wipe(int dir_fd, const struct uuid *uuids, size_t count, bool *ret_wiped)
 {
-    if (count == 0)
-        return;
-    for (size_t i = 0; i < count; i++)
-        ret_wiped[i] = true;
-    for_each(dir_fd, uuids, count, ret_wiped, overwrite, "overwrite");
-    /* One flush for all: the overwritten blocks are on disk before the names go. */
-    if (syncfs(dir_fd) < 0) {
-        log_error("cannot flush the file system, so that %zu clear values are overwritten but not "
-                  "removed: %s",
-                  count, g_strerror(errno));
-        memset(ret_wiped, false, count * sizeof(*ret_wiped));
-        return;
+    struct wipe wipe = {dir_fd, uuids, ret_wiped};
+
+    /* The zeros are on disk before the names go. */
+    parallel_run_waiting(count, overwrite_one, &wipe);
+    for (size_t i = 0; i < count; i++) {
+        if (ret_wiped[i])
+            wipe_step(&wipe, i, remove_file, "remove");
     }
-    for_each(dir_fd, uuids, count, ret_wiped, remove_file, "remove");
-    if (fsync(dir_fd) < 0)
+    if (count > 0 && fsync(dir_fd) < 0)
         log_error("cannot flush the folder of secrets: %s", g_strerror(errno));
 }
 

@@ -55,7 +55,7 @@ bool clear_value_keep_replaced(int dir_fd, const struct uuid *uuid, GError **err
 /* Overwrites these files, flushes, and removes them, durably. Those that could not be wiped are
  * logged and left; ret_wiped[i] says which were. */
 void clear_value_wipe(int dir_fd, const struct uuid *uuids, size_t count, bool *ret_wiped);
-/* The same for one, without a flush of the whole file system. */
+/* The same for one. */
 bool clear_value_wipe_one(int dir_fd, const struct uuid *uuid);
 
 typedef struct clear_value clear_value_t; /* for g_autoptr only */

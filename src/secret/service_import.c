@@ -79,7 +79,7 @@ on_committed(void *opaque, const GError *error)
 }
 
 static void
-commit(struct secret_service *service, GArray *clears)
+submit(struct secret_service *service, GArray *clears)
 {
     for (guint i = 0; i < clears->len; i++) {
         struct clear_value *clear = clear_at(clears, i);
@@ -95,7 +95,6 @@ commit(struct secret_service *service, GArray *clears)
         change.key = g_bytes_ref(clear->sealed);
         store_submit(service->store, &change, on_committed, clear);
     }
-    store_drain(service->store);
 }
 
 bool
@@ -122,15 +121,27 @@ service_take_clear(struct clear_value *clear, struct secret_value *value)
     return clear->verdict == CLEAR_VALUE_WIPE;
 }
 
-/* Returns how many are sealed and wiped now. */
-static size_t
-finish(struct secret_service *service, GArray *clears)
+static GArray *
+begin_batch(struct secret_service *service, const struct uuid *uuids, size_t count)
 {
+    GArray *clears = list_clear_values(service, uuids, count);
+
+    parallel_run(count, judge, clears);
+    submit(service, clears);
+    return clears;
+}
+
+/* Its changes have ended. Takes it, and returns how many are sealed and wiped now. */
+static size_t
+end_batch(struct secret_service *service, GArray *take_clears)
+{
+    g_autoptr(GArray) clears = take_clears;
     g_autofree struct uuid *uuids = g_new(struct uuid, clears->len);
     g_autofree bool *wiped = g_new(bool, clears->len);
     size_t count = 0;
     size_t finished = 0;
 
+    parallel_run(clears->len, verify, clears);
     for (guint i = 0; i < clears->len; i++) {
         struct clear_value *clear = clear_at(clears, i);
         struct secret *secret = registry_find(service->registry, &clear->def->uuid);
@@ -144,25 +155,24 @@ finish(struct secret_service *service, GArray *clears)
     return finished;
 }
 
-static size_t
-import_batch(struct secret_service *service, const struct uuid *uuids, size_t count)
-{
-    g_autoptr(GArray) clears = list_clear_values(service, uuids, count);
-
-    parallel_run(count, judge, clears);
-    commit(service, clears);
-    parallel_run(count, verify, clears);
-    return finish(service, clears);
-}
-
 void
 service_import(struct secret_service *service, const GArray *uuids)
 {
+    GArray *previous = NULL;
     size_t finished = 0;
 
-    for (guint at = 0; at < uuids->len; at += BATCH_MAX)
-        finished += import_batch(service, &g_array_index(uuids, struct uuid, at),
-                                 MIN(uuids->len - at, BATCH_MAX));
+    /* One batch is wiped while the store commits the next one. */
+    for (guint at = 0; at < uuids->len; at += BATCH_MAX) {
+        GArray *batch = begin_batch(service, &g_array_index(uuids, struct uuid, at),
+                                    MIN(uuids->len - at, BATCH_MAX));
+
+        if (previous)
+            finished += end_batch(service, previous);
+        store_drain(service->store);
+        previous = batch;
+    }
+    if (previous)
+        finished += end_batch(service, previous);
     if (finished > 0)
         log_warn("%zu values that libvirt kept in clear are sealed now, and their clear files are "
                  "overwritten and removed; backups, snapshots and spare blocks may still have them",

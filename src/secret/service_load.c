@@ -167,12 +167,14 @@ service_read_value(struct store *store, const struct master_key *key, const stru
     }
     bytes = g_bytes_get_data(sealed, &len);
     ret_value->generation = read_generation(bytes, len);
-    value = key ? sealed_parse(key, def, bytes, len, &error) : NULL;
-    if (error)
-        ret_value->unavailable = g_strdup(error->message);
-    else
+    if (key)
+        value = sealed_parse(key, def, bytes, len, &error);
+    if (!key || value) {
         ret_value->sealed = g_steal_pointer(&sealed);
-    return !error || !is_foreign(key, bytes, len);
+        return true;
+    }
+    ret_value->unavailable = g_strdup(error->message);
+    return !is_foreign(key, bytes, len);
 }
 
 static void
