@@ -262,7 +262,6 @@ clear_value_keep_replaced(int dir_fd, const struct uuid *uuid, GError **error)
 static bool
 overwrite(int dir_fd, const char *name)
 {
-    static const uint8_t zeros[4096];
     g_auto(file_fd) fd = openat(dir_fd, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     struct stat info;
 
@@ -272,14 +271,7 @@ overwrite(int dir_fd, const char *name)
         errno = EINVAL;
         return false;
     }
-    while (info.st_size > 0) {
-        size_t part = MIN((size_t)info.st_size, sizeof(zeros));
-
-        if (!file_write_all(fd, zeros, part))
-            return false;
-        info.st_size -= (off_t)part;
-    }
-    return fdatasync(fd) == 0;
+    return file_write_zeros_at(fd, (size_t)info.st_size, 0) && fdatasync(fd) == 0;
 }
 
 static bool
