@@ -13,13 +13,14 @@
 #include <unistd.h>
 
 #include "expect.h"
+#include "patience.h"
 #include "rpc/frame.h"
 #include "rpc/protocol/remote_connection_server.h"
 #include "rpc/protocol/remote_secret_server.h"
 #include "rpc/server.h"
 #include "util/loop.h"
 
-enum { RPC_HOST_BOUND_MS = 20000, RPC_HOST_CLIENTS_MAX = 12 };
+enum { RPC_HOST_CLIENTS_MAX = 12 };
 
 struct rpc_host_client {
     struct loop *loop;
@@ -66,7 +67,7 @@ rpc_host_init(struct rpc_host *host)
     *host = (struct rpc_host){0};
     host->loop = loop_new(&error);
     g_assert_no_error(error);
-    host->limit = loop_timer_new(host->loop, RPC_HOST_BOUND_MS, rpc_host_fail, NULL);
+    host->limit = loop_timer_new(host->loop, patient_ms(20000), rpc_host_fail, NULL);
 }
 
 static inline void

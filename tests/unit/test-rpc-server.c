@@ -524,7 +524,7 @@ test_client_that_reads_no_events_is_disconnected(struct fixture *on, gconstpoint
 static void
 test_client_that_reads_no_replies_is_not_served(struct fixture *on, gconstpointer unused)
 {
-    enum { CALLS = 100 };
+    enum { CALLS = 20 };
     struct remote_connect_list_secrets_args args = {.maxuuids = 1000};
     struct rpc_host_client *client;
 
