@@ -23,7 +23,6 @@ new_empty(const struct secret_service_params *params)
 {
     struct secret_service *service = g_new0(struct secret_service, 1);
 
-    service->loop = params->loop;
     service->unlock_method = params->unlock_method;
     service->unlock_location = g_strdup(params->unlock_location);
     service->readback = params->readback;

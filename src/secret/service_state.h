@@ -10,7 +10,6 @@
 #include "secret/store.h"
 
 struct secret_service {
-    struct loop *loop;
     const struct unlock_method *unlock_method;
     char *unlock_location;
     enum secret_readback readback;

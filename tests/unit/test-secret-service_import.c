@@ -403,6 +403,22 @@ test_clear_value_comes_back_with_its_definition(struct custodian *test, gconstpo
 }
 
 static void
+test_clear_value_that_comes_back_replaces_nothing_for_good(struct custodian *test,
+                                                           gconstpointer unused)
+{
+    g_autoptr(GBytes) damaged = g_bytes_new_static("damaged", 7);
+
+    folder_put_text(&test->folder, "master.key", "0123456789abcdefghijklmnopqrstuv");
+    folder_put(&test->secrets, UUID_1 ".key", "damaged", 7);
+    put_clear(test, UUID_1, "c2VjcmV0");
+    custodian_open(test);
+    define(test, UUID_1 " volume /a");
+    expect_value(test, UUID_1, "secret");
+    expect_no_clear(test, UUID_1);
+    folder_expect(&test->secrets, UUID_1 ".key.replaced-1", damaged);
+}
+
+static void
 test_bad_clear_value_does_not_hinder_a_definition(struct custodian *test, gconstpointer unused)
 {
     put_clear(test, UUID_1, "!!!!");
@@ -452,6 +468,7 @@ main(int argc, char **argv)
     ADD(good_value_beside_a_bad_clear_file_counts);
     ADD(value_that_can_not_be_sealed_is_left);
     ADD(clear_value_comes_back_with_its_definition);
+    ADD(clear_value_that_comes_back_replaces_nothing_for_good);
     ADD(bad_clear_value_does_not_hinder_a_definition);
     ADD(becoming_ephemeral_wipes_the_clear_file);
     return g_test_run();
