@@ -180,6 +180,7 @@ add_programs(struct daemon *daemon)
         .events = daemon->events,
         .server = daemon->server,
         .root_uid = daemon->params.paths->session ? getuid() : 0,
+        .believes_claims = daemon->params.paths->session,
     };
     rpc_server_add_program(daemon->server, &remote_secret_program, &dispatch_remote_handlers,
                            &daemon->dispatch);

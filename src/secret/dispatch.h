@@ -18,7 +18,8 @@ struct dispatch {
     struct secret_service *service;
     struct secret_events *events;
     const struct rpc_server *server;
-    uid_t root_uid; /* who counts as local root: 0; in a session its user */
+    uid_t root_uid;       /* who counts as local root: 0; in a session its user */
+    bool believes_claims; /* a session, which no other user reaches, also through others */
 };
 
 /* What a list can be filtered by. */

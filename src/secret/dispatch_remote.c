@@ -162,15 +162,16 @@ get_xml_desc(struct rpc_call *call, void *opaque,
     return RPC_DONE;
 }
 
-/* The kernel says who the peer is; a peer that may speak for others says for whom. If it spoke for
- * somebody without a uid (a client on the network), that is not local root. */
+/* Only the kernel's word makes somebody local root. libvirtd lets each of its clients, also a
+ * read-only one, set the identity that it forwards: what it says is no proof of anything. */
 static struct secret_reader
 describe_reader(const struct dispatch *dispatch, struct rpc_call *call)
 {
     const struct rpc_identity *identity =
         rpc_connection_get_identity(rpc_call_get_connection(call));
-    bool is_own_word = !identity->forwarded ||
-                       (identity->has_claimed_uid && identity->claimed_uid == dispatch->root_uid);
+    bool is_claimed_root = dispatch->believes_claims && identity->has_claimed_uid &&
+                           identity->claimed_uid == dispatch->root_uid;
+    bool is_own_word = !identity->forwarded || is_claimed_root;
 
     return (struct secret_reader){
         .is_elevated = identity->elevated,

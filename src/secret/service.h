@@ -21,7 +21,7 @@ enum secret_readback { SECRET_READBACK_NEVER, SECRET_READBACK_LOCAL_ROOT, SECRET
 /* Who asks for a value. */
 struct secret_reader {
     bool is_elevated;   /* showed the system token */
-    bool is_local_root; /* peer uid 0 on the local socket, nobody else's identity forwarded */
+    bool is_local_root; /* peer uid 0 on the local socket, for itself: no identity forwarded */
 };
 
 /* Numbers of virSecretEventID and virSecretEventLifecycleType. */

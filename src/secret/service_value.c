@@ -77,8 +77,8 @@ check_reader(const struct secret_service *service, const struct secret_def *def,
                   "values are given to guests only (the setting value_readback is \"never\")");
     else if (service->readback == SECRET_READBACK_LOCAL_ROOT && !reader->is_local_root)
         error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_DENIED,
-                  "values are given to guests and to root on this host only (the setting "
-                  "value_readback is \"local-root\")");
+                  "values are given to guests, and to root by 'virtcrypt secret-get-value' (the "
+                  "setting value_readback is \"local-root\")");
     else
         return true;
     return false;

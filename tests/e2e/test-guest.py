@@ -11,7 +11,9 @@ import uuid
 import guest
 import host
 import residue
+import secretcalls
 import taptest
+import wire
 
 _LOG_EVERYTHING = 'log_level = 1\nvalue_readback = "any"\n'
 
@@ -294,6 +296,7 @@ class Readback(unittest.TestCase):
     _XML = ("<secret><uuid>0badc0de-0000-4000-8000-000000000001</uuid><usage type='volume'><volume>"
             "/v</volume></usage></secret>")
     _SECRET = "0badc0de-0000-4000-8000-000000000001"
+    _NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
     def read_with(self, config, uri, user=()):
         with host.Host() as machine:
@@ -307,15 +310,28 @@ class Readback(unittest.TestCase):
                                 "--plain"])
             return done.stdout.strip() if done.returncode == 0 else done.stderr.strip()
 
-    def test_root_on_this_host_reads_it_by_default(self):
+    def test_root_reads_it_by_the_daemons_socket_by_default(self):
         self.assertEqual(self.read_with("", "secret:///system"), "value")
 
-    def test_another_user_of_libvirtd_does_not_read_it_by_default(self):
-        # libvirtd lets everybody in here; the connector tells the daemon who it is.
-        nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-        self.assertRegex(self.read_with("", "qemu:///system", nobody), "^error: ")
-        self.assertEqual(self.read_with('value_readback = "any"\n', "qemu:///system", nobody),
-                         "value")
+    def test_nobody_reads_it_through_libvirtd_by_default(self):
+        # libvirtd lets everybody in here, and forwards whatever identity its client sets.
+        for user in ((), self._NOBODY):
+            self.assertIn("value_readback", self.read_with("", "qemu:///system", user))
+        self.assertEqual(self.read_with('value_readback = "any"\n', "qemu:///system",
+                                        self._NOBODY), "value")
+
+    def test_a_user_of_libvirtd_who_says_to_be_root_does_not_read_it(self):
+        claim = wire.typed_params(("unix-user-id", wire.TYPED_ULLONG, 0),
+                                  ("process-id", wire.TYPED_LLONG, 1)) + wire.uint32(0)
+        identifier = uuid.UUID(self._SECRET).bytes
+        with host.Host() as machine:
+            machine.start_secretd("")
+            machine.start_libvirtd(connector=True)
+            with secretcalls.Client(machine.path(host.LIBVIRTD_SOCKET)).open() as client:
+                client.define(self._XML).reader()
+                client.set_value(identifier, b"value").reader()
+                client.call(wire.SET_IDENTITY, claim).reader()
+                self.assertIn("value_readback", client.get_value(identifier).error().message)
 
     def test_nobody_reads_it_when_configured_so(self):
         for uri in ("secret:///system", "qemu:///system"):

@@ -122,8 +122,8 @@ static const struct {
     {SECRET_READBACK_LOCAL_ROOT,
      {false, false},
      false,
-     "values are given to guests and to root on this host only (the setting value_readback is "
-     "\"local-root\")",
+     "values are given to guests, and to root by 'virtcrypt secret-get-value' (the setting "
+     "value_readback is \"local-root\")",
      ERROR_OPERATION_DENIED},
     {SECRET_READBACK_LOCAL_ROOT, {false, true}, false, ""},
     {SECRET_READBACK_LOCAL_ROOT, {false, true}, true, "secret is private", ERROR_INVALID_SECRET},
