@@ -285,19 +285,25 @@ exchange(struct store_files *files, const struct part *part)
 }
 
 /* A file made and removed for every change would cost more than all the rest: ext4 looks long for
- * an inode that was not freed in the last seconds. */
+ * an inode that was not freed in the last seconds. What is not staged and can't be written over any
+ * more (somebody has put another file there since) is staged now; a UUID.*.new that may be there is
+ * of another change. */
 static bool
-put_in_place(struct store_files *files, const struct part *part)
+put_in_place(struct store_files *files, const struct part *part, GError **error)
 {
     struct stat info;
 
-    if (!g_hash_table_contains(files->touched, part->new_name) &&
-        fstatat(files->dir_fd, part->name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
-        fits_in_place(part, &info))
-        return write_over(files, part, &info);
-    return exchange(files, part);
+    if (!g_hash_table_contains(files->touched, part->new_name)) {
+        if (fstatat(files->dir_fd, part->name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+            fits_in_place(part, &info))
+            return write_over(files, part, &info) || fail(error, "replace", part->name);
+        if (!write_new(files, part, error))
+            return false;
+    }
+    return exchange(files, part) || fail(error, "replace", part->name);
 }
 
+/* Another link to the file is somebody's backup, and keeps what it has. */
 static bool
 overwrite(struct store_files *files, const char *name)
 {
@@ -311,7 +317,7 @@ overwrite(struct store_files *files, const char *name)
     if (fstat(fd, &info) < 0)
         return false;
     /* A larger file is not one of ours. */
-    return !S_ISREG(info.st_mode) ||
+    return !S_ISREG(info.st_mode) || info.st_nlink > 1 ||
            file_write_zeros_at(fd, (size_t)MIN(info.st_size, STORE_KEY_MAX), 0);
 }
 
@@ -333,8 +339,8 @@ store_files_apply(struct store_files *files, const struct store_change *change, 
 
     split_change(change, parts);
     for (size_t i = 0; i < PART_COUNT; i++) {
-        if (parts[i].action == STORE_WRITE && !put_in_place(files, &parts[i]))
-            return fail(error, "replace", parts[i].name);
+        if (parts[i].action == STORE_WRITE && !put_in_place(files, &parts[i], error))
+            return false;
         if (parts[i].action == STORE_REMOVE && !remove_part(files, &parts[i], error))
             return false;
     }
