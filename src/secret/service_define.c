@@ -122,6 +122,16 @@ service_wipe_clear(const struct change *change)
         clear_value_wipe_one(dir_fd, &change->uuid);
 }
 
+/* Whether there may be such files: what was not kept on disk till now knows of none. */
+static bool
+may_adopt(const struct change *change, const struct secret *known)
+{
+    const struct secret_service *service = change->service;
+
+    return service_keeps(service, change->def) &&
+           (!known || (!service_keeps(service, known->def) && !service_has_value(known)));
+}
+
 bool
 service_prepare_define(struct change *change, GError **error)
 {
@@ -131,7 +141,8 @@ service_prepare_define(struct change *change, GError **error)
 
     if (!service_check_definition(service, known, change->def, error))
         return false;
-    if (known ? !carry_value(change, known, error) : is_kept && !adopt_value(change, error))
+    if (may_adopt(change, known) ? !adopt_value(change, error)
+                                 : known && !carry_value(change, known, error))
         return false;
     if (is_kept) {
         change->changes_disk = true;

@@ -22,7 +22,8 @@ struct load {
     struct store_entry entry;
     struct secret_def *def; /* NULL: not readable, see `problem` */
     char *problem;
-    bool wants_value;
+    GBytes *known; /* its sealed value, if one is in use that is good for `def`, or NULL */
+    bool is_known; /* UUID.key has the same */
     struct secret_value value;
     bool is_foreign; /* its value is under another master key */
 };
@@ -45,6 +46,7 @@ clear_load(void *element)
 
     secret_def_free(load->def);
     g_free(load->problem);
+    g_clear_pointer(&load->known, g_bytes_unref);
     secret_value_clear(&load->value);
 }
 
@@ -177,15 +179,27 @@ service_read_value(struct store *store, const struct master_key *key, const stru
     return !is_foreign(key, bytes, len);
 }
 
+static bool
+has_known_value(struct store *store, const struct load *load)
+{
+    g_autoptr(GBytes) sealed = load->known ? store_read_key(store, &load->entry.uuid, NULL) : NULL;
+
+    return sealed && g_bytes_equal(sealed, load->known);
+}
+
 static void
 load_value(size_t index, void *opaque)
 {
     const struct loading *loading = opaque;
+    struct store *store = loading->service->store;
     struct load *load = load_at(loading, index);
 
-    if (load->def && load->wants_value && load->entry.has_key)
-        load->is_foreign = !service_read_value(
-            loading->service->store, loading->service->master_key, load->def, &load->value);
+    if (!load->def || !load->entry.has_key)
+        return;
+    load->is_known = has_known_value(store, load);
+    if (!load->is_known)
+        load->is_foreign =
+            !service_read_value(store, loading->service->master_key, load->def, &load->value);
 }
 
 static void
@@ -270,6 +284,26 @@ show_value(const struct load *load, struct secret *secret, struct secret_value *
     secret_value_replace(&secret->value, value);
 }
 
+/* The value that is in use is given up for another good one only. */
+static void
+show_other_value(const struct load *load, struct secret *secret, struct secret_value *value)
+{
+    char uuid[UUID_TEXT_SIZE];
+
+    uuid_format(&load->entry.uuid, uuid);
+    if (value->sealed) {
+        log_warn("%s.key was replaced by another program: the value in it, of generation "
+                 "%" G_GUINT64_FORMAT ", counts now, instead of that of generation "
+                 "%" G_GUINT64_FORMAT,
+                 uuid, value->generation, secret->value.generation);
+        secret_value_replace(&secret->value, value);
+        return;
+    }
+    log_error("%s.key: %s; the value that is in memory stays in use, and is lost when the daemon "
+              "ends: put a good copy of the file back, or set the value again",
+              uuid, value->unavailable ? value->unavailable : "it is gone");
+}
+
 static void
 log_stray(const struct load *load, unsigned int *strays)
 {
@@ -299,8 +333,10 @@ show_loads(struct loading *loading)
             skip_definition(load, load->problem);
         if (!secret)
             continue;
-        if (load->wants_value)
+        if (!load->known)
             show_value(load, secret, &load->value);
+        else if (!load->is_known)
+            show_other_value(load, secret, &load->value);
         if (load->entry.has_base64 && service->master_key)
             g_array_append_val(clear, load->entry.uuid);
         secret->value.is_clear = load->entry.has_base64 && !service->master_key;
@@ -342,25 +378,47 @@ service_load(struct secret_service *service, GError **error)
         return false;
     unlock(service, entries);
     loading = begin_loading(service, entries);
-    for (guint i = 0; i < loading.loads->len; i++)
-        load_at(&loading, i)->wants_value = true;
     parallel_run(loading.loads->len, load_both, &loading);
     check_master_key(&loading);
     finish_loading(&loading);
     return true;
 }
 
-/* Values are read again where something is to be gained. */
+/* Values that are in use, and may not be lost to a bad file. */
 static void
-choose_values(struct loading *loading, bool all)
+note_known_values(struct loading *loading)
 {
     for (guint i = 0; i < loading->loads->len; i++) {
         struct load *load = load_at(loading, i);
         const struct secret *known = registry_find(loading->service->registry, &load->entry.uuid);
 
-        load->wants_value = all || !known || !known->value.sealed ||
-                            (load->def && !is_same_definition(known->def, load->def));
+        if (load->def && known && known->value.sealed &&
+            sealed_is_bound_alike(known->def, load->def))
+            load->known = g_bytes_ref(known->value.sealed);
     }
+}
+
+/* The key in use is not read again, and kept whatever became of its file. One that is not there may
+ * be on a medium that was taken out. */
+static void
+check_key_in_use(const struct secret_service *service)
+{
+    const char *location = service->unlock_location;
+    g_autoptr(master_key_t) found = NULL;
+    g_autoptr(GError) error = NULL;
+
+    if (!service->unlock_method->exists(location))
+        return;
+    found = master_key_open(service->unlock_method, location, false, &error);
+    if (!found)
+        log_error("%s; the daemon goes on with the master key that it has in memory, and will be "
+                  "locked at its next start",
+                  error->message);
+    else if (memcmp(master_key_id(found), master_key_id(service->master_key), MASTER_KEY_ID_SIZE))
+        log_error("the master key (%s: %s) was replaced by another one; the daemon goes on with "
+                  "the one that it has in memory, and when it ends all sealed values are lost "
+                  "without it: put that one back",
+                  service->unlock_method->name, location);
 }
 
 void
@@ -381,9 +439,13 @@ secret_service_reload(struct secret_service *service)
     }
     if (was_locked)
         unlock(service, entries);
+    else
+        check_key_in_use(service);
     loading = begin_loading(service, entries);
     parallel_run(loading.loads->len, load_definition, &loading);
-    choose_values(&loading, was_locked);
+    /* What was read while locked is unproven. */
+    if (!was_locked)
+        note_known_values(&loading);
     parallel_run(loading.loads->len, load_value, &loading);
     if (was_locked)
         check_master_key(&loading);

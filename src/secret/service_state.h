@@ -36,7 +36,7 @@ bool service_keeps(const struct secret_service *service, const struct secret_def
 const struct master_key *service_key_for(const struct secret_service *service,
                                          const struct secret_def *def, GError **error);
 bool service_has_value(const struct secret *secret);
-/* The value, whoever asks; it has one (a bug otherwise). */
+/* The value, whoever asks, of a secret that has one. */
 struct secret_buf *service_open_value(const struct secret_service *service,
                                       const struct secret *secret, GError **error);
 /* ERROR_NO_SECRET. */

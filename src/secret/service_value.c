@@ -41,6 +41,7 @@ service_open_value(const struct secret_service *service, const struct secret *se
 {
     const struct secret_value *value = &secret->value;
     const struct master_key *key = service_key_for(service, secret->def, error);
+    char uuid[UUID_TEXT_SIZE];
     gsize len = 0;
     const void *bytes;
 
@@ -50,7 +51,13 @@ service_open_value(const struct secret_service *service, const struct secret *se
         error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_SECRET, "%s", value->unavailable);
         return NULL;
     }
-    g_assert(value->sealed);
+    if (!value->sealed) {
+        error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_SECRET,
+                  "the value of secret %s is in libvirt's clear file, which was not taken over: "
+                  "put its .xml file right and reload the daemon, or set the value again",
+                  uuid_format(&secret->def->uuid, uuid));
+        return NULL;
+    }
     bytes = g_bytes_get_data(value->sealed, &len);
     return sealed_parse(key, secret->def, bytes, len, error);
 }

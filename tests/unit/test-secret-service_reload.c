@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * What a reload makes of values and of a master key that were changed under the running daemon: it
+ * then has what the next start would have, but gives no good value up for a bad file.
+ */
+#include "custodian.h"
+#include "secret/sealed.h"
+
+static void
+set_up(struct custodian *test, gconstpointer unused)
+{
+    custodian_init(test);
+    custodian_open(test);
+    define(test, UUID_1 " volume /a");
+    set_value(test, UUID_1, "first");
+}
+
+static void
+tear_down(struct custodian *test, gconstpointer unused)
+{
+    custodian_clear(test);
+}
+
+static void
+put_key(struct custodian *test, GBytes *content)
+{
+    folder_put(&test->secrets, UUID_1 ".key", g_bytes_get_data(content, NULL),
+               g_bytes_get_size(content));
+}
+
+static void
+test_value_from_a_backup_counts_at_once_and_after_a_start(struct custodian *test,
+                                                          gconstpointer unused)
+{
+    g_autoptr(GBytes) backup = folder_get(&test->secrets, UUID_1 ".key");
+
+    set_value(test, UUID_1, "newer");
+    put_key(test, backup);
+    secret_service_reload(test->service);
+    expect_value(test, UUID_1, "first");
+    expect_logged(test, UUID_1 ".key was replaced by another program: the value in it, of "
+                               "generation 1, counts now, instead of that of generation 2");
+    custodian_reopen(test);
+    expect_value(test, UUID_1, "first");
+}
+
+static void
+test_value_set_after_a_backup_was_put_back_counts(struct custodian *test, gconstpointer unused)
+{
+    g_autoptr(GBytes) backup = folder_get(&test->secrets, UUID_1 ".key");
+
+    set_value(test, UUID_1, "newer");
+    put_key(test, backup);
+    secret_service_reload(test->service);
+    set_value(test, UUID_1, "newest");
+    expect_value(test, UUID_1, "newest");
+    custodian_reopen(test);
+    expect_value(test, UUID_1, "newest");
+}
+
+static void
+test_good_value_is_not_given_up_for_a_bad_file(struct custodian *test, gconstpointer unused)
+{
+    folder_put_text(&test->secrets, UUID_1 ".key", "torn");
+    secret_service_reload(test->service);
+    expect_value(test, UUID_1, "first");
+    expect_logged(test, UUID_1 ".key: the sealed value of secret " UUID_1
+                               " is not in virtcrypt's format; ");
+    expect_logged(test, "the value that is in memory stays in use, and is lost when the daemon "
+                        "ends: put a good copy of the file back, or set the value again");
+    set_value(test, UUID_1, "again");
+    custodian_reopen(test);
+    expect_value(test, UUID_1, "again");
+}
+
+static void
+test_good_value_is_not_given_up_for_no_file(struct custodian *test, gconstpointer unused)
+{
+    put_xml(test, UUID_1 " volume /a about:changed");
+    g_assert_cmpint(unlinkat(test->secrets.fd, UUID_1 ".key", 0), ==, 0);
+    secret_service_reload(test->service);
+    expect_defined(test, UUID_1 " volume /a about:changed");
+    expect_value(test, UUID_1, "first");
+    expect_logged(test, UUID_1 ".key: it is gone; the value that is in memory stays in use");
+}
+
+static void
+test_unchanged_values_are_not_spoken_of(struct custodian *test, gconstpointer unused)
+{
+    put_xml(test, UUID_1 " volume /a about:changed");
+    secret_service_reload(test->service);
+    expect_value(test, UUID_1, "first");
+    expect_not_logged(test, ".key");
+    expect_not_logged(test, "master key");
+}
+
+/* Values that are set from now on could not be opened after the next start. */
+static void
+test_replaced_master_key_is_told(struct custodian *test, gconstpointer unused)
+{
+    g_autofree char *key = NULL;
+    gsize len = 0;
+
+    g_assert_true(g_file_get_contents(test->master_key, &key, &len, NULL));
+    key[0] ^= 1;
+    folder_put(&test->folder, "master.key", key, len);
+    secret_service_reload(test->service);
+    expect_logged(test, "was replaced by another one; the daemon goes on with the one that it has "
+                        "in memory, and when it ends all sealed values are lost without it: put "
+                        "that one back");
+    expect_value(test, UUID_1, "first");
+    set_value(test, UUID_1, "second");
+    key[0] ^= 1;
+    folder_put(&test->folder, "master.key", key, len);
+    custodian_reopen(test);
+    expect_value(test, UUID_1, "second");
+}
+
+static void
+test_spoilt_master_key_is_told(struct custodian *test, gconstpointer unused)
+{
+    folder_put_text(&test->folder, "master.key", "torn");
+    secret_service_reload(test->service);
+    expect_logged(test, "bytes instead of 32; put your copy of it back; the daemon goes on with "
+                        "the master key that it has in memory, and will be locked at its next "
+                        "start");
+    expect_value(test, UUID_1, "first");
+}
+
+/* The daemon was locked and has not read it; then its definition can't be read. */
+static void
+test_clear_value_that_was_not_taken_over_is_an_error(struct custodian *test, gconstpointer unused)
+{
+    g_autofree char *key = NULL;
+    g_autoptr(GError) error = NULL;
+    gsize len = 0;
+
+    custodian_close(test);
+    put_xml(test, UUID_2 " volume /b");
+    folder_put_text(&test->secrets, UUID_2 ".base64", "c2VjcmV0");
+    g_assert_true(g_file_get_contents(test->master_key, &key, &len, NULL));
+    g_assert_cmpint(g_unlink(test->master_key), ==, 0);
+    custodian_open(test);
+    folder_put_text(&test->secrets, UUID_2 ".xml", "torn");
+    folder_put(&test->folder, "master.key", key, len);
+    secret_service_reload(test->service);
+    expect_no_value(test, UUID_2, ERROR_INVALID_SECRET,
+                    "is in libvirt's clear file, which was not taken over");
+    error = try_define(test, UUID_2 " volume /b private");
+    expect_error_part(error, ERROR_INVALID_SECRET, ERROR_FROM_SECRET, "was not taken over");
+    put_xml(test, UUID_2 " volume /b");
+    secret_service_reload(test->service);
+    expect_value(test, UUID_2, "secret");
+}
+
+/* As when the secret is defined for the first time: else the value would be there after the next
+ * start only. */
+static void
+test_ephemeral_secret_that_becomes_persistent_finds_its_value(struct custodian *test,
+                                                              gconstpointer unused)
+{
+    custodian_close(test);
+    g_assert_cmpint(unlinkat(test->secrets.fd, UUID_1 ".xml", 0), ==, 0);
+    custodian_open(test);
+    define(test, UUID_1 " volume /a ephemeral");
+    define(test, UUID_1 " volume /a");
+    expect_value(test, UUID_1, "first");
+    custodian_reopen(test);
+    expect_value(test, UUID_1, "first");
+}
+
+#define ADD(name)                                                                                  \
+    g_test_add("/secret/service_reload/" #name, struct custodian, NULL, set_up, test_##name,       \
+               tear_down)
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    ADD(value_from_a_backup_counts_at_once_and_after_a_start);
+    ADD(value_set_after_a_backup_was_put_back_counts);
+    ADD(good_value_is_not_given_up_for_a_bad_file);
+    ADD(good_value_is_not_given_up_for_no_file);
+    ADD(unchanged_values_are_not_spoken_of);
+    ADD(replaced_master_key_is_told);
+    ADD(spoilt_master_key_is_told);
+    ADD(clear_value_that_was_not_taken_over_is_an_error);
+    ADD(ephemeral_secret_that_becomes_persistent_finds_its_value);
+    return g_test_run();
+}
