@@ -156,15 +156,28 @@ seal(struct clear_value *clear, const struct secret_buf *value)
         keep(clear, error->message);
 }
 
+/* Whether UUID.key has the known value, which may be in memory only: then the clear one is not to
+ * be wiped. */
+static bool
+is_on_disk(const struct clear_value *clear)
+{
+    char name[STORE_NAME_SIZE];
+    g_autoptr(GBytes) found = file_read(
+        clear->dir_fd, store_files_name(&clear->def->uuid, STORE_KEY, name), STORE_KEY_MAX, NULL);
+
+    return found && g_bytes_equal(found, clear->known);
+}
+
 static void
 judge_value(struct clear_value *clear, const struct secret_buf *value,
             const struct secret_buf *known)
 {
-    if (!known ||
-        (!secret_buf_equal(value, known) && is_newer_than_key(clear->dir_fd, &clear->def->uuid)))
-        seal(clear, value);
-    else if (secret_buf_equal(value, known))
+    bool is_same = known && secret_buf_equal(value, known);
+
+    if (is_same && is_on_disk(clear))
         clear->verdict = CLEAR_VALUE_WIPE;
+    else if (!known || is_same || is_newer_than_key(clear->dir_fd, &clear->def->uuid))
+        seal(clear, value);
     else
         keep(clear, "has another value than the sealed one, which is newer and counts (run 'touch' "
                     "on the file if it shall count, or remove it, and reload the daemon)");
@@ -186,7 +199,7 @@ clear_value_judge(struct clear_value *clear)
     } else if (content == CONTENT_BAD) {
         reason = g_strdup_printf("cannot be read (%s)", error->message);
         keep(clear, reason);
-    } else if (content == CONTENT_ZEROS && known) {
+    } else if (content == CONTENT_ZEROS && known && is_on_disk(clear)) {
         /* base64 has no zeros: a wipe was interrupted, and is finished. */
         clear->verdict = CLEAR_VALUE_WIPE;
     } else if (content == CONTENT_ZEROS) {

@@ -439,6 +439,37 @@ test_becoming_ephemeral_wipes_the_clear_file(struct custodian *test, gconstpoint
     g_assert_cmpuint(folder_count(&test->secrets), ==, 0);
 }
 
+/* What the daemon has in memory is not on disk any more: the clear file is all there is. */
+static void
+test_clear_value_is_sealed_again_if_the_sealed_file_is_gone(struct custodian *test,
+                                                            gconstpointer unused)
+{
+    prepare_sealed(test, "secret");
+    custodian_open(test);
+    g_assert_cmpint(unlinkat(test->secrets.fd, UUID_1 ".key", 0), ==, 0);
+    put_clear(test, UUID_1, "c2VjcmV0");
+    secret_service_reload(test->service);
+    expect_value(test, UUID_1, "secret");
+    expect_no_clear(test, UUID_1);
+    custodian_reopen(test);
+    expect_value(test, UUID_1, "secret");
+}
+
+static void
+test_clear_value_is_sealed_again_if_the_sealed_file_is_bad(struct custodian *test,
+                                                           gconstpointer unused)
+{
+    prepare_sealed(test, "secret");
+    custodian_open(test);
+    folder_put(&test->secrets, UUID_1 ".key", "damaged", 7);
+    put_clear(test, UUID_1, "c2VjcmV0");
+    secret_service_reload(test->service);
+    expect_value(test, UUID_1, "secret");
+    expect_no_clear(test, UUID_1);
+    custodian_reopen(test);
+    expect_value(test, UUID_1, "secret");
+}
+
 #define ADD(name)                                                                                  \
     g_test_add("/secret/service_import/" #name, struct custodian, NULL, set_up, test_##name,       \
                tear_down)
@@ -471,5 +502,7 @@ main(int argc, char **argv)
     ADD(clear_value_that_comes_back_replaces_nothing_for_good);
     ADD(bad_clear_value_does_not_hinder_a_definition);
     ADD(becoming_ephemeral_wipes_the_clear_file);
+    ADD(clear_value_is_sealed_again_if_the_sealed_file_is_gone);
+    ADD(clear_value_is_sealed_again_if_the_sealed_file_is_bad);
     return g_test_run();
 }
