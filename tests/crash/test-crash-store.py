@@ -37,6 +37,8 @@ _CHANGES = [
     [(A, "<a-3/>", "-")],
     [(B, "=", "-")],
     [(A, "=", "value-4"), (B, "-", "-")],
+    # Both are written over, one after the other, and nothing follows that would mend it.
+    [(A, "<a-5/>", "value-5")],
 ]
 
 
@@ -255,9 +257,9 @@ class PowerCut(DiskCase):
 
     # The process is killed: what it wrote stays in memory. Another one starts on that, and is cut.
     def test_a_power_cut_at_the_start_after_a_kill_leaves_old_or_new(self):
-        steps = [_CHANGES[1], _CHANGES[3]]
+        steps = [_CHANGES[1], [(A, "<a-6/>", "value-6")]]
         initial = _after({}, _FIRST[0][0])
-        for number in itertools.count(1, 2 * _STRIDE):
+        for number in itertools.count(1, _STRIDE):
             before, run = self.record(False, steps, AT=number, HOW="before")
             if run.status == 0:
                 break
