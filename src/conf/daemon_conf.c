@@ -122,6 +122,17 @@ apply_filters(const struct setting *setting, const struct key *key, void *field,
 }
 
 static bool
+apply_outputs(const struct setting *setting, const struct key *key, void *field, GError **error)
+{
+    g_autoptr(GError) reason = NULL;
+
+    if (!log_check_outputs(setting->value->text, &reason))
+        return refuse(setting, error, "%s", reason->message);
+    replace_string(field, setting->value->text);
+    return true;
+}
+
+static bool
 parse_mode(const char *text, unsigned int *ret_mode)
 {
     uint64_t mode;
@@ -249,7 +260,7 @@ static const struct key keys[] = {
     {"handshake_timeout", CONF_INT, apply_number, FIELD(handshake_timeout), 1, 3600},
     {"log_level", CONF_INT, apply_log_level, FIELD(log_level), 1, 4},
     {"log_filters", CONF_STRING, apply_filters, FIELD(log_filters)},
-    {"log_outputs", CONF_STRING, apply_string, FIELD(log_outputs)},
+    {"log_outputs", CONF_STRING, apply_outputs, FIELD(log_outputs)},
     {"value_readback", CONF_STRING, apply_readback, FIELD(value_readback)},
     {"master_key_file", CONF_STRING, apply_path, FIELD(master_key_file)},
     {"audit_level", CONF_INT, check_demand, 0, 0, 1, NO_AUDIT},

@@ -29,6 +29,7 @@ struct output {
     enum log_level level;
     void (*write)(struct output *output, const struct record *record);
     FILE *file;
+    char *path;  /* of the file to open, NULL for none */
     char *ident; /* of syslog, which keeps the pointer */
 };
 
@@ -97,6 +98,7 @@ output_free(void *opaque)
 
     if (output->file && output->file != stderr)
         fclose(output->file);
+    g_free(output->path);
     g_free(output->ident);
     g_free(output);
 }
@@ -160,14 +162,15 @@ set_destination(struct output *output, const char *text, const char *kind, const
     } else if (g_str_equal(kind, "syslog")) {
         output->write = write_to_syslog;
         output->ident = g_strdup(argument);
+    } else if (g_str_equal(kind, "file")) {
+        output->path = g_strdup(argument);
     } else {
-        output->file = g_str_equal(kind, "file") ? open_log_file(argument, error) : stderr;
-        return output->file != NULL;
+        output->file = stderr;
     }
     return true;
 }
 
-/* Reads one "LEVEL:KIND[:ARGUMENT]". */
+/* Reads one "LEVEL:KIND[:ARGUMENT]"; opens nothing. */
 static struct output *
 parse_output(const char *text, GError **error)
 {
@@ -314,13 +317,36 @@ open_syslog(const GPtrArray *set)
     }
 }
 
+static bool
+open_files(const GPtrArray *set, GError **error)
+{
+    for (guint i = 0; i < set->len; i++) {
+        struct output *output = g_ptr_array_index(set, i);
+
+        if (output->path) {
+            output->file = open_log_file(output->path, error);
+            if (!output->file)
+                return false;
+        }
+    }
+    return true;
+}
+
+bool
+log_check_outputs(const char *text, GError **error)
+{
+    g_autoptr(GPtrArray) parsed = parse_words(text, parse_output_word, output_free, error);
+
+    return parsed != NULL;
+}
+
 bool
 log_set_outputs(const char *text, GError **error)
 {
     g_autoptr(GPtrArray) parsed = parse_words(text, parse_output_word, output_free, error);
     GPtrArray *old;
 
-    if (!parsed)
+    if (!parsed || !open_files(parsed, error))
         return false;
     g_mutex_lock(&lock);
     old = outputs;

@@ -33,6 +33,9 @@ bool log_check_filters(const char *filters, GError **error);
  * "LEVEL:journald", "LEVEL:syslog:NAME", "LEVEL:file:PATH". Nothing changes on an error. */
 bool log_set_outputs(const char *outputs, GError **error);
 
+/* Whether log_set_outputs would take `outputs`, if it can open the files. */
+bool log_check_outputs(const char *outputs, GError **error);
+
 /* `file` is the source's __FILE__. */
 void log_line(enum log_level level, const char *file, const char *function, int line,
               const char *format, ...) G_GNUC_PRINTF(5, 6);

@@ -238,6 +238,14 @@ test_malformed_log_filters_are_refused(void)
 }
 
 static void
+test_malformed_log_outputs_are_refused(void)
+{
+    expect_refused("\nlog_outputs = \"3:stderr 3:bogus\"",
+                   "d.conf:2: log_outputs: Invalid log destination 'bogus' for log output "
+                   "'3:bogus': it is none of stderr, journald, syslog:NAME, file:PATH");
+}
+
+static void
 test_protection_that_does_not_exist_is_refused(void)
 {
     expect_refused("access_drivers = [ \"polkit\" ]",
@@ -347,6 +355,7 @@ main(int argc, char **argv)
     ADD(a_wrong_type_is_refused);
     ADD(an_unknown_setting_is_refused);
     ADD(malformed_log_filters_are_refused);
+    ADD(malformed_log_outputs_are_refused);
     ADD(protection_that_does_not_exist_is_refused);
     ADD(settings_without_effect_give_a_warning);
     ADD(an_error_leaves_the_settings_unchanged);
