@@ -83,6 +83,7 @@ main(int argc, char **argv)
     g_auto(daemon_options_t) options = {0};
     g_autoptr(GError) error = NULL;
 
+    g_set_prgname(PROGRAM); /* who the lines in the journal are from */
     if (!daemon_options_parse(argc, argv, geteuid(), &options, &error)) {
         fprintf(stderr, "%s: %s\nTry '%s --help'.\n", PROGRAM, error->message, PROGRAM);
         return EXIT_FAILURE;

@@ -158,6 +158,14 @@ class Systemd(unittest.TestCase):
         self.assertEqual(self.booted.state(), "active")
         self.ok("virtcrypt", "secret-undefine", identifier)
 
+    def test_the_daemons_lines_in_the_journal_have_its_name(self):
+        self.ok("touch", "/etc/libvirt/secrets/stray")
+        self.addCleanup(self.booted.run, "rm", "/etc/libvirt/secrets/stray")
+        self.ok("systemctl", "restart", "virtcrypt-secretd.service")
+        host.wait_for(lambda: "stray in the folder of secrets" in self.ok(
+            "journalctl", "--no-pager", "-t", "virtcrypt-secretd"), "the line is in the journal",
+                      interval=0.2)
+
     def test_stopping_the_sockets_too_takes_them_away(self):
         self.ok("systemctl", "stop", "virtcrypt-secretd.socket", "virtcrypt-secretd.service")
         self.assertEqual(self.ok("systemctl", "show", "--value", "-p", "Result",
