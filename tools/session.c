@@ -67,13 +67,19 @@ open_with_agent(const struct session *session, const struct uri *uri, GError **e
     return reach_and_open(session, uri, error);
 }
 
-/* A socket that nobody listens on, at its default place: what to start. */
+/* A socket that nobody listens on, at its default place: what to start. One that nobody answers on:
+ * systemd listens there for a daemon that can't start, most often. */
 static void
 print_remedy(const struct uri *uri, const GError *error)
 {
     int errnum = error_get_errno(error);
 
-    if (uri->transport != URI_UNIX || uri->socket || (errnum != ENOENT && errnum != ECONNREFUSED))
+    if (uri->transport != URI_UNIX || uri->socket)
+        return;
+    if (error_is(error, ERROR_OPERATION_TIMEOUT) && !uri->is_session)
+        output_error("virtcrypt-secretd does not start or hangs; 'journalctl -u virtcrypt-secretd' "
+                     "says why");
+    if (errnum != ENOENT && errnum != ECONNREFUSED)
         return;
     if (uri->is_session)
         output_error("virtcrypt-secretd does not run for this user; start it by "

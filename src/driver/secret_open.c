@@ -122,8 +122,9 @@ secret_open(struct secret_module *module, bool read_only)
     }
     if (!is_ended)
         secret_module_error(module, VIR_ERR_OPERATION_TIMEOUT,
-                            "virtcrypt-secretd does not answer on '%s' (restart it: systemctl "
-                            "restart virtcrypt-secretd.service)",
+                            "virtcrypt-secretd does not answer on '%s' (why: journalctl -u "
+                            "virtcrypt-secretd; restart it: systemctl restart "
+                            "virtcrypt-secretd.service)",
                             module->socket);
     else if (job->connection)
         connection = g_steal_pointer(&job->connection);

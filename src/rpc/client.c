@@ -157,6 +157,18 @@ rpc_client_free(struct rpc_client *client)
     g_free(client);
 }
 
+bool
+rpc_client_is_command(const struct rpc_client *client)
+{
+    return client->transport.pid != 0;
+}
+
+int
+rpc_client_get_timeout(const struct rpc_client *client)
+{
+    return client->timeout_ms;
+}
+
 void
 rpc_client_set_timeout(struct rpc_client *client, int timeout_ms)
 {

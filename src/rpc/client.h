@@ -39,6 +39,7 @@ struct rpc_client *rpc_client_new_fd(int fd);
 void rpc_client_free(struct rpc_client *client);
 
 /* Milliseconds a call may take, RPC_CLIENT_TIMEOUT_MS at first. */
+int rpc_client_get_timeout(const struct rpc_client *client);
 void rpc_client_set_timeout(struct rpc_client *client, int timeout_ms);
 
 /* One call. `ret` is filled on success (caller clears it) and cleared on failure. An error of the
@@ -63,7 +64,11 @@ bool rpc_client_has_events(const struct rpc_client *client);
 /* The descriptor to poll along with others before rpc_client_wait(client, 0, ...). */
 int rpc_client_get_fd(const struct rpc_client *client);
 
-/* AUTH_LIST, polkit if asked for, CONNECT_OPEN of `uri`. */
+/* Whether a command was started for it, which may ask a person something before it connects. */
+bool rpc_client_is_command(const struct rpc_client *client);
+
+/* AUTH_LIST, polkit if asked for, CONNECT_OPEN of `uri`. A server on a socket has to answer within
+ * the timeout that is set; where a person may be asked, RPC_CLIENT_PERSON_TIMEOUT_MS counts. */
 bool rpc_client_open(struct rpc_client *client, const char *uri, bool readonly, GError **error);
 
 typedef struct rpc_client rpc_client_t;

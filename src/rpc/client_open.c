@@ -22,9 +22,14 @@ static bool
 ask_polkit(struct rpc_client *client, GError **error)
 {
     struct remote_auth_polkit_ret answer;
+    int timeout_ms = rpc_client_get_timeout(client);
     bool is_complete;
+    bool is_answered;
 
-    if (!remote_auth_polkit_call(client, &answer, error))
+    rpc_client_set_timeout(client, RPC_CLIENT_PERSON_TIMEOUT_MS);
+    is_answered = remote_auth_polkit_call(client, &answer, error);
+    rpc_client_set_timeout(client, timeout_ms);
+    if (!is_answered)
         return false;
     is_complete = answer.complete != 0;
     remote_auth_polkit_ret_clear(&answer);
@@ -34,6 +39,20 @@ ask_polkit(struct rpc_client *client, GError **error)
     return is_complete;
 }
 
+/* The first call: before it is answered, ssh may ask for a password. */
+static bool
+list_methods(struct rpc_client *client, struct remote_auth_list_ret *ret_list, GError **error)
+{
+    int timeout_ms = rpc_client_get_timeout(client);
+    bool is_answered;
+
+    if (rpc_client_is_command(client))
+        rpc_client_set_timeout(client, RPC_CLIENT_PERSON_TIMEOUT_MS);
+    is_answered = remote_auth_list_call(client, ret_list, error);
+    rpc_client_set_timeout(client, timeout_ms);
+    return is_answered;
+}
+
 static bool
 authenticate(struct rpc_client *client, GError **error)
 {
@@ -41,7 +60,7 @@ authenticate(struct rpc_client *client, GError **error)
     bool needs_none;
     bool has_polkit;
 
-    if (!remote_auth_list_call(client, &list, error))
+    if (!list_methods(client, &list, error))
         return false;
     needs_none = list.types_len == 0 || offers(&list, REMOTE_AUTH_NONE);
     has_polkit = offers(&list, REMOTE_AUTH_POLKIT);
@@ -63,10 +82,6 @@ rpc_client_open(struct rpc_client *client, const char *uri, bool readonly, GErro
         .name = (char *)uri,
         .flags = readonly ? OPEN_READONLY : 0,
     };
-    bool is_authentic;
 
-    rpc_client_set_timeout(client, RPC_CLIENT_PERSON_TIMEOUT_MS);
-    is_authentic = authenticate(client, error);
-    rpc_client_set_timeout(client, RPC_CLIENT_TIMEOUT_MS);
-    return is_authentic && remote_connect_open_call(client, &args, error);
+    return authenticate(client, error) && remote_connect_open_call(client, &args, error);
 }

@@ -91,6 +91,18 @@ class NobodyThere(unittest.TestCase):
                                   "directory\nerror: virtcrypt-secretd does not run", done.stderr)
                     self.assertIn(start, done.stderr)
 
+    def test_where_to_look_when_there_is_no_answer_is_said(self):
+        # As while systemd listens for a daemon that can't start.
+        with host.Host() as machine, socket.socket(socket.AF_UNIX) as mute:
+            mute.bind(machine.path(host.SECRETD_SOCKET))
+            mute.listen()
+            done = machine.run([_VIRTCRYPT, "secret-list"])
+            self.assertEqual((done.returncode, done.stderr.splitlines()[1:3]),
+                             (1, ["error: Timed out during operation: the server did not "
+                                  "answer in time",
+                                  "error: virtcrypt-secretd does not start or hangs; 'journalctl -u "
+                                  "virtcrypt-secretd' says why"]))
+
     def test_a_daemon_that_says_nothing_more_is_an_error(self):
         with host.Host() as machine, \
                 fakeserver.FakeServer(machine.path(_FAKE_SOCKET),

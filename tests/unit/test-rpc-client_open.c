@@ -45,6 +45,18 @@ test_a_connection_without_authentication_is_opened(struct fixture *fixture, cons
                     sizeof(name_and_flags));
 }
 
+/* Nobody is asked anything yet, so that there is nothing to wait for as long as for a person. */
+static void
+test_a_server_that_does_not_answer_is_not_waited_for_as_for_a_person(struct fixture *fixture,
+                                                                     const void *unused)
+{
+    g_autoptr(GError) error = NULL;
+
+    rpc_client_set_timeout(fixture->client, 100);
+    g_assert_false(rpc_client_open(fixture->client, "secret:///system", false, &error));
+    expect_error_part(error, ERROR_OPERATION_TIMEOUT, ERROR_FROM_RPC, "did not answer in time");
+}
+
 static void
 test_polkit_is_asked_where_the_server_wants_it(struct fixture *fixture, const void *unused)
 {
@@ -86,6 +98,7 @@ main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     ADD(test_a_connection_without_authentication_is_opened);
+    ADD(test_a_server_that_does_not_answer_is_not_waited_for_as_for_a_person);
     ADD(test_polkit_is_asked_where_the_server_wants_it);
     ADD(test_a_polkit_that_does_not_finish_is_an_error);
     ADD(test_a_server_that_wants_sasl_is_an_error_with_a_remedy);
