@@ -168,6 +168,20 @@ is_on_disk(const struct clear_value *clear)
     return found && g_bytes_equal(found, clear->known);
 }
 
+/* Whether UUID.key may hold a value that can't be opened for a reason that may pass. */
+static bool
+is_closed_on_disk(const struct clear_value *clear)
+{
+    char name[STORE_NAME_SIZE];
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GBytes) found = file_read(
+        clear->dir_fd, store_files_name(&clear->def->uuid, STORE_KEY, name), STORE_KEY_MAX, &error);
+
+    if (!found)
+        return error_get_errno(error) != 0 && error_get_errno(error) != ENOENT;
+    return sealed_is_whole(g_bytes_get_data(found, NULL), g_bytes_get_size(found));
+}
+
 static void
 judge_value(struct clear_value *clear, const struct secret_buf *value,
             const struct secret_buf *known)
@@ -176,8 +190,12 @@ judge_value(struct clear_value *clear, const struct secret_buf *value,
 
     if (is_same && is_on_disk(clear))
         clear->verdict = CLEAR_VALUE_WIPE;
-    else if (!known || is_same || is_newer_than_key(clear->dir_fd, &clear->def->uuid))
+    else if (is_same || is_newer_than_key(clear->dir_fd, &clear->def->uuid) ||
+             (!known && !is_closed_on_disk(clear)))
         seal(clear, value);
+    else if (!known)
+        keep(clear, "is older than the sealed value, which can't be opened now (put that right, or "
+                    "run 'touch' on this file if it shall count, and reload the daemon)");
     else
         keep(clear, "has another value than the sealed one, which is newer and counts (run 'touch' "
                     "on the file if it shall count, or remove it, and reload the daemon)");

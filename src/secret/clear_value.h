@@ -41,8 +41,9 @@ void clear_value_free(struct clear_value *clear);
 
 bool clear_value_exists(int dir_fd, const struct uuid *uuid);
 
-/* Reads the file and decides. If UUID.key has another value, the newer file counts: somebody set a
- * value with libvirt's own driver after that one was sealed. */
+/* Reads the file and decides. If UUID.key has another value, or one that can't be opened, the newer
+ * file counts: somebody set a value with libvirt's own driver after that one was sealed. A sealed
+ * file that is damaged counts for nothing. */
 void clear_value_judge(struct clear_value *clear);
 
 /* After `sealed` was committed: reads both files again, and decides for CLEAR_VALUE_WIPE if they

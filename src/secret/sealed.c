@@ -339,6 +339,18 @@ has_header(const uint8_t *bytes, size_t len)
 }
 
 bool
+sealed_is_whole(const void *sealed, size_t len)
+{
+    const uint8_t *bytes = sealed;
+
+    if (len < AT_VALUE_LEN || memcmp(bytes, format_magic, sizeof(format_magic)) != 0)
+        return false;
+    return big_endian_get(bytes + AT_VERSION, 2) > FORMAT_VERSION ||
+           big_endian_get(bytes + AT_ALGORITHM, 2) > FORMAT_ALGORITHM ||
+           (len >= OVERHEAD && big_endian_get(bytes + AT_VALUE_LEN, 4) + OVERHEAD == len);
+}
+
+bool
 sealed_parse_generation(const void *sealed, size_t len, uint64_t *ret_generation)
 {
     const uint8_t *bytes = sealed;

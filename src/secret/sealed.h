@@ -25,6 +25,10 @@ GBytes *sealed_format(const struct master_key *key, const struct secret_def *def
 struct secret_buf *sealed_parse(const struct master_key *key, const struct secret_def *def,
                                 const void *bytes, size_t len, GError **error);
 
+/* Whether these look like all bytes of a sealed value, perhaps under another key, for another
+ * definition, or in a newer format (unauthenticated). */
+bool sealed_is_whole(const void *bytes, size_t len);
+
 /* Reads the generation of the header without a key (unauthenticated: for choosing the next). */
 bool sealed_parse_generation(const void *bytes, size_t len, uint64_t *ret_generation);
 

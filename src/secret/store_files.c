@@ -348,7 +348,8 @@ store_files_apply(struct store_files *files, const struct store_change *change, 
 }
 
 /* Whether the part is in place. It is written over itself then: after a failed flush the kernel may
- * take for clean what is not on disk. That needs no space, which there may be none of. */
+ * take for clean what is not on disk. That needs no space, which there may be none of. The file
+ * keeps its time, which tells whether a value in libvirt's clear format is newer. */
 static bool
 refresh(struct store_files *files, const struct part *part)
 {
@@ -356,12 +357,14 @@ refresh(struct store_files *files, const struct part *part)
     g_auto(file_fd) fd = -1;
     size_t len = 0;
     const void *bytes = g_bytes_get_data(part->content, &len);
+    struct stat info;
 
     if (!content || !g_bytes_equal(content, part->content))
         return false;
     fd = openat(files->dir_fd, part->name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0 || !file_write_all(fd, bytes, len))
+    if (fd < 0 || fstat(fd, &info) < 0 || !file_write_all(fd, bytes, len))
         return false;
+    futimens(fd, (const struct timespec[]){info.st_atim, info.st_mtim});
     touch(files, part->name, g_steal_fd(&fd));
     files->dir_touched = true;
     return true;

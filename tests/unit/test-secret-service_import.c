@@ -362,6 +362,39 @@ test_clear_value_beside_a_damaged_one_is_taken(struct custodian *test, gconstpoi
     g_assert_cmpuint(secret_service_count_unavailable(test->service), ==, 0);
 }
 
+/* It may be the newer one, and good again when its definition is put right. */
+static void
+test_older_clear_value_beside_one_that_can_not_be_opened_is_left(struct custodian *test,
+                                                                 gconstpointer unused)
+{
+    prepare_sealed(test, "newer");
+    put_xml(test, UUID_1 " volume /a private");
+    put_clear(test, UUID_1, "c2VjcmV0");
+    shift_clear(test, UUID_1, -100);
+    custodian_open(test);
+    expect_no_value(test, UUID_1, ERROR_INVALID_SECRET, "was sealed for another definition");
+    expect_clear(test, UUID_1, "c2VjcmV0");
+    expect_logged(test, UUID_1 ".base64 is older than the sealed value, which can't be opened now");
+    custodian_close(test);
+    put_xml(test, UUID_1 " volume /a");
+    custodian_open(test);
+    expect_value(test, UUID_1, "newer");
+}
+
+static void
+test_newer_clear_value_beside_one_that_can_not_be_opened_counts(struct custodian *test,
+                                                                gconstpointer unused)
+{
+    prepare_sealed(test, "older");
+    put_xml(test, UUID_1 " volume /a private");
+    put_clear(test, UUID_1, "c2VjcmV0");
+    shift_clear(test, UUID_1, 100);
+    custodian_open(test);
+    expect_value(test, UUID_1, "secret");
+    expect_no_clear(test, UUID_1);
+    expect_logged(test, "it is kept as " UUID_1 ".key.replaced-1");
+}
+
 static void
 test_good_value_beside_a_bad_clear_file_counts(struct custodian *test, gconstpointer unused)
 {
@@ -496,6 +529,8 @@ main(int argc, char **argv)
     ADD(newer_clear_value_counts);
     ADD(older_clear_value_is_left);
     ADD(clear_value_beside_a_damaged_one_is_taken);
+    ADD(older_clear_value_beside_one_that_can_not_be_opened_is_left);
+    ADD(newer_clear_value_beside_one_that_can_not_be_opened_counts);
     ADD(good_value_beside_a_bad_clear_file_counts);
     ADD(value_that_can_not_be_sealed_is_left);
     ADD(clear_value_comes_back_with_its_definition);

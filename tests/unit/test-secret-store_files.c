@@ -154,6 +154,26 @@ test_a_linked_copy_survives_the_removal(struct fixture *test, gconstpointer unus
     flush(test);
 }
 
+/* Which of two values is the newer one is told by the times of their files (clear_value.h). */
+static void
+test_a_file_that_is_repeated_keeps_its_time(struct fixture *test, gconstpointer unused)
+{
+    const struct timespec times[2] = {{.tv_sec = 1000000}, {.tv_sec = 1000000, .tv_nsec = 5}};
+    g_auto(store_change_t) change = key_change("sealed");
+    g_autoptr(GError) error = NULL;
+    struct stat info;
+
+    make_change(test, "sealed");
+    flush(test);
+    g_assert_cmpint(utimensat(test->folder.fd, A ".key", times, 0), ==, 0);
+    g_assert_true(store_files_redo(test->files, &change, &error));
+    g_assert_no_error(error);
+    flush(test);
+    g_assert_cmpint(fstatat(test->folder.fd, A ".key", &info, 0), ==, 0);
+    g_assert_cmpint(info.st_mtim.tv_sec, ==, times[1].tv_sec);
+    g_assert_cmpint(info.st_mtim.tv_nsec, ==, times[1].tv_nsec);
+}
+
 /* A daemon may be started without standard input. */
 static void
 test_descriptor_zero_is_one_like_others(struct fixture *test, gconstpointer unused)
@@ -186,6 +206,7 @@ main(int argc, char **argv)
     ADD(a_file_that_is_gone_meanwhile_is_put_in_place);
     ADD(a_staged_file_of_an_earlier_change_is_never_put_in_place);
     ADD(a_linked_copy_survives_the_removal);
+    ADD(a_file_that_is_repeated_keeps_its_time);
     ADD(descriptor_zero_is_one_like_others);
     return g_test_run();
 }
