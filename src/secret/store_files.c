@@ -154,10 +154,44 @@ fits_in_place(const struct part *part, const struct stat *info)
            (size_t)info->st_size == g_bytes_get_size(part->content) && info->st_size <= SECTOR_SIZE;
 }
 
+/* The descriptor of what stands under the name now: the one that waits for its flush, if somebody
+ * has not put another file there meanwhile. */
+static int
+open_final(struct store_files *files, const struct part *part, const struct stat *info)
+{
+    gpointer known = NULL;
+    struct stat open_info;
+    int fd;
+
+    if (g_hash_table_lookup_extended(files->touched, part->name, NULL, &known) &&
+        fstat(GPOINTER_TO_INT(known), &open_info) == 0 && open_info.st_ino == info->st_ino &&
+        open_info.st_dev == info->st_dev)
+        return GPOINTER_TO_INT(known);
+    fd = openat(files->dir_fd, part->name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    if (fd >= 0)
+        touch(files, part->name, fd);
+    return fd;
+}
+
+/* What the kernel would refuse after the commit point, and then each change behind it: a file that
+ * somebody made immutable (chattr +i). A descriptor that is needed then is opened now. */
+static bool
+is_changeable(struct store_files *files, const struct part *part, const struct stat *info,
+              bool in_place)
+{
+    g_auto(file_fd) fd = -1;
+
+    if (in_place)
+        return open_final(files, part, info) >= 0;
+    if (!S_ISREG(info->st_mode))
+        return true;
+    fd = openat(files->dir_fd, part->name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    return fd >= 0 || errno != EPERM;
+}
+
 /* *ret_in_place: nothing needs to be staged. */
 static bool
-check_final(const struct store_files *files, const struct part *part, bool *ret_in_place,
-            GError **error)
+check_final(struct store_files *files, const struct part *part, bool *ret_in_place, GError **error)
 {
     struct stat info;
 
@@ -166,7 +200,8 @@ check_final(const struct store_files *files, const struct part *part, bool *ret_
         return errno == ENOENT || fail(error, "examine", part->name);
     *ret_in_place = fits_in_place(part, &info);
     if (!is_in_the_way(part, &info))
-        return true;
+        return is_changeable(files, part, &info, *ret_in_place) ||
+               fail(error, "change", part->name);
     error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
               "%s is not a regular file; move it away", part->name);
     return false;
@@ -232,25 +267,6 @@ store_files_unstage(struct store_files *files, const struct store_change *change
             g_hash_table_remove(files->touched, parts[i].new_name))
             unlinkat(files->dir_fd, parts[i].new_name, 0);
     }
-}
-
-/* The descriptor of what stands under the name now: the one that waits for its flush, if somebody
- * has not put another file there meanwhile. */
-static int
-open_final(struct store_files *files, const struct part *part, const struct stat *info)
-{
-    gpointer known = NULL;
-    struct stat open_info;
-    int fd;
-
-    if (g_hash_table_lookup_extended(files->touched, part->name, NULL, &known) &&
-        fstat(GPOINTER_TO_INT(known), &open_info) == 0 && open_info.st_ino == info->st_ino &&
-        open_info.st_dev == info->st_dev)
-        return GPOINTER_TO_INT(known);
-    fd = openat(files->dir_fd, part->name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-    if (fd >= 0)
-        touch(files, part->name, fd);
-    return fd;
 }
 
 static bool

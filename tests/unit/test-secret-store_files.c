@@ -3,6 +3,8 @@
  * The files of secrets while others change the folder between the steps of a change, which can't be
  * timed from outside of the store.
  */
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include "expect.h"
@@ -174,6 +176,49 @@ test_a_file_that_is_repeated_keeps_its_time(struct fixture *test, gconstpointer 
     g_assert_cmpint(info.st_mtim.tv_nsec, ==, times[1].tv_nsec);
 }
 
+/* As chattr does. */
+static bool
+set_immutable(struct fixture *test, bool is_immutable)
+{
+    int fd = openat(test->folder.fd, A ".key", O_RDONLY | O_CLOEXEC);
+    int flags = 0;
+    bool done = ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0;
+
+    flags = is_immutable ? flags | FS_IMMUTABLE_FL : flags & ~FS_IMMUTABLE_FL;
+    done = done && ioctl(fd, FS_IOC_SETFLAGS, &flags) == 0;
+    close(fd);
+    return done;
+}
+
+/* After the commit it would hold up all changes that follow. */
+static void
+test_a_change_of_an_immutable_file_is_refused(struct fixture *test, gconstpointer unused)
+{
+    static const char *const contents[] = {"SEALED", "longer than before", NULL};
+
+    make_change(test, "sealed");
+    flush(test);
+    if (!set_immutable(test, true)) {
+        g_test_skip("the file system has no immutable files");
+        return;
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(contents); i++) {
+        g_auto(store_change_t) change = key_change(contents[i]);
+        g_autoptr(GError) error = NULL;
+        bool staged;
+
+        set_immutable(test, true);
+        staged = store_files_stage(test->files, &change, &error);
+        set_immutable(test, false);
+        g_assert_false(staged);
+        expect_error_part(error, ERROR_SYSTEM, ERROR_FROM_SECRET,
+                          "cannot change the file " A ".key: Operation not permitted");
+        folder_expect_none(&test->folder, A ".key.new");
+    }
+    make_change(test, "SEALED");
+    expect_text(&test->folder, A ".key", "SEALED");
+}
+
 /* A daemon may be started without standard input. */
 static void
 test_descriptor_zero_is_one_like_others(struct fixture *test, gconstpointer unused)
@@ -207,6 +252,7 @@ main(int argc, char **argv)
     ADD(a_staged_file_of_an_earlier_change_is_never_put_in_place);
     ADD(a_linked_copy_survives_the_removal);
     ADD(a_file_that_is_repeated_keeps_its_time);
+    ADD(a_change_of_an_immutable_file_is_refused);
     ADD(descriptor_zero_is_one_like_others);
     return g_test_run();
 }
