@@ -101,7 +101,8 @@ rpc_claim_apply(struct rpc_identity *identity, const struct remote_typed_param *
         const struct remote_typed_param *param = &params[i];
 
         if (strcmp(param->field, "unix-user-id") == 0) {
-            identity->has_claimed_uid = true;
+            /* A number that is no uid must not become one by being cut. */
+            identity->has_claimed_uid = param->value.u.ul < (uid_t)-1;
             identity->claimed_uid = (uid_t)param->value.u.ul;
         } else if (strcmp(param->field, TOKEN_FIELD) == 0) {
             identity->elevated = shows_token(param->value.u.s, token);

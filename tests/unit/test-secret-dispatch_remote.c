@@ -101,7 +101,7 @@ test_a_peer_that_is_not_root_does_not_read(void)
 }
 
 static void
-test_root_reads_for_root_and_not_for_others(void)
+test_root_reads_for_nobody_else(void)
 {
     struct secretd secretd;
     struct rpc_host_client *client;
@@ -111,8 +111,26 @@ test_root_reads_for_root_and_not_for_others(void)
     client = secretd_connect(&secretd);
     uuid = give_value(&secretd, client, "<secret/>");
     identify(&secretd, client, getuid(), NULL);
+    expect_no_value(&secretd, client, &uuid, ERROR_OPERATION_DENIED, "value_readback");
+    secretd_clear(&secretd);
+}
+
+static void
+test_in_a_session_its_user_reads_for_himself_and_not_for_others(void)
+{
+    struct secretd secretd;
+    struct rpc_host_client *client;
+    struct uuid uuid;
+
+    secretd_init(&secretd, SECRET_READBACK_LOCAL_ROOT, getuid());
+    secretd.dispatch.believes_claims = true;
+    client = secretd_connect(&secretd);
+    uuid = give_value(&secretd, client, "<secret/>");
+    identify(&secretd, client, getuid(), NULL);
     expect_value(&secretd, client, &uuid, "value");
     identify(&secretd, client, 1000 + getuid(), NULL);
+    expect_no_value(&secretd, client, &uuid, ERROR_OPERATION_DENIED, "value_readback");
+    identify(&secretd, client, (1LL << 32) + getuid(), NULL);
     expect_no_value(&secretd, client, &uuid, ERROR_OPERATION_DENIED, "value_readback");
     /* Somebody without a uid of this host. */
     identify(&secretd, client, -1, NULL);
@@ -205,7 +223,8 @@ main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     ADD(local_root_reads_what_is_not_private);
     ADD(a_peer_that_is_not_root_does_not_read);
-    ADD(root_reads_for_root_and_not_for_others);
+    ADD(root_reads_for_nobody_else);
+    ADD(in_a_session_its_user_reads_for_himself_and_not_for_others);
     ADD(the_token_opens_every_value_whoever_asks);
     ADD(any_client_reads_if_it_is_set_so);
     ADD(changes_of_a_client_that_left_are_made_all_the_same);
