@@ -23,9 +23,17 @@ enum { EVENTS_PER_ROUND = 64 };
 
 struct loop_watch {
     struct loop *loop;
+    int epoll_fd; /* the loop's or a group's */
     int fd;
     loop_fd_func func; /* NULL once freed */
     void *opaque;
+};
+
+/* An epoll within the loop's. */
+struct loop_group {
+    struct loop *loop;
+    file_fd epoll_fd;
+    struct loop_watch *watch;
 };
 
 struct loop_timer {
@@ -213,6 +221,15 @@ run_timers(struct loop *loop)
     set_alarm_for_soonest(loop);
 }
 
+static void
+run_watch(const struct epoll_event *event)
+{
+    struct loop_watch *watch = event->data.ptr;
+
+    if (watch->func)
+        watch->func(event->events, watch->opaque);
+}
+
 void
 loop_run(struct loop *loop)
 {
@@ -221,12 +238,8 @@ loop_run(struct loop *loop)
     while (!loop->quit) {
         int n = epoll_wait(loop->epoll_fd, events, EVENTS_PER_ROUND, -1);
 
-        for (int i = 0; i < n; i++) {
-            struct loop_watch *watch = events[i].data.ptr;
-
-            if (watch->func)
-                watch->func(events[i].events, watch->opaque);
-        }
+        for (int i = 0; i < n; i++)
+            run_watch(&events[i]);
         if (loop->alarmed)
             run_timers(loop);
         if (loop->freed->len > 0)
@@ -241,29 +254,36 @@ loop_quit(struct loop *loop)
     loop->quit = true;
 }
 
-struct loop_watch *
-loop_watch_new(struct loop *loop, int fd, uint32_t events, loop_fd_func func, void *opaque,
-               GError **error)
+static struct loop_watch *
+watch_new(struct loop *loop, int epoll_fd, int fd, uint32_t events, loop_fd_func func, void *opaque)
 {
     g_autofree struct loop_watch *watch = g_new0(struct loop_watch, 1);
     struct epoll_event event = {.events = events, .data.ptr = watch};
 
     watch->loop = loop;
+    watch->epoll_fd = epoll_fd;
     watch->fd = fd;
     watch->func = func;
     watch->opaque = opaque;
-    if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
+    return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? g_steal_pointer(&watch) : NULL;
+}
+
+struct loop_watch *
+loop_watch_new(struct loop *loop, int fd, uint32_t events, loop_fd_func func, void *opaque,
+               GError **error)
+{
+    struct loop_watch *watch = watch_new(loop, loop->epoll_fd, fd, events, func, opaque);
+
+    if (!watch)
         error_set_errno(error, ERROR_FROM_NONE, errno, "cannot watch descriptor %d", fd);
-        return NULL;
-    }
-    return g_steal_pointer(&watch);
+    return watch;
 }
 
 void
 loop_watch_update(struct loop_watch *watch, uint32_t events)
 {
     struct epoll_event event = {.events = events, .data.ptr = watch};
-    int rc = epoll_ctl(watch->loop->epoll_fd, EPOLL_CTL_MOD, watch->fd, &event);
+    int rc = epoll_ctl(watch->epoll_fd, EPOLL_CTL_MOD, watch->fd, &event);
 
     g_assert(rc == 0);
 }
@@ -273,9 +293,61 @@ loop_watch_free(struct loop_watch *watch)
 {
     if (!watch)
         return;
-    epoll_ctl(watch->loop->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
+    epoll_ctl(watch->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
     watch->func = NULL;
     g_ptr_array_add(watch->loop->freed, watch);
+}
+
+/* One event at a time: the next one is due when everybody else had a turn. The kernel puts a watch
+ * that was reported behind the group's others. */
+static void
+on_group(uint32_t events, void *opaque)
+{
+    struct loop_group *group = opaque;
+    struct epoll_event event;
+
+    if (epoll_wait(group->epoll_fd, &event, 1, 0) == 1)
+        run_watch(&event);
+}
+
+struct loop_group *
+loop_group_new(struct loop *loop, GError **error)
+{
+    struct loop_group *group = g_new0(struct loop_group, 1);
+
+    group->loop = loop;
+    group->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (group->epoll_fd < 0)
+        error_set_errno(error, ERROR_FROM_NONE, errno, "cannot create a group of watches");
+    else
+        group->watch = loop_watch_new(loop, group->epoll_fd, EPOLLIN, on_group, group, error);
+    if (!group->watch) {
+        file_fd_clear(&group->epoll_fd);
+        g_free(group);
+        return NULL;
+    }
+    return group;
+}
+
+void
+loop_group_free(struct loop_group *group)
+{
+    if (!group)
+        return;
+    loop_watch_free(group->watch);
+    file_fd_clear(&group->epoll_fd);
+    g_ptr_array_add(group->loop->freed, group);
+}
+
+struct loop_watch *
+loop_group_watch(struct loop_group *group, int fd, uint32_t events, loop_fd_func func, void *opaque,
+                 GError **error)
+{
+    struct loop_watch *watch = watch_new(group->loop, group->epoll_fd, fd, events, func, opaque);
+
+    if (!watch)
+        error_set_errno(error, ERROR_FROM_NONE, errno, "cannot watch descriptor %d", fd);
+    return watch;
 }
 
 struct loop_timer *

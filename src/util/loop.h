@@ -13,6 +13,7 @@
 
 struct loop;
 struct loop_watch;
+struct loop_group;
 struct loop_timer;
 
 typedef void (*loop_fd_func)(uint32_t epoll_events, void *opaque);
@@ -31,6 +32,13 @@ struct loop_watch *loop_watch_new(struct loop *loop, int fd, uint32_t events, lo
                                   void *opaque, GError **error);
 void loop_watch_update(struct loop_watch *watch, uint32_t events);
 void loop_watch_free(struct loop_watch *watch);
+
+/* Watches that take turns: all of a group together come up as often as one other watch, so that
+ * many busy ones keep nobody else waiting. It is freed after its watches, within any callback. */
+struct loop_group *loop_group_new(struct loop *loop, GError **error);
+void loop_group_free(struct loop_group *group);
+struct loop_watch *loop_group_watch(struct loop_group *group, int fd, uint32_t events,
+                                    loop_fd_func func, void *opaque, GError **error);
 
 /* Calls `func` every `interval_ms` until freed. A timer may be freed within any callback. */
 struct loop_timer *loop_timer_new(struct loop *loop, unsigned int interval_ms, loop_func func,

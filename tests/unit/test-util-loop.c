@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -416,6 +417,117 @@ test_everything_still_watched_is_freed_with_the_loop(struct fixture *on, gconstp
     g_assert_cmpstr(on->trace->str, ==, "");
 }
 
+static void
+on_busy(uint32_t events, void *opaque)
+{
+    struct fixture *on = opaque;
+
+    g_string_append_c(on->trace, 'b');
+}
+
+static void
+on_other(uint32_t events, void *opaque)
+{
+    struct fixture *on = opaque;
+
+    g_string_append_c(on->trace, 'o');
+    if (on->trace->len >= 12)
+        loop_quit(on->loop);
+}
+
+static void
+test_a_busy_group_has_as_many_turns_as_one_watch(struct fixture *on, gconstpointer unused)
+{
+    struct loop_group *group = loop_group_new(on->loop, NULL);
+    struct loop_watch *busy[8];
+    struct loop_watch *other = watch(on, 1, EPOLLIN, on_other);
+    int copies[G_N_ELEMENTS(busy)];
+
+    fill(on, 0);
+    fill(on, 1);
+    for (size_t i = 0; i < G_N_ELEMENTS(busy); i++) {
+        copies[i] = dup(on->pipes[0][0]);
+        busy[i] = loop_group_watch(group, copies[i], EPOLLIN, on_busy, on, NULL);
+        g_assert_nonnull(busy[i]);
+    }
+    loop_run(on->loop);
+    g_assert_nonnull(strstr("bobobobobobobobobo", on->trace->str));
+    for (size_t i = 0; i < G_N_ELEMENTS(busy); i++) {
+        loop_watch_free(busy[i]);
+        close(copies[i]);
+    }
+    loop_watch_free(other);
+    loop_group_free(group);
+}
+
+static void
+on_each(uint32_t events, void *opaque)
+{
+    struct fixture *on = opaque;
+
+    g_string_append_c(on->trace, 'e');
+    loop_quit(on->loop);
+}
+
+static void
+on_each_other(uint32_t events, void *opaque)
+{
+    struct fixture *on = opaque;
+
+    g_string_append_c(on->trace, 'E');
+    loop_quit(on->loop);
+}
+
+static void
+test_the_watches_of_a_group_take_turns(struct fixture *on, gconstpointer unused)
+{
+    struct loop_group *group = loop_group_new(on->loop, NULL);
+
+    fill(on, 0);
+    fill(on, 1);
+    on->watches[0] = loop_group_watch(group, on->pipes[0][0], EPOLLIN, on_each, on, NULL);
+    on->watches[1] = loop_group_watch(group, on->pipes[1][0], EPOLLIN, on_each_other, on, NULL);
+    for (int i = 0; i < 4; i++)
+        loop_run(on->loop);
+    g_assert_cmpstr(on->trace->str, ==, "eEeE");
+    loop_watch_update(on->watches[0], 0);
+    for (int i = 0; i < 2; i++)
+        loop_run(on->loop);
+    g_assert_cmpstr(on->trace->str, ==, "eEeEEE");
+    loop_watch_free(on->watches[0]);
+    loop_watch_free(on->watches[1]);
+    loop_group_free(group);
+}
+
+struct dissolving {
+    struct fixture *on;
+    struct loop_group *group;
+    struct loop_watch *watch;
+};
+
+static void
+dissolve(uint32_t events, void *opaque)
+{
+    struct dissolving *dissolving = opaque;
+
+    g_string_append_c(dissolving->on->trace, 'd');
+    loop_watch_free(dissolving->watch);
+    loop_group_free(dissolving->group);
+    loop_post(dissolving->on->loop, quit, dissolving->on);
+}
+
+static void
+test_a_group_may_be_freed_in_a_callback_of_its_own(struct fixture *on, gconstpointer unused)
+{
+    struct dissolving dissolving = {.on = on, .group = loop_group_new(on->loop, NULL)};
+
+    fill(on, 0);
+    dissolving.watch =
+        loop_group_watch(dissolving.group, on->pipes[0][0], EPOLLIN, dissolve, &dissolving, NULL);
+    loop_run(on->loop);
+    g_assert_cmpstr(on->trace->str, ==, "d");
+}
+
 #define ADD(name)                                                                                  \
     g_test_add("/util/loop/" #name, struct fixture, NULL, set_up, test_##name, tear_down)
 
@@ -438,6 +550,9 @@ main(int argc, char **argv)
     ADD(posts_of_one_thread_keep_their_order);
     ADD(quitting_before_running_counts);
     ADD(signals_call_their_function_in_the_loop);
+    ADD(a_busy_group_has_as_many_turns_as_one_watch);
+    ADD(the_watches_of_a_group_take_turns);
+    ADD(a_group_may_be_freed_in_a_callback_of_its_own);
     ADD(everything_still_watched_is_freed_with_the_loop);
     return g_test_run();
 }
