@@ -100,12 +100,21 @@ rpc_connection_new(struct rpc_server *server, int fd, const struct rpc_identity 
                    GError **error)
 {
     g_auto(file_fd) owned = fd;
-    struct rpc_connection *connection = g_new0(struct rpc_connection, 1);
+    struct loop *loop = server->params.loop;
+    struct rpc_user *user = rpc_user_take(server->users, loop, identity->peer_uid, error);
+    struct rpc_connection *connection;
 
+    if (!user)
+        return NULL;
+    connection = g_new0(struct rpc_connection, 1);
     connection->refs = 1;
     connection->identity = *identity;
-    connection->watch = loop_watch_new(server->params.loop, fd, 0, on_ready, connection, error);
+    connection->user = user;
+    connection->watch = user->group
+                            ? loop_group_watch(user->group, fd, 0, on_ready, connection, error)
+                            : loop_watch_new(loop, fd, 0, on_ready, connection, error);
     if (!connection->watch) {
+        rpc_user_drop(server->users, user);
         g_free(connection);
         return NULL;
     }
@@ -177,7 +186,7 @@ rpc_connection_set_authenticated(struct rpc_connection *connection)
     if (connection->authenticated || !connection->server)
         return;
     connection->authenticated = true;
-    rpc_server_note_authenticated(connection->server);
+    rpc_server_note_authenticated(connection->server, connection->user);
 }
 
 static void

@@ -24,6 +24,7 @@
 #include "rpc/output.h"
 #include "rpc/rest.h"
 #include "rpc/server.h"
+#include "rpc/user.h"
 #include "util/loop.h"
 
 /* A message that is thrown away as it arrives. */
@@ -42,6 +43,7 @@ struct rpc_connection {
     uint32_t watched; /* EPOLL* events */
 
     struct rpc_identity identity;
+    struct rpc_user *user; /* NULL once closed */
     enum rpc_auth auth;
     bool readonly;
     bool waiting;
@@ -68,7 +70,7 @@ struct rpc_connection {
 };
 
 /* Takes `fd`. NULL with an error, and `fd` closed, if it can't be watched. Nothing is read before
- * rpc_connection_start. */
+ * rpc_connection_start. Its user counts it until it is closed. */
 struct rpc_connection *rpc_connection_new(struct rpc_server *server, int fd,
                                           const struct rpc_identity *identity, GError **error);
 struct rpc_connection *rpc_connection_ref(struct rpc_connection *connection);

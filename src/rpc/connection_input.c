@@ -108,7 +108,7 @@ shed_if_full(struct rpc_connection *connection)
         rpc_server_shed_input(server, false);
 }
 
-/* A call that may not begin yet, and what follows it: `len` bytes, `size` of them the call's. */
+/* The first `size` of `len` bytes, which begin with a call that may not begin yet. */
 static void
 keep_waiting(struct rpc_connection *connection, const uint8_t *bytes, size_t size, size_t len)
 {
@@ -186,10 +186,23 @@ take_frame(struct rpc_connection *connection, const struct rpc_frame_header *hea
         keep_waiting(connection, bytes, size, len);
 }
 
+/* Counts from the first time it is asked, which a client with one call at a time never is. */
+static bool
+turn_is_over(int64_t *end_us)
+{
+    int64_t now = g_get_monotonic_time();
+
+    if (*end_us == 0)
+        *end_us = now + RPC_TURN_US;
+    return now >= *end_us;
+}
+
 static void
 take_bytes(struct rpc_connection *connection, const uint8_t *bytes, size_t len)
 {
     bool was_closing = connection->closing;
+    int64_t end_us = 0;
+    bool is_first = true;
     struct rpc_frame_header header;
     size_t size;
     size_t used = take_skipped(connection, len);
@@ -210,7 +223,12 @@ take_bytes(struct rpc_connection *connection, const uint8_t *bytes, size_t len)
             keep_partial(connection, &header, at, left, size);
             return;
         case RPC_FRAME_WHOLE:
+            if (!is_first && turn_is_over(&end_us)) {
+                keep_waiting(connection, at, left, left);
+                return;
+            }
             take_frame(connection, &header, at, size, left);
+            is_first = false;
             used += size;
         }
     }

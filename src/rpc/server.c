@@ -17,6 +17,7 @@
 #include "rpc/polkit.h"
 #include "rpc/reply.h"
 #include "rpc/server_state.h"
+#include "rpc/user.h"
 #include "util/file.h"
 #include "util/log.h"
 
@@ -60,6 +61,7 @@ rpc_server_new(const struct rpc_server_params *params)
     server->programs = g_array_new(FALSE, FALSE, sizeof(struct rpc_server_program));
     server->listeners = g_ptr_array_new_with_free_func(listener_free);
     g_queue_init(&server->connections);
+    server->users = rpc_user_table_new();
     server->send = g_malloc(RPC_SEND_SIZE);
     rpc_connect_calls_add(server);
     return server;
@@ -79,6 +81,7 @@ rpc_server_free(struct rpc_server *server)
     loop_timer_free(server->tick);
     loop_timer_free(server->idle);
     g_array_unref(server->programs);
+    g_hash_table_unref(server->users);
     secret_buf_free(server->receive);
     g_free(server->send);
     g_free(server->uri);
@@ -170,23 +173,24 @@ may_warn(struct rpc_server *server)
     return true;
 }
 
-static bool
-is_privileged(uid_t uid)
-{
-    return uid == 0 || uid == geteuid();
-}
-
-/* Why a client is not let in, or NULL. */
+/* Why one more client of a user is not let in, or NULL. */
 static const char *
 find_refusal(const struct rpc_server *server, uid_t uid, bool authenticated)
 {
-    unsigned int max = server->params.max_clients;
+    static const struct rpc_user newcomer;
+    const struct rpc_user *found = g_hash_table_lookup(server->users, GUINT_TO_POINTER(uid));
+    const struct rpc_user *user = found ? found : &newcomer;
     unsigned int max_anonymous = server->params.max_anonymous_clients;
+    unsigned int max = server->params.max_clients - server->params.max_clients / RESERVE;
 
-    if (!is_privileged(uid) && max > 0 && server->unprivileged >= max - max / RESERVE)
-        return "max_clients is reached, but for those kept for root";
-    if (!authenticated && max_anonymous > 0 && server->anonymous >= max_anonymous &&
-        server->waiting >= RPC_WAITING_MAX)
+    if (!rpc_user_is_privileged(uid)) {
+        if (max > 0 && server->unprivileged >= max)
+            return "max_clients is reached, but for those kept for root";
+        if (!rpc_user_may_take(user->clients, server->unprivileged, max))
+            return "the rest of max_clients is kept for other users";
+    }
+    if (!authenticated && !rpc_user_may_take(user->anonymous, server->anonymous, max_anonymous) &&
+        !rpc_user_may_take(user->waiting, server->waiting, RPC_WAITING_MAX))
         return "max_anonymous_clients is reached and too many wait already";
     return NULL;
 }
@@ -194,16 +198,18 @@ find_refusal(const struct rpc_server *server, uid_t uid, bool authenticated)
 static void
 admit(struct rpc_server *server, struct rpc_connection *connection)
 {
+    struct rpc_user *user = connection->user;
     unsigned int max = server->params.max_anonymous_clients;
 
-    if (!is_privileged(connection->identity.peer_uid))
-        server->unprivileged++;
+    server->unprivileged += !user->is_privileged;
     g_queue_push_tail_link(&server->connections, &connection->link);
-    if (!connection->authenticated && max > 0 && server->anonymous >= max) {
+    if (!connection->authenticated && !rpc_user_may_take(user->anonymous, server->anonymous, max)) {
         connection->waiting = true;
         server->waiting++;
+        user->waiting++;
     } else {
         server->anonymous += !connection->authenticated;
+        user->anonymous += !connection->authenticated;
         rpc_connection_start(connection);
     }
     if (!has_room(server))
@@ -321,7 +327,7 @@ rpc_server_start(struct rpc_server *server)
 
 /* ---- who has gone, or has to ---- */
 
-/* Those that wait are let in, oldest first, while there is room. */
+/* Those that wait are let in, oldest first, while there is room for their user. */
 static void
 admit_waiting(struct rpc_server *server)
 {
@@ -330,32 +336,39 @@ admit_waiting(struct rpc_server *server)
     for (GList *at = server->connections.head; at && server->waiting > 0 && server->anonymous < max;
          at = at->next) {
         struct rpc_connection *connection = at->data;
+        struct rpc_user *user = connection->user;
 
-        if (connection->waiting) {
-            server->waiting--;
-            server->anonymous++;
-            rpc_connection_start(connection);
-        }
+        if (!connection->waiting || !rpc_user_may_take(user->anonymous, server->anonymous, max))
+            continue;
+        server->waiting--;
+        user->waiting--;
+        server->anonymous++;
+        user->anonymous++;
+        rpc_connection_start(connection);
     }
 }
 
 void
-rpc_server_note_authenticated(struct rpc_server *server)
+rpc_server_note_authenticated(struct rpc_server *server, struct rpc_user *user)
 {
     server->anonymous--;
+    user->anonymous--;
     admit_waiting(server);
 }
 
 void
 rpc_server_drop_connection(struct rpc_server *server, struct rpc_connection *connection)
 {
+    struct rpc_user *user = g_steal_pointer(&connection->user);
+    bool anonymous = !connection->waiting && !connection->authenticated;
+
     g_queue_unlink(&server->connections, &connection->link);
-    if (!is_privileged(connection->identity.peer_uid))
-        server->unprivileged--;
-    if (connection->waiting)
-        server->waiting--;
-    else if (!connection->authenticated)
-        server->anonymous--;
+    server->unprivileged -= !user->is_privileged;
+    server->waiting -= connection->waiting;
+    user->waiting -= connection->waiting;
+    server->anonymous -= anonymous;
+    user->anonymous -= anonymous;
+    rpc_user_drop(server->users, user);
     if (!server->started)
         return;
     admit_waiting(server);
@@ -381,27 +394,50 @@ count_output(const struct rpc_connection *connection)
     return connection->output.bytes;
 }
 
-/* Aborts the connection that `count_bytes` finds most at. */
+/* The user at whom `count_bytes` finds most; root only if nobody else has any. */
+static const struct rpc_user *
+find_greediest(struct rpc_server *server,
+               size_t (*count_bytes)(const struct rpc_connection *connection))
+{
+    const struct rpc_user *greediest = NULL;
+
+    for (GList *at = server->connections.head; at; at = at->next)
+        ((struct rpc_connection *)at->data)->user->held = 0;
+    for (GList *at = server->connections.head; at; at = at->next) {
+        struct rpc_connection *connection = at->data;
+        struct rpc_user *user = connection->user;
+
+        user->held += count_bytes(connection);
+        if (!greediest || (user->held > 0 && greediest->is_privileged && !user->is_privileged) ||
+            (user->held > greediest->held && user->is_privileged == greediest->is_privileged))
+            greediest = user;
+    }
+    return greediest;
+}
+
+/* Aborts the connection that `count_bytes` finds most at, of the user who has most. */
 static void
 shed(struct rpc_server *server, size_t (*count_bytes)(const struct rpc_connection *connection),
      const char *what)
 {
+    const struct rpc_user *user = find_greediest(server, count_bytes);
     struct rpc_connection *worst = NULL;
     size_t most = 0;
 
     for (GList *at = server->connections.head; at; at = at->next) {
         struct rpc_connection *connection = at->data;
 
-        if (!connection->aborted && count_bytes(connection) > most) {
+        if (connection->user == user && !connection->aborted && count_bytes(connection) > most) {
             worst = connection;
             most = count_bytes(connection);
         }
     }
     if (!worst)
         return;
-    log_warn("%s of all clients take too much memory; the client with pid %d, which holds most of "
-             "it (%zu bytes), is disconnected",
-             what, worst->identity.peer_pid, most);
+    if (may_warn(server))
+        log_warn("%s of all clients take too much memory; the client with pid %d of user %u, which "
+                 "holds most of it (%zu bytes), is disconnected",
+                 what, worst->identity.peer_pid, user->uid, most);
     rpc_connection_abort(worst);
 }
 

@@ -62,7 +62,8 @@ void rpc_server_add_program(struct rpc_server *server, const struct rpc_program 
  *
  * At max_clients no further one is accepted until there is room, and a tenth of it is for root.
  * Further clients than max_anonymous_clients that have to authenticate wait for their turn, and are
- * refused if too many wait; root need not authenticate and so never waits for them. */
+ * refused if too many wait; root need not authenticate and so never waits for them. Of all these
+ * places one user gets no more than stay free (rpc/user.h). */
 bool rpc_server_add_listener(struct rpc_server *server, int fd, bool readonly, enum rpc_auth auth,
                              GError **error);
 

@@ -14,6 +14,7 @@
 #include "util/secret_buf.h"
 
 struct rpc_polkit;
+struct rpc_user;
 
 enum {
     /* Room for the largest value that can be set (65536 bytes) in one recv(). */
@@ -32,6 +33,8 @@ enum {
     /* Unauthenticated clients that wait for their turn beyond max_anonymous_clients. */
     RPC_WAITING_MAX = 128,
     RPC_AUTH_ATTEMPTS_MAX = 3,
+    /* After that, a client's further calls wait until others had their turn. */
+    RPC_TURN_US = 1000,
     RPC_TICK_MS = 1000,
 };
 
@@ -48,6 +51,7 @@ struct rpc_server {
     GArray *programs;          /* of struct rpc_server_program */
     GPtrArray *listeners;      /* of struct listener (server.c) */
     GQueue connections;        /* of struct rpc_connection, oldest first */
+    GHashTable *users;         /* of struct rpc_user, by uid */
     unsigned int anonymous;    /* not authenticated, and not waiting */
     unsigned int unprivileged; /* of others than root and ourselves */
     unsigned int waiting;
@@ -66,10 +70,11 @@ struct rpc_server {
 /* A connection has closed. */
 void rpc_server_drop_connection(struct rpc_server *server, struct rpc_connection *connection);
 
-/* One client that counted as anonymous does so no more: lets the next one in. */
-void rpc_server_note_authenticated(struct rpc_server *server);
+/* A client of `user` that counted as anonymous does so no more: lets the next one in. */
+void rpc_server_note_authenticated(struct rpc_server *server, struct rpc_user *user);
 
-/* Room for incomplete messages is used up: aborts the connection that holds most of it. */
+/* Room for incomplete messages is used up: aborts the connection that holds most of it, of the user
+ * whose connections do; root's last. */
 void rpc_server_shed_input(struct rpc_server *server, bool secret);
 
 /* The same for output that waits. */

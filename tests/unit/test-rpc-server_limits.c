@@ -141,10 +141,24 @@ test_clients_beyond_the_maximum_wait(struct fixture *on, gconstpointer unused)
     expect_auth_list(on, second, REMOTE_AUTH_NONE);
 }
 
+/* Another client of `uid`, at the other end of *ret_end; false if it is refused. */
+static bool
+add_client_of(struct fixture *on, uid_t uid, enum rpc_auth auth, int *ret_end)
+{
+    g_autoptr(GError) error = NULL;
+    int fds[2];
+
+    g_assert_cmpint(seteuid(uid), ==, 0);
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), ==, 0);
+    g_assert_cmpint(seteuid(0), ==, 0);
+    *ret_end = fds[1];
+    return rpc_server_add_client(on->host.server, fds[0], false, auth, &error);
+}
+
 static void
 test_small_maximum_has_no_place_for_root(struct fixture *on, gconstpointer unused)
 {
-    struct rpc_host_client *client = NULL;
+    int ends[5];
 
     if (needs_root())
         return;
@@ -152,10 +166,10 @@ test_small_maximum_has_no_place_for_root(struct fixture *on, gconstpointer unuse
     start(on, false, RPC_AUTH_NONE);
     rpc_server_start(on->host.server);
     for (int i = 0; i < 5; i++)
-        client = connect_nobody(on);
-    ask_auth_list(on, client);
-    expect_auth_list(on, client, REMOTE_AUTH_NONE);
+        g_assert_true(add_client_of(on, NOBODY - (uid_t)i, RPC_AUTH_NONE, &ends[i]));
     g_assert_cmpuint(rpc_server_count_clients(on->host.server), ==, 5);
+    for (int i = 0; i < 5; i++)
+        close(ends[i]);
 }
 
 static void
@@ -169,21 +183,61 @@ test_a_tenth_of_the_clients_is_for_root(struct fixture *on, gconstpointer unused
     on->params.max_clients = 10;
     start(on, false, RPC_AUTH_NONE);
     rpc_server_start(on->host.server);
-    for (int i = 0; i < 10; i++) {
-        int fds[2];
-
-        /* Nine make it. */
-        g_assert_cmpint(seteuid(NOBODY), ==, 0);
-        g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), ==, 0);
-        g_assert_cmpint(seteuid(0), ==, 0);
-        g_assert_true(rpc_server_add_client(on->host.server, fds[0], false, RPC_AUTH_NONE, NULL) ==
-                      (i < 9));
-        ends[i] = fds[1];
-    }
+    /* Nine make it. */
+    for (int i = 0; i < 10; i++)
+        g_assert_true(add_client_of(on, NOBODY - (uid_t)i, RPC_AUTH_NONE, &ends[i]) == (i < 9));
     client = connect_client(on);
     ask_auth_list(on, client);
     expect_auth_list(on, client, REMOTE_AUTH_NONE);
     for (int i = 0; i < 10; i++)
+        close(ends[i]);
+}
+
+static void
+test_one_user_leaves_room_for_others(struct fixture *on, gconstpointer unused)
+{
+    static const int taken[] = {9, 5, 2};
+    int ends[20];
+    int count = 0;
+
+    if (needs_root())
+        return;
+    on->params.max_clients = 20;
+    start(on, false, RPC_AUTH_NONE);
+    rpc_server_start(on->host.server);
+    for (size_t i = 0; i < G_N_ELEMENTS(taken); i++) {
+        for (int own = 0; own < taken[i]; own++)
+            g_assert_true(add_client_of(on, NOBODY - (uid_t)i, RPC_AUTH_NONE, &ends[count++]));
+        g_assert_false(add_client_of(on, NOBODY - (uid_t)i, RPC_AUTH_NONE, &ends[count]));
+        close(ends[count]);
+    }
+    /* Who leaves makes room. */
+    rpc_host_settle(&on->host);
+    close(ends[0]);
+    rpc_host_settle(&on->host);
+    g_assert_true(add_client_of(on, NOBODY - 2, RPC_AUTH_NONE, &ends[0]));
+    for (int i = 0; i < count; i++)
+        close(ends[i]);
+}
+
+static void
+test_one_user_leaves_others_room_to_authenticate(struct fixture *on, gconstpointer unused)
+{
+    struct rpc_host_client *other;
+    int ends[16];
+
+    if (needs_root())
+        return;
+    on->params.max_anonymous_clients = 4;
+    start(on, false, RPC_AUTH_POLKIT);
+    rpc_server_start(on->host.server);
+    for (size_t i = 0; i < G_N_ELEMENTS(ends); i++)
+        g_assert_true(add_client_of(on, NOBODY - 1, RPC_AUTH_POLKIT, &ends[i]));
+    /* Fourteen of these wait; the one who comes last and is somebody else does not. */
+    other = connect_nobody(on);
+    ask_auth_list(on, other);
+    expect_auth_list(on, other, REMOTE_AUTH_POLKIT);
+    for (size_t i = 0; i < G_N_ELEMENTS(ends); i++)
         close(ends[i]);
 }
 
@@ -374,6 +428,8 @@ main(int argc, char **argv)
     ADD(clients_beyond_the_maximum_wait);
     ADD(small_maximum_has_no_place_for_root);
     ADD(a_tenth_of_the_clients_is_for_root);
+    ADD(one_user_leaves_room_for_others);
+    ADD(one_user_leaves_others_room_to_authenticate);
     ADD(anonymous_clients_beyond_the_maximum_wait);
     ADD(waiting_client_that_goes_makes_no_trouble);
     ADD(unauthenticated_client_may_call_nothing_else);

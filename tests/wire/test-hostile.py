@@ -5,6 +5,8 @@ stored is lost, and who can be told is told why."""
 
 import os
 import random
+import subprocess
+import sys
 import time
 import unittest
 import uuid
@@ -15,6 +17,28 @@ import wire
 
 _SECRETS = "/etc/libvirt/secrets"
 _OWN = "/etc/libvirt/virtcrypt"
+_NOBODY = 65534
+
+# Asks on each of its connections how many secrets there are, never stops, and reads the answers.
+_FLOOD = """
+import select, socket, struct, sys
+clients = [socket.socket(fileno=int(word)) for word in sys.argv[1:]]
+calls = struct.pack(">9I", 36, 0x20008086, 1, 287, 0, 0, 0, 0, 0) * 3600
+ready = select.epoll()
+by_number = {client.fileno(): client for client in clients}
+for number in by_number:
+    ready.register(number, select.EPOLLIN | select.EPOLLOUT)
+sent = dict.fromkeys(by_number, 0)
+while True:
+    for number, events in ready.poll():
+        try:
+            if events & select.EPOLLIN:
+                by_number[number].recv(1 << 20, socket.MSG_DONTWAIT)
+            sent[number] += by_number[number].send(calls[sent[number]:], socket.MSG_DONTWAIT)
+            sent[number] %= len(calls)
+        except BlockingIOError:
+            pass
+"""
 
 
 class _Case(unittest.TestCase):
@@ -159,6 +183,74 @@ class Clients(_Case):
             self.get_value(client, self.kept).reader()
         for client in deaf:
             client.close()
+
+
+class Others(_Case):
+    """Users who may only look, and do that without end."""
+
+    CONFIG = 'auth_unix_ro = "none"\nmax_clients = 100\n'
+
+    def setUp(self):
+        self.crowd = []
+        super().setUp()
+
+    def tearDown(self):
+        for client in self.crowd:
+            client.close()
+        super().tearDown()
+
+    def connect_nobody(self):
+        """The kernel notes the effective user; only root can reach the folder by its full name."""
+        before = os.getcwd()
+        os.chdir(self.path(os.path.dirname(host.SECRETD_SOCKET_RO)))
+        os.seteuid(_NOBODY)
+        try:
+            client = wire.Connection(os.path.basename(host.SECRETD_SOCKET_RO))
+        finally:
+            os.seteuid(0)
+            os.chdir(before)
+        self.crowd.append(client)
+        return client.open()
+
+    def add_secrets(self, count):
+        for _ in range(count):
+            name = uuid.uuid4()
+            self.machine.write(f"{_SECRETS}/{name}.xml",
+                               f"<secret ephemeral='no' private='no'><uuid>{name}</uuid></secret>")
+        self.restart()
+
+    def test_calls_of_one_user_keep_root_waiting_for_a_moment_only(self):
+        self.add_secrets(10000)
+        crowd = [self.connect_nobody() for _ in range(5)]
+        flood = subprocess.Popen([sys.executable, "-c", _FLOOD, *(str(client.fileno())
+                                                                 for client in crowd)],
+                                 pass_fds=[client.fileno() for client in crowd])
+        try:
+            with self.connect() as client:
+                time.sleep(0.5)
+                start = time.monotonic()
+                for _ in range(5):
+                    self.get_value(client, self.kept).reader()
+                self.assertLess(time.monotonic() - start, host.PATIENCE)
+        finally:
+            flood.kill()
+            flood.wait()
+
+    def test_all_calls_that_were_sent_at_once_are_answered_in_order(self):
+        client = self.connect_nobody()
+        client.send(b"".join(wire.message(wire.LOOKUP_BY_UUID, self.kept, serial=serial)
+                             for serial in range(1500)))
+        for serial in range(1500):
+            self.assertEqual(client.reply().serial, serial)
+
+    def test_connections_of_one_user_leave_room_for_others(self):
+        def fill():
+            while True:
+                self.connect_nobody()
+        self.assertRaises(wire.Closed, fill)
+        with self.connect_raw() as client:
+            client.open()
+        self.assertLess(len(self.crowd), 60)
 
 
 class Stalled(_Case):
