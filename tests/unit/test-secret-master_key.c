@@ -125,6 +125,7 @@ test_create_replaces_what_an_interrupted_one_left(struct fixture *test, gconstpo
     folder_put_text(&test->folder, "master.key.new", "torn");
     key = open_key(test, true, &error);
     g_assert_no_error(error);
+    g_assert_nonnull(key);
     folder_expect_none(&test->folder, "master.key.new");
 }
 
