@@ -414,7 +414,8 @@ check_key_in_use(const struct secret_service *service)
         log_error("%s; the daemon goes on with the master key that it has in memory, and will be "
                   "locked at its next start",
                   error->message);
-    else if (memcmp(master_key_id(found), master_key_id(service->master_key), MASTER_KEY_ID_SIZE))
+    else if (memcmp(master_key_id(found), master_key_id(service->master_key), MASTER_KEY_ID_SIZE) !=
+             0)
         log_error("the master key (%s: %s) was replaced by another one; the daemon goes on with "
                   "the one that it has in memory, and when it ends all sealed values are lost "
                   "without it: put that one back",

@@ -156,6 +156,22 @@ add_client_of(struct fixture *on, uid_t uid, enum rpc_auth auth, int *ret_end)
 }
 
 static void
+expect_admitted(struct fixture *on, uid_t uid, enum rpc_auth auth, int *ret_end)
+{
+    bool admitted = add_client_of(on, uid, auth, ret_end);
+
+    g_assert_true(admitted);
+}
+
+static void
+expect_refused(struct fixture *on, uid_t uid, enum rpc_auth auth, int *ret_end)
+{
+    bool admitted = add_client_of(on, uid, auth, ret_end);
+
+    g_assert_false(admitted);
+}
+
+static void
 test_small_maximum_has_no_place_for_root(struct fixture *on, gconstpointer unused)
 {
     int ends[5];
@@ -166,7 +182,7 @@ test_small_maximum_has_no_place_for_root(struct fixture *on, gconstpointer unuse
     start(on, false, RPC_AUTH_NONE);
     rpc_server_start(on->host.server);
     for (int i = 0; i < 5; i++)
-        g_assert_true(add_client_of(on, NOBODY - (uid_t)i, RPC_AUTH_NONE, &ends[i]));
+        expect_admitted(on, NOBODY - (uid_t)i, RPC_AUTH_NONE, &ends[i]);
     g_assert_cmpuint(rpc_server_count_clients(on->host.server), ==, 5);
     for (int i = 0; i < 5; i++)
         close(ends[i]);
@@ -185,7 +201,7 @@ test_a_tenth_of_the_clients_is_for_root(struct fixture *on, gconstpointer unused
     rpc_server_start(on->host.server);
     /* Nine make it. */
     for (int i = 0; i < 10; i++)
-        g_assert_true(add_client_of(on, NOBODY - (uid_t)i, RPC_AUTH_NONE, &ends[i]) == (i < 9));
+        (i < 9 ? expect_admitted : expect_refused)(on, NOBODY - (uid_t)i, RPC_AUTH_NONE, &ends[i]);
     client = connect_client(on);
     ask_auth_list(on, client);
     expect_auth_list(on, client, REMOTE_AUTH_NONE);
@@ -207,15 +223,15 @@ test_one_user_leaves_room_for_others(struct fixture *on, gconstpointer unused)
     rpc_server_start(on->host.server);
     for (size_t i = 0; i < G_N_ELEMENTS(taken); i++) {
         for (int own = 0; own < taken[i]; own++)
-            g_assert_true(add_client_of(on, NOBODY - (uid_t)i, RPC_AUTH_NONE, &ends[count++]));
-        g_assert_false(add_client_of(on, NOBODY - (uid_t)i, RPC_AUTH_NONE, &ends[count]));
+            expect_admitted(on, NOBODY - (uid_t)i, RPC_AUTH_NONE, &ends[count++]);
+        expect_refused(on, NOBODY - (uid_t)i, RPC_AUTH_NONE, &ends[count]);
         close(ends[count]);
     }
     /* Who leaves makes room. */
     rpc_host_settle(&on->host);
     close(ends[0]);
     rpc_host_settle(&on->host);
-    g_assert_true(add_client_of(on, NOBODY - 2, RPC_AUTH_NONE, &ends[0]));
+    expect_admitted(on, NOBODY - 2, RPC_AUTH_NONE, &ends[0]);
     for (int i = 0; i < count; i++)
         close(ends[i]);
 }
@@ -232,7 +248,7 @@ test_one_user_leaves_others_room_to_authenticate(struct fixture *on, gconstpoint
     start(on, false, RPC_AUTH_POLKIT);
     rpc_server_start(on->host.server);
     for (size_t i = 0; i < G_N_ELEMENTS(ends); i++)
-        g_assert_true(add_client_of(on, NOBODY - 1, RPC_AUTH_POLKIT, &ends[i]));
+        expect_admitted(on, NOBODY - 1, RPC_AUTH_POLKIT, &ends[i]);
     /* Fourteen of these wait; the one who comes last and is somebody else does not. */
     other = connect_nobody(on);
     ask_auth_list(on, other);
