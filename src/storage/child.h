@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: running other programs (qemu-img, LVM's): no shell, a clean environment (PATH, LC_ALL=C),
+ * no descriptors but those meant for them, a bound on time, and keys by memfd alone. Never in
+ * words, environment or logs.
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+
+#include "storage/progress.h"
+#include "util/secret_buf.h"
+
+struct child {
+    const char *const *argv; /* argv[0] is looked up in PATH. "{key0}", "{key1}" within a word
+                              * become the path of that key's memfd */
+    const struct secret_buf *keys[2]; /* or NULL */
+    unsigned int idle_timeout_s;      /* killed if it neither ends nor reports for so long; 0: 60 */
+    struct storage_progress *progress; /* qemu-img's -p lines go there; its cancel kills; or NULL */
+};
+
+/* Runs it to its end. *ret_output (may be NULL) is its standard output. An exit status that is not
+ * 0 is ERROR_OPERATION_FAILED with the program, the status and the last line of its standard error
+ * (of which no word of a key can be part: it never had one as text). */
+bool child_run(const struct child *child, char **ret_output, GError **error);

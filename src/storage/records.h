@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: the records of our volumes, on disk (one file each, replaced whole and flushed) and in
+ * memory. Thread-safe; what is given out is a copy. A file that can't be read is logged, kept, and
+ * its volume is *unreadable*: neither used nor made again until it is mended.
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+
+#include "conf/volume_record.h"
+
+struct storage_records;
+
+struct storage_records *storage_records_new(const char *dir, GError **error);
+void storage_records_free(struct storage_records *records);
+
+/* A copy, or NULL with ERROR_NO_STORAGE_VOL (or, unreadable, ERROR_OPERATION_FAILED). */
+struct volume_record *storage_records_get(struct storage_records *records, const char *pool,
+                                          const char *name, GError **error);
+/* The volume that `path` is `path`, `device`, the mapping's link or the alias of; symbolic links
+ * are followed too. NULL without an error: none. *ret_is_device: `path` is its ciphertext. */
+struct volume_record *storage_records_get_by_path(struct storage_records *records, const char *path,
+                                                  bool *ret_is_device);
+/* Copies, in order of pool and name; all pools with NULL. */
+GPtrArray *storage_records_list(struct storage_records *records, const char *pool);
+/* How many of READY volumes use that secret. */
+unsigned int storage_records_count_secret(struct storage_records *records, const struct uuid *uuid);
+
+/* Durable when true: the commit point of every change of a volume. */
+bool storage_records_put(struct storage_records *records, const struct volume_record *record,
+                         GError **error);
+bool storage_records_remove(struct storage_records *records, const char *pool, const char *name,
+                            GError **error);

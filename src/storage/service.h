@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: the use cases of volumes. Functions may be called from any thread and take as long as the
+ * disk does; two operations on one volume exclude one another (the second fails with
+ * ERROR_RESOURCE_BUSY naming what the first one does, but a guest's start waits for it within a
+ * bound). Order of every change: record, then key, then container, then record: so that a kill at
+ * any instant leaves what storage_service_new undoes or finishes.
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "conf/volume_def.h"
+#include "conf/volume_record.h"
+#include "storage/backend.h"
+#include "storage/keys.h"
+#include "storage/pools.h"
+#include "storage/progress.h"
+#include "storage/uses.h"
+
+struct storage_service;
+
+struct storage_service_params {
+    const char *volumes_dir;     /* SYSCONFDIR/libvirt/virtcrypt/volumes */
+    const char *policy_dir;      /* SYSCONFDIR/libvirt/virtcrypt/pools */
+    const char *pool_state_dir;  /* RUNSTATEDIR/libvirt/storage */
+    const char *guest_state_dir; /* RUNSTATEDIR/libvirt/qemu */
+    const char *uses_dir;        /* RUNSTATEDIR/libvirt/virtcrypt/uses */
+    const char *device_dir;      /* /dev/virtcrypt */
+    struct storage_keys keys;
+};
+
+/* Undoes and finishes what a crash left (what can't be, because the custodian is away, is tried
+ * again before the next operation on that volume), and rebuilds the uses. */
+struct storage_service *storage_service_new(const struct storage_service_params *params,
+                                            GError **error);
+void storage_service_free(struct storage_service *service);
+
+enum storage_create_flags {
+    STORAGE_CREATE_PREALLOC_METADATA = 1 << 0, /* libvirt's numbers */
+    STORAGE_CREATE_REFLINK = 1 << 1,
+    STORAGE_CREATE_VALIDATE = 1 << 2,
+    STORAGE_CREATE_OVERWRITE = 1 << 16, /* what is on the device already */
+    STORAGE_CREATE_DECRYPT = 1 << 17,   /* a clone in cleartext */
+    STORAGE_CREATE_NEW_KEY = 1 << 18,   /* a clone with a key of its own though none is named */
+};
+
+struct storage_create_request {
+    const char *pool;
+    const char *xml;         /* <volume> */
+    const char *source_pool; /* of a clone, else NULL. It may be no volume of ours */
+    const char *source_volume;
+    const struct secret_buf *key; /* of the new volume, given by a person; stored as a secret of the
+                                   * volume. NULL: by the XML, or generated */
+    const char *source_path;      /* of a source that is not ours, with its format */
+    const char *source_format;
+    unsigned int flags;
+};
+
+/* What a volume is called, for answers. */
+struct storage_volume {
+    char *pool;
+    char *name;
+    char *path;
+    enum volume_kind kind;
+    struct uuid secret;
+    bool is_cleartext; /* made by STORAGE_CREATE_DECRYPT: no record, no secret */
+    bool secret_is_generated;
+    bool is_open;   /* dm-crypt */
+    char *users;    /* as storage_uses_describe */
+    char *state;    /* NULL, or "being created" and so on */
+    GStrv warnings; /* or NULL */
+};
+void storage_volume_free(struct storage_volume *volume);
+
+/* Whether virtcrypt makes a volume of this XML in this pool (false: it is libvirt's own business):
+ * it has <encryption>, or its source has, or the pool has a policy. */
+bool storage_service_wants(struct storage_service *service,
+                           const struct storage_create_request *request, bool *ret_wants,
+                           GError **error);
+struct storage_volume *storage_service_create(struct storage_service *service,
+                                              const struct storage_create_request *request,
+                                              struct storage_progress *progress, GError **error);
+
+/* Registers the LUKS volume `xml` (name, format and <target><path>; or found in the pool by its
+ * name) with `key` (stored as a secret), or the secret that its <encryption> names, after opening
+ * it. Nothing on it is changed. */
+struct storage_volume *storage_service_adopt(struct storage_service *service,
+                                             const struct storage_create_request *request,
+                                             GError **error);
+
+bool storage_service_delete(struct storage_service *service, const char *pool, const char *name,
+                            struct storage_progress *progress, GError **error);
+bool storage_service_wipe(struct storage_service *service, const char *pool, const char *name,
+                          unsigned int algorithm, struct storage_progress *progress,
+                          GError **error);
+enum storage_resize_flags { /* libvirt's numbers */
+                            STORAGE_RESIZE_ALLOCATE = 1 << 0,
+                            STORAGE_RESIZE_DELTA = 1 << 1,
+                            STORAGE_RESIZE_SHRINK = 1 << 2,
+};
+bool storage_service_resize(struct storage_service *service, const char *pool, const char *name,
+                            uint64_t capacity, unsigned int flags,
+                            struct storage_progress *progress, GError **error);
+/* A key of its own, newly generated, in the place of the present one (keyslots only). */
+struct storage_volume *storage_service_rekey(struct storage_service *service, const char *pool,
+                                             const char *name, GError **error);
+
+bool storage_service_get_info(struct storage_service *service, const char *pool, const char *name,
+                              struct backend_info *ret_info, GError **error);
+char *storage_service_describe(struct storage_service *service, const char *pool, const char *name,
+                               GError **error); /* XML */
+struct storage_volume *storage_service_get(struct storage_service *service, const char *pool,
+                                           const char *name, GError **error);
+/* By path, alias, link or device; NULL with ERROR_NO_STORAGE_VOL. */
+struct storage_volume *storage_service_get_by_path(struct storage_service *service,
+                                                   const char *path, GError **error);
+GPtrArray *storage_service_list(struct storage_service *service, const char *pool);
+
+/* Opens a dm-crypt volume for `user`, and says under which path. */
+char *storage_service_open(struct storage_service *service, const char *pool, const char *name,
+                           const struct storage_user *user, GError **error);
+/* The last user's closing closes the mapping; a use that is not there is
+ * ERROR_OPERATION_INVALID. */
+bool storage_service_close(struct storage_service *service, const char *pool, const char *name,
+                           const struct storage_user *user, GError **error);
+
+/* Everything that a guest needs before its start: opens its dm-crypt volumes; refuses a disk that
+ * is the ciphertext of one, or LUKS without <encryption>. On an error nothing stays open for it. */
+bool storage_service_prepare_guest(struct storage_service *service, const char *domain_xml,
+                                   GError **error);
+bool storage_service_release_guest(struct storage_service *service, const struct uuid *guest,
+                                   GError **error);
+
+struct storage_pools *storage_service_pools(struct storage_service *service);
+unsigned int storage_service_count(struct storage_service *service);
+/* Volumes whose state is not READY, for the daemon's status. */
+unsigned int storage_service_count_pending(struct storage_service *service);
+
+typedef struct storage_volume storage_volume_t; /* for g_autoptr only */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(storage_volume_t, storage_volume_free)
