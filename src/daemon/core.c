@@ -71,8 +71,8 @@ static bool
 take_pid_file(struct daemon_core *core, GError **error)
 {
     const struct daemon_params *params = core->params;
-    g_autofree char *remedy =
-        g_strdup_printf("%s runs already. Stop that one, or set --pid-file", params->program->name);
+    g_autofree char *remedy = g_strdup_printf("%s runs already. Stop that one, or set --pid-file",
+                                              daemon_conf_program_name(params->program->id));
 
     if (!daemon_folders_make(params->folders, error))
         return false;

@@ -13,11 +13,17 @@
 #include "daemon/process.h"
 #include "util/log.h"
 
+static const char *
+name_of(const struct daemon_program *program)
+{
+    return daemon_conf_program_name(program->id);
+}
+
 /* The log may be elsewhere than where the one who starts us looks. */
 static int
 fail(const struct daemon_program *program, const GError *error, bool has_log)
 {
-    fprintf(stderr, "%s: %s\n", program->name, error->message);
+    fprintf(stderr, "%s: %s\n", name_of(program), error->message);
     if (has_log)
         log_error("%s", error->message);
     return EXIT_FAILURE;
@@ -51,10 +57,10 @@ serve(const struct daemon_params *params, bool background)
 static int
 start(const struct daemon_program *program, const struct daemon_options *options)
 {
-    g_autoptr(daemon_folders_t) folders = daemon_folders_new(program->name, options->session);
+    g_autoptr(daemon_folders_t) folders = daemon_folders_new(name_of(program), options->session);
     g_autoptr(GError) error = NULL;
     const struct daemon_settings_source source = {
-        .program = program->name,
+        .program = program->id,
         .path = options->config_file ? options->config_file : folders->config_file,
         .may_be_missing = !options->config_file,
         .session = options->session,
@@ -83,9 +89,10 @@ daemon_program_main(const struct daemon_program *program, int argc, char **argv)
     g_auto(daemon_options_t) options = {0};
     g_autoptr(GError) error = NULL;
 
-    g_set_prgname(program->name); /* who the lines in the journal are from */
+    g_set_prgname(name_of(program)); /* who the lines in the journal are from */
     if (!daemon_options_parse(argc, argv, program->has_session, geteuid(), &options, &error)) {
-        fprintf(stderr, "%s: %s\nTry '%s --help'.\n", program->name, error->message, program->name);
+        fprintf(stderr, "%s: %s\nTry '%s --help'.\n", name_of(program), error->message,
+                name_of(program));
         return EXIT_FAILURE;
     }
     if (options.help) {
@@ -93,11 +100,11 @@ daemon_program_main(const struct daemon_program *program, int argc, char **argv)
         return EXIT_SUCCESS;
     }
     if (options.version) {
-        printf("%s (virtcrypt) %s\n", program->name, PACKAGE_VERSION);
+        printf("%s (virtcrypt) %s\n", name_of(program), PACKAGE_VERSION);
         return EXIT_SUCCESS;
     }
     if (!program->has_session && geteuid() != 0) {
-        fprintf(stderr, "%s: only root can run it\n", program->name);
+        fprintf(stderr, "%s: only root can run it\n", name_of(program));
         return EXIT_FAILURE;
     }
     return start(program, &options);

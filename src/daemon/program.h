@@ -24,9 +24,9 @@ struct daemon_params {
 };
 
 struct daemon_program {
-    const char *name;  /* "virtcrypt-secretd": also of its configuration and its pid file */
-    const char *usage; /* what --help prints */
-    bool has_session;  /* every user but root has one of its own, and root by --session */
+    enum daemon_conf_program id; /* its name is daemon_conf_program_name */
+    const char *usage;           /* what --help prints */
+    bool has_session;            /* every user but root has one of its own, and root by --session */
     struct daemon_socket_kind sockets[DAEMON_SOCKET_KINDS];
     /* The daemon itself, ready to run: see daemon/core.h. */
     void *(*open)(const struct daemon_params *params, GError **error);

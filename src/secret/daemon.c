@@ -197,7 +197,7 @@ run_daemon(void *opened)
 }
 
 const struct daemon_program secret_daemon_program = {
-    .name = "virtcrypt-secretd",
+    .id = DAEMON_CONF_SECRETD,
     .usage = usage,
     .has_session = true,
     .sockets =
