@@ -148,24 +148,32 @@ fail_to_write(const char *name, GError **error)
 }
 
 bool
+luks_image_verify(const struct luks_image *image, int fd, const char *name, uint64_t offset,
+                  GError **error)
+{
+    g_autofree uint8_t *bytes = read_bytes(image->fd, name, 0, image->length, error);
+    g_autofree uint8_t *there = bytes ? read_bytes(fd, name, offset, image->length, error) : NULL;
+
+    if (!there)
+        return false;
+    if (memcmp(bytes, there, image->length) == 0)
+        return true;
+    error_set(error, ERROR_FROM_STORAGE, ERROR_OPERATION_FAILED,
+              "%s does not keep what is written to it", name);
+    return false;
+}
+
+bool
 luks_image_write(const struct luks_image *image, int fd, const char *name, uint64_t offset,
                  GError **error)
 {
     g_autofree uint8_t *bytes = read_bytes(image->fd, name, 0, image->length, error);
-    g_autofree uint8_t *written = NULL;
 
     if (!bytes)
         return false;
     if (!file_write_all_at(fd, bytes, image->length, (off_t)offset) || fsync(fd) < 0)
         return fail_to_write(name, error);
-    written = read_bytes(fd, name, offset, image->length, error);
-    if (!written)
-        return false;
-    if (memcmp(bytes, written, image->length) == 0)
-        return true;
-    error_set(error, ERROR_FROM_STORAGE, ERROR_OPERATION_FAILED,
-              "%s does not keep what is written to it", name);
-    return false;
+    return luks_image_verify(image, fd, name, offset, error);
 }
 
 /* Writes the parts of `bytes` that differ from `old`, in steps of HEAD. */

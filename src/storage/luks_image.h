@@ -35,6 +35,10 @@ struct luks_place luks_image_place(const struct luks_image *image);
 /* All its bytes. */
 GBytes *luks_image_get_bytes(const struct luks_image *image, GError **error);
 
+/* Compares it with what is at `offset` of `fd`. */
+bool luks_image_verify(const struct luks_image *image, int fd, const char *name, uint64_t offset,
+                       GError **error);
+
 /* Writes the header to `offset` of `fd`, flushes, and compares what is there then. */
 bool luks_image_write(const struct luks_image *image, int fd, const char *name, uint64_t offset,
                       GError **error);
