@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: the command line of virtcrypt-secretd, which is that of libvirt's virtsecretd and
+ * Owns: the command line of our daemons, which is that of libvirt's and, where there are sessions,
  * --session. Words in, struct out; it touches nothing of the process but what getopt keeps.
  */
 #pragma once
@@ -20,14 +20,11 @@ struct daemon_options {
     char *pid_file;         /* or NULL */
 };
 
-/* Parses the `argc` words of `argv`. Every user but root has a session. An error (code
- * ERROR_INVALID_ARG) names the word. */
-bool daemon_options_parse(int argc, char **argv, uid_t uid, struct daemon_options *ret_options,
-                          GError **error);
+/* Parses the `argc` words of `argv`. If the daemon `has_session`, every user but root has one. An
+ * error (code ERROR_INVALID_ARG) names the word. */
+bool daemon_options_parse(int argc, char **argv, bool has_session, uid_t uid,
+                          struct daemon_options *ret_options, GError **error);
 void daemon_options_clear(struct daemon_options *options);
-
-/* What --help prints. */
-const char *daemon_options_usage(void);
 
 typedef struct daemon_options daemon_options_t; /* for g_auto only */
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(daemon_options_t, daemon_options_clear)

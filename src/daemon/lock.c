@@ -3,7 +3,7 @@
  * Owns: locked pid files. Its holder may unlink the file between our open and our lock, which then
  * is a lock of nothing: so the name is looked up again after locking.
  */
-#include "secret/daemon_lock.h"
+#include "daemon/lock.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -10,7 +10,16 @@
 
 #include "expect.h"
 #include "folder.h"
-#include "secret/daemon_sockets.h"
+#include "daemon/sockets.h"
+
+static const struct daemon_socket_kind kinds[DAEMON_SOCKET_KINDS] = {
+    {.file = "virtsecretd-sock", .units = {"virtsecretd.socket", "virtcrypt-secretd.socket", NULL}},
+    {
+        .file = "virtsecretd-sock-ro",
+        .units = {"virtsecretd-ro.socket", "virtcrypt-secretd-ro.socket", NULL},
+        .readonly = true,
+    },
+};
 
 struct fixture {
     struct folder folder;
@@ -21,7 +30,7 @@ static void
 set_up(struct fixture *fixture, gconstpointer unused)
 {
     folder_init(&fixture->folder);
-    fixture->conf = daemon_conf_new_default(false);
+    fixture->conf = daemon_conf_new_default(DAEMON_CONF_SECRETD, false);
     g_free(fixture->conf->unix_sock_dir);
     fixture->conf->unix_sock_dir = folder_path(&fixture->folder, "sockets");
     fixture->conf->unix_sock_rw_perms = 0770;
@@ -114,7 +123,7 @@ take_in_child(const struct passing *passing, int result_fd)
     g_setenv("LISTEN_FDS", count, TRUE);
     if (passing->names)
         g_setenv("LISTEN_FDNAMES", passing->names, TRUE);
-    sockets = daemon_sockets_take_passed(passing->conf, &error);
+    sockets = daemon_sockets_take_passed(kinds, passing->conf, &error);
     if (sockets)
         describe(sockets, text);
     else
@@ -227,7 +236,7 @@ test_the_socket_of_administration_is_refused(struct fixture *fixture, gconstpoin
 static void
 test_without_variables_nothing_is_passed(struct fixture *fixture, gconstpointer unused)
 {
-    g_autoptr(GPtrArray) sockets = daemon_sockets_take_passed(fixture->conf, NULL);
+    g_autoptr(GPtrArray) sockets = daemon_sockets_take_passed(kinds, fixture->conf, NULL);
 
     g_assert_cmpuint(sockets->len, ==, 0);
 }
@@ -238,7 +247,7 @@ static void
 test_own_sockets_have_their_modes_and_take_clients(struct fixture *fixture, gconstpointer unused)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(GPtrArray) sockets = daemon_sockets_bind(fixture->conf, false, &error);
+    g_autoptr(GPtrArray) sockets = daemon_sockets_bind(kinds, fixture->conf, false, &error);
 
     g_assert_no_error(error);
     g_assert_cmpuint(sockets->len, ==, 2);
@@ -252,7 +261,7 @@ test_own_sockets_have_their_modes_and_take_clients(struct fixture *fixture, gcon
 static void
 test_a_session_has_one_socket_in_a_folder_of_its_own(struct fixture *fixture, gconstpointer unused)
 {
-    g_autoptr(GPtrArray) sockets = daemon_sockets_bind(fixture->conf, true, NULL);
+    g_autoptr(GPtrArray) sockets = daemon_sockets_bind(kinds, fixture->conf, true, NULL);
 
     g_assert_cmpuint(sockets->len, ==, 1);
     g_assert_cmpuint(mode_of(fixture, "sockets"), ==, 0700);
@@ -262,7 +271,7 @@ test_a_session_has_one_socket_in_a_folder_of_its_own(struct fixture *fixture, gc
 static void
 test_own_sockets_are_removed_at_the_end(struct fixture *fixture, gconstpointer unused)
 {
-    g_ptr_array_unref(daemon_sockets_bind(fixture->conf, false, NULL));
+    g_ptr_array_unref(daemon_sockets_bind(kinds, fixture->conf, false, NULL));
     folder_expect_none(&fixture->folder, "sockets/virtsecretd-sock");
     folder_expect_none(&fixture->folder, "sockets/virtsecretd-sock-ro");
 }
@@ -271,7 +280,7 @@ static void
 test_a_socket_that_another_put_in_its_place_is_not_removed(struct fixture *fixture,
                                                            gconstpointer unused)
 {
-    GPtrArray *sockets = daemon_sockets_bind(fixture->conf, false, NULL);
+    GPtrArray *sockets = daemon_sockets_bind(kinds, fixture->conf, false, NULL);
     int fd;
 
     g_assert_cmpint(unlinkat(fixture->folder.fd, "sockets/virtsecretd-sock", 0), ==, 0);
@@ -289,7 +298,7 @@ test_a_socket_left_behind_is_replaced(struct fixture *fixture, gconstpointer unu
     g_assert_cmpint(mkdirat(fixture->folder.fd, "sockets", 0755), ==, 0);
     close(listen_on(fixture, "sockets/virtsecretd-sock"));
     g_assert_false(can_connect(fixture, "sockets/virtsecretd-sock"));
-    sockets = daemon_sockets_bind(fixture->conf, false, NULL);
+    sockets = daemon_sockets_bind(kinds, fixture->conf, false, NULL);
     g_assert_nonnull(sockets);
     g_assert_true(can_connect(fixture, "sockets/virtsecretd-sock"));
 }
@@ -302,7 +311,7 @@ test_a_socket_that_is_served_is_left_alone(struct fixture *fixture, gconstpointe
 
     g_assert_cmpint(mkdirat(fixture->folder.fd, "sockets", 0755), ==, 0);
     fd = listen_on(fixture, "sockets/virtsecretd-sock-ro");
-    g_assert_null(daemon_sockets_bind(fixture->conf, false, &error));
+    g_assert_null(daemon_sockets_bind(kinds, fixture->conf, false, &error));
     expect_error_part(error, ERROR_RESOURCE_BUSY, ERROR_FROM_RPC,
                       "another daemon serves the socket ");
     g_assert_true(can_connect(fixture, "sockets/virtsecretd-sock-ro"));
@@ -312,8 +321,7 @@ test_a_socket_that_is_served_is_left_alone(struct fixture *fixture, gconstpointe
 }
 
 #define ADD(name)                                                                                  \
-    g_test_add("/secret/daemon_sockets/" #name, struct fixture, NULL, set_up, test_##name,         \
-               tear_down)
+    g_test_add("/daemon/sockets/" #name, struct fixture, NULL, set_up, test_##name, tear_down)
 
 int
 main(int argc, char **argv)

@@ -2,7 +2,7 @@
  *
  * Owns: the configuration file and the log's settings.
  */
-#include "secret/daemon_settings.h"
+#include "daemon/settings.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -66,20 +66,22 @@ apply_file(struct daemon_conf *conf, const struct daemon_settings_source *source
 }
 
 /* With nowhere to write to, lines go where other daemons of this host have theirs. */
-static const char *
+static char *
 default_outputs(const struct daemon_settings_source *source)
 {
     if (!source->background)
         return NULL;
-    return g_file_test(JOURNAL_SOCKET, G_FILE_TEST_EXISTS) ? "1:journald"
-                                                           : "1:syslog:virtcrypt-secretd";
+    return g_file_test(JOURNAL_SOCKET, G_FILE_TEST_EXISTS)
+               ? g_strdup("1:journald")
+               : g_strdup_printf("1:syslog:%s", daemon_conf_program_name(source->program));
 }
 
 static bool
 apply_log(const struct daemon_conf *conf, const struct daemon_settings_source *source,
           GError **error)
 {
-    const char *outputs = conf->log_outputs ? conf->log_outputs : default_outputs(source);
+    g_autofree char *outputs =
+        conf->log_outputs ? g_strdup(conf->log_outputs) : default_outputs(source);
 
     if (!log_set_filters(conf->log_filters ? conf->log_filters : "", error) ||
         !log_set_outputs(outputs ? outputs : "", error)) {
@@ -94,7 +96,7 @@ apply_log(const struct daemon_conf *conf, const struct daemon_settings_source *s
 struct daemon_conf *
 daemon_settings_read(const struct daemon_settings_source *source, GError **error)
 {
-    g_autoptr(daemon_conf_t) conf = daemon_conf_new_default(source->session);
+    g_autoptr(daemon_conf_t) conf = daemon_conf_new_default(source->program, source->session);
     g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
 
     if (!apply_file(conf, source, warnings, error) || !apply_log(conf, source, error))

@@ -10,7 +10,7 @@
 
 #include "expect.h"
 #include "folder.h"
-#include "secret/daemon_lock.h"
+#include "daemon/lock.h"
 
 static void
 set_up(struct folder *folder, gconstpointer unused)
@@ -173,7 +173,7 @@ test_a_symbolic_link_is_not_followed(struct folder *folder, gconstpointer unused
 }
 
 #define ADD(name)                                                                                  \
-    g_test_add("/secret/daemon_lock/" #name, struct folder, NULL, set_up, test_##name, tear_down)
+    g_test_add("/daemon/lock/" #name, struct folder, NULL, set_up, test_##name, tear_down)
 
 int
 main(int argc, char **argv)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: the options of virtcrypt-secretd.
+ * Owns: the options of our daemons.
  */
-#include "secret/daemon_options.h"
+#include "daemon/options.h"
 
 #include <getopt.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "util/error.h"
 
@@ -14,6 +15,7 @@ enum { TIMEOUT_MAX_S = 2000000 };
 
 enum { OPTION_SESSION = 256 };
 
+/* That of sessions comes last, so that a daemon without them can leave it out. */
 static const struct option long_options[] = {
     {"daemon", no_argument, NULL, 'd'},
     {"timeout", required_argument, NULL, 't'},
@@ -25,27 +27,6 @@ static const struct option long_options[] = {
     {"session", no_argument, NULL, OPTION_SESSION},
     {NULL, 0, NULL, 0},
 };
-
-static const char usage[] =
-    "Usage: virtcrypt-secretd [OPTION]...\n"
-    "Keeps libvirt's secrets, with their values sealed on disk.\n"
-    "\n"
-    "  -d, --daemon         run in the background; returns when it is ready\n"
-    "  -t, --timeout SECS   end after SECS seconds without a client\n"
-    "  -f, --config FILE    read FILE instead of the default configuration\n"
-    "  -p, --pid-file FILE  write the process id to FILE instead of the default one\n"
-    "      --session        keep the secrets of one user (the default for all but root)\n"
-    "  -v, --verbose        log more\n"
-    "  -V, --version        print the version and end\n"
-    "  -h, --help           print this and end\n"
-    "\n"
-    "See virtcrypt-secretd(8) and virtcrypt-secretd.conf(5).\n";
-
-const char *
-daemon_options_usage(void)
-{
-    return usage;
-}
 
 static bool
 parse_timeout(const char *text, unsigned int *ret_timeout_s, GError **error)
@@ -118,15 +99,20 @@ refuse_word(int result, char **argv, GError **error)
 }
 
 bool
-daemon_options_parse(int argc, char **argv, uid_t uid, struct daemon_options *ret_options,
-                     GError **error)
+daemon_options_parse(int argc, char **argv, bool has_session, uid_t uid,
+                     struct daemon_options *ret_options, GError **error)
 {
-    g_auto(daemon_options_t) options = {.session = uid != 0};
+    g_auto(daemon_options_t) options = {.session = has_session && uid != 0};
+    struct option known[G_N_ELEMENTS(long_options)];
     int option;
+
+    memcpy(known, long_options, sizeof(known));
+    if (!has_session)
+        known[G_N_ELEMENTS(known) - 2] = known[G_N_ELEMENTS(known) - 1];
 
     optind = 0; /* resets glibc's getopt entirely */
     opterr = 0;
-    while ((option = getopt_long(argc, argv, "+:dt:f:p:vVh", long_options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "+:dt:f:p:vVh", known, NULL)) != -1) {
         if (option == '?' || option == ':') {
             refuse_word(option, argv, error);
             return false;

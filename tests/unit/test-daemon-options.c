@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The command line of virtcrypt-secretd.
+ * The command line of our daemons.
  */
 #include "expect.h"
-#include "secret/daemon_options.h"
+#include "daemon/options.h"
 
 enum { WORDS_MAX = 8 };
 
@@ -18,7 +18,7 @@ parse(const char *const *words, uid_t uid, struct daemon_options *ret_options, G
         g_assert_cmpint(argc, <=, WORDS_MAX);
         argv[argc] = g_strdup(words[argc - 1]);
     }
-    parsed = daemon_options_parse(argc, argv, uid, ret_options, error);
+    parsed = daemon_options_parse(argc, argv, true, uid, ret_options, error);
     for (int i = 0; i < argc; i++)
         g_free(argv[i]);
     return parsed;
@@ -137,17 +137,27 @@ test_what_is_wrong_is_named(void)
 }
 
 static void
-test_the_help_names_every_option(void)
+test_a_daemon_without_sessions_has_no_option_for_them(void)
 {
-    static const char *const names[] = {"-d, --daemon",   "-t, --timeout", "-f, --config",
-                                        "-p, --pid-file", "--session",     "-v, --verbose",
-                                        "-V, --version",  "-h, --help"};
+    char *const argv[] = {(char *)"virtcryptd", (char *)"--session", NULL};
+    g_auto(daemon_options_t) options = {0};
+    g_autoptr(GError) error = NULL;
 
-    for (size_t i = 0; i < G_N_ELEMENTS(names); i++)
-        g_assert_nonnull(strstr(daemon_options_usage(), names[i]));
+    g_assert_false(daemon_options_parse(2, (char **)argv, false, 0, &options, &error));
+    expect_error(error, ERROR_INVALID_ARG, ERROR_FROM_NONE, "there is no option --session");
 }
 
-#define ADD(name) g_test_add_func("/secret/daemon_options/" #name, test_##name)
+static void
+test_nobody_has_a_session_of_a_daemon_without_them(void)
+{
+    char *const argv[] = {(char *)"virtcryptd", NULL};
+    g_auto(daemon_options_t) options = {0};
+
+    g_assert_true(daemon_options_parse(1, (char **)argv, false, 1000, &options, NULL));
+    g_assert_false(options.session);
+}
+
+#define ADD(name) g_test_add_func("/daemon/options/" #name, test_##name)
 
 int
 main(int argc, char **argv)
@@ -161,6 +171,7 @@ main(int argc, char **argv)
     ADD(the_last_of_a_repeated_option_counts);
     ADD(relative_names_of_files_are_made_absolute);
     ADD(what_is_wrong_is_named);
-    ADD(the_help_names_every_option);
+    ADD(a_daemon_without_sessions_has_no_option_for_them);
+    ADD(nobody_has_a_session_of_a_daemon_without_them);
     return g_test_run();
 }

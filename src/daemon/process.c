@@ -3,7 +3,7 @@
  * Owns: limits, privacy and background. The first child ends at once, so that the daemon is no
  * leader of its session and can get no terminal.
  */
-#include "secret/daemon_process.h"
+#include "daemon/process.h"
 
 #include <errno.h>
 #include <fcntl.h>

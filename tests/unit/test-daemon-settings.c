@@ -4,7 +4,7 @@
  */
 #include "expect.h"
 #include "folder.h"
-#include "secret/daemon_settings.h"
+#include "daemon/settings.h"
 #include "util/log.h"
 
 struct fixture {
@@ -153,7 +153,7 @@ test_the_log_is_set_up(struct fixture *fixture, gconstpointer unused)
         {"", true, "iwe"},
         {"log_level = 1\n", true, "diwe"},
         {"log_level = 4\n", true, "iwe"},
-        {"log_filters = \"4:daemon_settings\"\n", false, "e"},
+        {"log_filters = \"4:daemon-settings\"\n", false, "e"},
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
@@ -189,8 +189,7 @@ test_settings_without_effect_are_warned_of_in_the_log(struct fixture *fixture, g
 }
 
 #define ADD(name)                                                                                  \
-    g_test_add("/secret/daemon_settings/" #name, struct fixture, NULL, set_up, test_##name,        \
-               tear_down)
+    g_test_add("/daemon/settings/" #name, struct fixture, NULL, set_up, test_##name, tear_down)
 
 int
 main(int argc, char **argv)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: the table of the daemon's sockets.
+ * Owns: see sockets.h.
  */
-#include "secret/daemon_sockets.h"
+#include "daemon/sockets.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,18 +12,6 @@
 
 /* What libvirt listens with if max_queued_clients is 0. */
 enum { DEFAULT_BACKLOG = 30 };
-
-enum { KIND_COUNT = 2 };
-
-static const struct {
-    const char *file;
-    const char *names[3]; /* of the units of libvirt and ours */
-    bool readonly;
-} kinds[] = {
-    {"virtsecretd-sock", {"virtsecretd.socket", "virtcrypt-secretd.socket", NULL}, false},
-    {"virtsecretd-sock-ro", {"virtsecretd-ro.socket", "virtcrypt-secretd-ro.socket", NULL}, true},
-};
-G_STATIC_ASSERT(G_N_ELEMENTS(kinds) == KIND_COUNT);
 
 static void
 socket_free(void *opaque)
@@ -48,19 +36,20 @@ add_socket(GPtrArray *sockets, int fd, bool readonly, struct rpc_listener *liste
 }
 
 GPtrArray *
-daemon_sockets_take_passed(const struct daemon_conf *conf, GError **error)
+daemon_sockets_take_passed(const struct daemon_socket_kind kinds[DAEMON_SOCKET_KINDS],
+                           const struct daemon_conf *conf, GError **error)
 {
     g_autoptr(GPtrArray) sockets = g_ptr_array_new_with_free_func(socket_free);
-    struct rpc_activation passed[KIND_COUNT];
-    g_auto(GStrv) paths = g_new0(char *, KIND_COUNT + 1);
+    struct rpc_activation passed[DAEMON_SOCKET_KINDS];
+    g_auto(GStrv) paths = g_new0(char *, DAEMON_SOCKET_KINDS + 1);
 
-    for (size_t i = 0; i < KIND_COUNT; i++) {
+    for (size_t i = 0; i < DAEMON_SOCKET_KINDS; i++) {
         paths[i] = g_build_filename(conf->unix_sock_dir, kinds[i].file, NULL);
-        passed[i] = (struct rpc_activation){.names = kinds[i].names, .path = paths[i]};
+        passed[i] = (struct rpc_activation){.names = kinds[i].units, .path = paths[i]};
     }
-    if (!rpc_activation_take(passed, KIND_COUNT, error))
+    if (!rpc_activation_take(passed, DAEMON_SOCKET_KINDS, error))
         return NULL;
-    for (size_t i = 0; i < KIND_COUNT; i++) {
+    for (size_t i = 0; i < DAEMON_SOCKET_KINDS; i++) {
         if (passed[i].fd >= 0)
             add_socket(sockets, passed[i].fd, kinds[i].readonly, NULL);
     }
@@ -79,10 +68,11 @@ make_folder(const char *path, bool session, GError **error)
 }
 
 GPtrArray *
-daemon_sockets_bind(const struct daemon_conf *conf, bool session, GError **error)
+daemon_sockets_bind(const struct daemon_socket_kind kinds[DAEMON_SOCKET_KINDS],
+                    const struct daemon_conf *conf, bool session, GError **error)
 {
     g_autoptr(GPtrArray) sockets = g_ptr_array_new_with_free_func(socket_free);
-    size_t count = session ? 1 : KIND_COUNT;
+    size_t count = session ? 1 : (size_t)DAEMON_SOCKET_KINDS;
 
     if (!make_folder(conf->unix_sock_dir, session, error))
         return NULL;

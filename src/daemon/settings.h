@@ -10,6 +10,7 @@
 #include "conf/daemon_conf.h"
 
 struct daemon_settings_source {
+    enum daemon_conf_program program;
     const char *path;
     bool may_be_missing; /* the default file: defaults hold then */
     bool session;
