@@ -23,11 +23,13 @@ SOURCE_ROOT = os.environ.get("SOURCE_ROOT") or os.path.dirname(os.path.dirname(H
 FOLDER = os.path.join(SOURCE_ROOT, "build", "vm")
 
 # What the initramfs loads; the rest comes by itself from the root.
-_EARLY_MODULES = ("virtio_pci", "virtio_blk", "virtio_console", "erofs", "overlay", "ext4", "loop", "dm_mod")
+_EARLY_MODULES = ("virtio_pci", "virtio_blk", "virtio_console", "erofs", "overlay", "ext4",
+                  "loop", "dm_mod")
 
 # Not needed to run, and half of the size. Python's own tests are big.
-_LEFT_OUT = re.compile(r"^/usr/share/(?:doc|man|info|locale|lintian|help|iso-codes|icons)(?:/|$)"
-                       r"|^/usr/share/gdb(?:/|$)|^/usr/lib/python3[^/]*/(?:test|idlelib)(?:/|$)|^/etc/libvirt/|^/\.$")
+_LEFT_OUT = re.compile(
+    r"^/usr/share/(?:doc|man|info|locale|lintian|help|iso-codes|icons|gdb)(?:/|$)"
+    r"|^/usr/lib/python3[^/]*/(?:test|idlelib)(?:/|$)|^/etc/libvirt/|^/\.$")
 
 # What is no package's.
 _HOST_FILES = ("/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/ld.so.conf",
@@ -170,7 +172,7 @@ def _fetch(names):
             _download(names, folder)
         except ImageError as error:
             raise ImageError(f"the packages {' '.join(names)}, needed by the virtual machine, "
-                             f"can't be fetched: is the Debian mirror reachable?\n{error}") from None
+                             f"can't be fetched: is the mirror reachable?\n{error}") from None
     for package in sorted(os.listdir(folder)):
         if package.endswith(".deb"):
             _run(["dpkg-deb", "-x", os.path.join(folder, package), os.path.join(folder, "root")])
