@@ -94,7 +94,7 @@ apply_log(const struct daemon_conf *conf, const struct daemon_settings_source *s
 struct daemon_conf *
 daemon_settings_read(const struct daemon_settings_source *source, GError **error)
 {
-    g_autoptr(daemon_conf_t) conf = daemon_conf_new_default(source->session);
+    g_autoptr(daemon_conf_t) conf = daemon_conf_new_default(DAEMON_CONF_SECRETD, source->session);
     g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
 
     if (!apply_file(conf, source, warnings, error) || !apply_log(conf, source, error))

@@ -53,6 +53,10 @@ struct luks_format_params {
 bool luks_format(const struct luks_place *place, const struct luks_format_params *params,
                  const struct secret_buf *key, GError **error);
 
+/* What a header of ours takes before the payload, in bytes; 0 for plain mode and for a detached
+ * header's payload. */
+uint64_t luks_header_size(enum luks_type type);
+
 struct luks_info {
     enum luks_type type; /* LUKS_NONE: no LUKS header; all else is unset then */
     char uuid[64];

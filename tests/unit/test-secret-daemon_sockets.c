@@ -21,7 +21,7 @@ static void
 set_up(struct fixture *fixture, gconstpointer unused)
 {
     folder_init(&fixture->folder);
-    fixture->conf = daemon_conf_new_default(false);
+    fixture->conf = daemon_conf_new_default(DAEMON_CONF_SECRETD, false);
     g_free(fixture->conf->unix_sock_dir);
     fixture->conf->unix_sock_dir = folder_path(&fixture->folder, "sockets");
     fixture->conf->unix_sock_rw_perms = 0770;
