@@ -73,8 +73,9 @@ static char *
 describe_target(const struct qemu_img_target *target)
 {
     return g_strdup_printf("driver=%s,file.driver=%s,file.filename=" CHILD_FILE0,
-                           target->is_qcow2 ? "qcow2,encrypt.key-secret=target"
-                                            : "luks,key-secret=target",
+                           target->is_clear   ? "raw"
+                           : target->is_qcow2 ? "qcow2,encrypt.key-secret=target"
+                                              : "luks,key-secret=target",
                            target->is_block ? "host_device" : "file");
 }
 
@@ -125,8 +126,8 @@ qemu_img_convert(const struct backend_source *source, const struct qemu_img_targ
 {
     g_autofree char *from = describe_source(source, true, error);
     g_autofree char *to = describe_target(target);
-    const char *argv[ARGV_MAX] = {"qemu-img", "convert", "-p", "-n", "--object", SECRET_TARGET};
-    unsigned int n = 6;
+    const char *argv[ARGV_MAX] = {"qemu-img", "convert", "-p", "-n"};
+    unsigned int n = 4;
     const struct child child = {
         .argv = argv,
         .keys = {target->key, source->is_luks ? source->key : NULL},
@@ -137,6 +138,10 @@ qemu_img_convert(const struct backend_source *source, const struct qemu_img_targ
 
     if (!from)
         return false;
+    if (!target->is_clear) {
+        argv[n++] = "--object";
+        argv[n++] = SECRET_TARGET;
+    }
     if (source->is_luks) {
         argv[n++] = "--object";
         argv[n++] = SECRET_SOURCE;
