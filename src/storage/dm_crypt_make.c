@@ -147,7 +147,7 @@ copy_into(const char *device, const struct backend_source *source,
           struct storage_progress *progress, GError **error)
 {
     g_auto(file_fd) fd = container_file_open(device, false, error);
-    const struct qemu_img_target target = {.fd = fd, .is_block = true, .is_clear = true};
+    const struct qemu_img_target target = {.fd = fd, .is_block = true};
 
     if (fd < 0 || !qemu_img_convert(source, &target, progress, error))
         return false;
