@@ -25,7 +25,10 @@ on_end_signal(int signum, void *opaque)
     struct daemon_core *core = opaque;
 
     log_info("ending because of signal %d (%s)", signum, strsignal(signum));
-    loop_quit(core->loop);
+    if (core->hooks->end)
+        core->hooks->end(core->opaque);
+    else
+        loop_quit(core->loop);
 }
 
 static void
@@ -39,8 +42,8 @@ on_reload_signal(int signum, void *opaque)
     conf = daemon_settings_read(core->params->settings, &error);
     if (!conf)
         log_error("the settings of the log stay as they are: %s", error->message);
-    if (core->reload)
-        core->reload(core->opaque);
+    if (core->hooks->reload)
+        core->hooks->reload(core->opaque);
     rpc_notify_ready();
 }
 
@@ -81,13 +84,13 @@ take_pid_file(struct daemon_core *core, GError **error)
 }
 
 struct daemon_core *
-daemon_core_new(const struct daemon_params *params, void (*reload)(void *opaque), void *opaque,
+daemon_core_new(const struct daemon_params *params, const struct daemon_hooks *hooks, void *opaque,
                 GError **error)
 {
     g_autoptr(daemon_core_t) core = g_new0(struct daemon_core, 1);
 
     core->params = params;
-    core->reload = reload;
+    core->hooks = hooks;
     core->opaque = opaque;
     core->loop = loop_new(error);
     if (!core->loop || !watch_signals(core, error) || !take_pid_file(core, error))

@@ -13,20 +13,27 @@
 #include "rpc/server.h"
 #include "util/loop.h"
 
+/* What a program does at a signal; each may be NULL. */
+struct daemon_hooks {
+    void (*reload)(void *opaque);
+    /* To end: it calls loop_quit when it can. Without it the loop ends at once. */
+    void (*end)(void *opaque);
+};
+
 struct daemon_core {
     const struct daemon_params *params;
     struct loop *loop;
-    void (*reload)(void *opaque);
-    void *opaque; /* the program's own, for its hooks */
+    const struct daemon_hooks *hooks;
+    void *opaque; /* for the hooks, and for the server's is_held */
     struct daemon_lock *pid_file;
     GPtrArray *sockets;
 };
 
 /* Watches SIGTERM, SIGINT, SIGQUIT (the end) and SIGHUP: the log's settings are read again, and
- * `reload` (may be NULL) is called. Makes libvirt's folders and takes the pid file. Before there
- * are threads, which must not get the signals. */
+ * `reload` is called. Makes libvirt's folders and takes the pid file. Before there are threads,
+ * which must not get the signals. */
 struct daemon_core *daemon_core_new(const struct daemon_params *params,
-                                    void (*reload)(void *opaque), void *opaque, GError **error);
+                                    const struct daemon_hooks *hooks, void *opaque, GError **error);
 
 /* Those that systemd passed, or the program's own. */
 bool daemon_core_open_sockets(struct daemon_core *core, GError **error);

@@ -160,10 +160,12 @@ close_daemon(void *opened)
     g_free(daemon);
 }
 
+static const struct daemon_hooks hooks = {.reload = on_reload};
+
 static bool
 open_parts(struct daemon *daemon, GError **error)
 {
-    daemon->core = daemon_core_new(daemon->params, on_reload, daemon, error);
+    daemon->core = daemon_core_new(daemon->params, &hooks, daemon, error);
     if (!daemon->core)
         return false;
     daemon->driver_lock =
