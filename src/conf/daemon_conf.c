@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: the table of keys of virtcrypt-secretd.conf and what each accepts.
+ * Owns: the tables of keys (those that both daemons have, and those of each alone) and what each
+ * key accepts.
  */
 #include "conf/daemon_conf.h"
 
@@ -11,6 +12,7 @@
 
 /* The setting being applied. */
 struct setting {
+    const char *program;
     const char *file;
     const struct conf_value *value;
     GPtrArray *warnings;
@@ -179,8 +181,9 @@ apply_auth(const struct setting *setting, const struct key *key, void *field, GE
 
     if (g_str_equal(setting->value->text, "sasl"))
         return refuse(setting, error,
-                      "virtcrypt-secretd has no SASL; use \"polkit\", or \"none\" with "
-                      "unix_sock_group and unix_sock_rw_perms");
+                      "%s has no SASL; use \"polkit\", or \"none\" with unix_sock_group and "
+                      "unix_sock_rw_perms",
+                      setting->program);
     return apply_choice(setting, choices, field, error);
 }
 
@@ -214,9 +217,9 @@ check_access_drivers(const struct setting *setting, const struct key *key, void 
     for (const char *const *name = setting->value->texts; *name; name++) {
         if (!g_str_equal(*name, "none"))
             return refuse(setting, error,
-                          "virtcrypt-secretd has no access driver '%s'; set it to [] and restrict "
-                          "the socket with unix_sock_group and unix_sock_rw_perms",
-                          *name);
+                          "%s has no access driver '%s'; set it to [] and restrict the socket "
+                          "with unix_sock_group and unix_sock_rw_perms",
+                          setting->program, *name);
     }
     return true;
 }
@@ -226,9 +229,8 @@ static bool
 check_demand(const struct setting *setting, const struct key *key, void *field, GError **error)
 {
     if (setting->value->number < key->low || setting->value->number > key->high)
-        return refuse(setting, error,
-                      "virtcrypt-secretd writes no audit records and cannot do this; set it to %d",
-                      (int)key->high);
+        return refuse(setting, error, "%s writes no audit records and cannot do this; set it to %d",
+                      setting->program, (int)key->high);
     return apply_nothing(setting, key, field, error);
 }
 
@@ -243,7 +245,7 @@ check_demand(const struct setting *setting, const struct key *key, void *field, 
     }
 #define MANY 1000000
 
-static const struct key keys[] = {
+static const struct key common_keys[] = {
     {"unix_sock_dir", CONF_STRING, apply_path, FIELD(unix_sock_dir)},
     {"unix_sock_group", CONF_STRING, apply_string, FIELD(unix_sock_group)},
     {"unix_sock_rw_perms", CONF_STRING, apply_mode, FIELD(unix_sock_rw_perms)},
@@ -261,8 +263,6 @@ static const struct key keys[] = {
     {"log_level", CONF_INT, apply_log_level, FIELD(log_level), 1, 4},
     {"log_filters", CONF_STRING, apply_filters, FIELD(log_filters)},
     {"log_outputs", CONF_STRING, apply_outputs, FIELD(log_outputs)},
-    {"value_readback", CONF_STRING, apply_readback, FIELD(value_readback)},
-    {"master_key_file", CONF_STRING, apply_path, FIELD(master_key_file)},
     {"audit_level", CONF_INT, check_demand, 0, 0, 1, NO_AUDIT},
     {"audit_logging", CONF_INT, check_demand, 0, 0, 0, NO_AUDIT},
     IGNORED("min_workers", CONF_INT, ONE_LOOP),
@@ -284,6 +284,25 @@ static const struct key keys[] = {
     IGNORED("ovs_timeout", CONF_INT, "there are no virtual switches here"),
 };
 
+static const struct key secretd_keys[] = {
+    {"value_readback", CONF_STRING, apply_readback, FIELD(value_readback)},
+    {"master_key_file", CONF_STRING, apply_path, FIELD(master_key_file)},
+};
+
+static const struct key virtcryptd_keys[] = {
+    {"custodian_socket", CONF_STRING, apply_path, FIELD(custodian_socket)},
+};
+
+static const struct program {
+    const char *name;
+    const struct key *keys; /* besides the common ones */
+    size_t key_count;
+} programs[] = {
+    [DAEMON_CONF_SECRETD] = {"virtcrypt-secretd", secretd_keys, G_N_ELEMENTS(secretd_keys)},
+    [DAEMON_CONF_VIRTCRYPTD] = {"virtcryptd", virtcryptd_keys, G_N_ELEMENTS(virtcryptd_keys)},
+};
+G_STATIC_ASSERT(G_N_ELEMENTS(programs) == DAEMON_CONF_PROGRAM_LAST);
+
 static const char *const type_names[] = {
     [CONF_INT] = "an integer",
     [CONF_STRING] = "a string",
@@ -291,19 +310,33 @@ static const char *const type_names[] = {
 };
 
 static const struct key *
-find_key(const char *name)
+find_key_in(const struct key *keys, size_t count, const char *name)
 {
-    for (size_t i = 0; i < G_N_ELEMENTS(keys); i++) {
+    for (size_t i = 0; i < count; i++) {
         if (g_str_equal(keys[i].name, name))
             return &keys[i];
     }
     return NULL;
 }
 
-size_t
-daemon_conf_count_keys(void)
+static const struct key *
+find_key(const struct program *program, const char *name)
 {
-    return G_N_ELEMENTS(keys);
+    const struct key *key = find_key_in(program->keys, program->key_count, name);
+
+    return key ? key : find_key_in(common_keys, G_N_ELEMENTS(common_keys), name);
+}
+
+const char *
+daemon_conf_program_name(enum daemon_conf_program program)
+{
+    return programs[program].name;
+}
+
+size_t
+daemon_conf_count_keys(enum daemon_conf_program program)
+{
+    return G_N_ELEMENTS(common_keys) + programs[program].key_count;
 }
 
 static bool
@@ -323,14 +356,14 @@ default_rw_perms(enum daemon_conf_auth auth)
 }
 
 struct daemon_conf *
-daemon_conf_new_default(bool session)
+daemon_conf_new_default(enum daemon_conf_program program, bool session)
 {
     struct daemon_conf *conf = g_new0(struct daemon_conf, 1);
+    const char *run = session ? g_get_user_runtime_dir() : RUNSTATEDIR;
+    const char *etc = session ? g_get_user_config_dir() : SYSCONFDIR;
 
-    conf->unix_sock_dir =
-        g_build_filename(session ? g_get_user_runtime_dir() : RUNSTATEDIR, "libvirt", NULL);
-    conf->master_key_file = g_build_filename(session ? g_get_user_config_dir() : SYSCONFDIR,
-                                             "libvirt", "virtcrypt", "master.key", NULL);
+    conf->program = program;
+    conf->unix_sock_dir = g_build_filename(run, "libvirt", NULL);
     conf->auth_unix_rw = session ? DAEMON_CONF_AUTH_NONE : DAEMON_CONF_AUTH_POLKIT;
     conf->auth_unix_ro = conf->auth_unix_rw;
     conf->unix_sock_rw_perms = default_rw_perms(conf->auth_unix_rw);
@@ -344,6 +377,10 @@ daemon_conf_new_default(bool session)
     conf->handshake_timeout = 30;
     conf->log_level = LOG_LEVEL_WARN;
     conf->value_readback = DAEMON_CONF_READBACK_LOCAL_ROOT;
+    if (program == DAEMON_CONF_SECRETD)
+        conf->master_key_file = g_build_filename(etc, "libvirt", "virtcrypt", "master.key", NULL);
+    else
+        conf->custodian_socket = g_build_filename(run, "libvirt", "virtsecretd-sock", NULL);
     return conf;
 }
 
@@ -358,6 +395,7 @@ copy_conf(const struct daemon_conf *conf)
     copy->log_filters = g_strdup(conf->log_filters);
     copy->log_outputs = g_strdup(conf->log_outputs);
     copy->master_key_file = g_strdup(conf->master_key_file);
+    copy->custodian_socket = g_strdup(conf->custodian_socket);
     return copy;
 }
 
@@ -369,6 +407,7 @@ clear_conf(struct daemon_conf *conf)
     g_free(conf->log_filters);
     g_free(conf->log_outputs);
     g_free(conf->master_key_file);
+    g_free(conf->custodian_socket);
 }
 
 void
@@ -383,12 +422,11 @@ daemon_conf_free(struct daemon_conf *conf)
 static bool
 apply_setting(struct daemon_conf *conf, const struct setting *setting, GError **error)
 {
-    const struct key *key = find_key(setting->value->key);
+    const struct key *key = find_key(&programs[conf->program], setting->value->key);
 
     if (!key)
-        return refuse(setting, error,
-                      "virtcrypt-secretd has no such setting; correct its name or "
-                      "remove it");
+        return refuse(setting, error, "%s has no such setting; correct its name or remove it",
+                      setting->program);
     if (key->type != setting->value->type)
         return refuse(setting, error, "expected %s", type_names[key->type]);
     return key->apply(setting, key, (char *)conf + key->offset, error);
@@ -403,6 +441,7 @@ daemon_conf_apply(struct daemon_conf *conf, const struct conf_file *file, GPtrAr
 
     for (size_t i = 0; i < conf_file_count(file); i++) {
         const struct setting setting = {
+            .program = programs[conf->program].name,
             .file = conf_file_name(file),
             .value = conf_file_value(file, i),
             .warnings = warnings,

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: the settings of virtcrypt-secretd (virtcrypt-secretd.conf, which takes virtsecretd.conf's
- * names where libvirt has one), their defaults and bounds. A key that libvirt knows and that has no
- * meaning here is accepted with a warning, unless ignoring it would weaken the host: then, as for
- * an unknown key, a wrong type or a value out of bounds, it is an error with file and line.
+ * Owns: the settings of the daemons (virtcrypt-secretd.conf and virtcryptd.conf, which take the
+ * names of libvirt's daemons where those have one), their defaults and bounds. A key that libvirt
+ * knows and that has no meaning here is accepted with a warning, unless ignoring it would weaken
+ * the host: then, as for an unknown key (or one of the other daemon), a wrong type or a value out
+ * of bounds, it is an error with file and line.
  */
 #pragma once
 
@@ -11,6 +12,12 @@
 #include <stdbool.h>
 
 #include "conf/conf_file.h"
+
+enum daemon_conf_program {
+    DAEMON_CONF_SECRETD,
+    DAEMON_CONF_VIRTCRYPTD,
+    DAEMON_CONF_PROGRAM_LAST,
+};
 
 enum daemon_conf_auth { DAEMON_CONF_AUTH_NONE, DAEMON_CONF_AUTH_POLKIT };
 
@@ -21,6 +28,7 @@ enum daemon_conf_readback {
 };
 
 struct daemon_conf {
+    enum daemon_conf_program program;
     char *unix_sock_dir;                /* RUNSTATEDIR/libvirt; session: $XDG_RUNTIME_DIR/libvirt */
     char *unix_sock_group;              /* or NULL */
     unsigned int unix_sock_rw_perms;    /* if not set: 0777 with polkit, else 0700 */
@@ -37,22 +45,32 @@ struct daemon_conf {
     unsigned int log_level;             /* 3 */
     char *log_filters;                  /* for log_set_filters, or NULL */
     char *log_outputs;                  /* for log_set_outputs, or NULL */
-    enum daemon_conf_readback value_readback; /* local-root (ours) */
-    char *master_key_file; /* (ours) SYSCONFDIR/libvirt/virtcrypt/master.key; session: below
+
+    /* virtcrypt-secretd alone; all ours */
+    enum daemon_conf_readback value_readback; /* local-root */
+    char *master_key_file; /* SYSCONFDIR/libvirt/virtcrypt/master.key; session: below
                             * $XDG_CONFIG_HOME/libvirt */
+
+    /* virtcryptd alone; all ours */
+    char *custodian_socket; /* of virtcrypt-secretd: RUNSTATEDIR/libvirt/virtsecretd-sock; session:
+                             * below $XDG_RUNTIME_DIR/libvirt */
 };
 
-/* The defaults; `session` for an unprivileged user's own daemon. */
-struct daemon_conf *daemon_conf_new_default(bool session);
+/* "virtcrypt-secretd"; its settings are in a file of that name with ".conf". */
+const char *daemon_conf_program_name(enum daemon_conf_program program);
 
-/* Applies `file` to `conf`, which is unchanged on an error (ERROR_CONFIG_UNSUPPORTED, domain
- * ERROR_FROM_CONF). Warnings (one text each) are appended to `warnings`. */
+/* The defaults; `session` for an unprivileged user's own daemon. */
+struct daemon_conf *daemon_conf_new_default(enum daemon_conf_program program, bool session);
+
+/* Applies `file`, which holds settings of the program of `conf`, to `conf`, which is unchanged on
+ * an error (ERROR_CONFIG_UNSUPPORTED, domain ERROR_FROM_CONF). Warnings (one text each) are
+ * appended to `warnings`. */
 bool daemon_conf_apply(struct daemon_conf *conf, const struct conf_file *file, GPtrArray *warnings,
                        GError **error);
 void daemon_conf_free(struct daemon_conf *conf);
 
-/* How many keys there are, with and without effect. */
-size_t daemon_conf_count_keys(void);
+/* How many keys `program` has, with and without effect. */
+size_t daemon_conf_count_keys(enum daemon_conf_program program);
 
 typedef struct daemon_conf daemon_conf_t; /* for g_autoptr only */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(daemon_conf_t, daemon_conf_free)

@@ -28,7 +28,9 @@ check_error(const GError *error)
 static void
 check_settings(const struct daemon_conf *conf)
 {
-    check(conf->unix_sock_dir[0] == '/' && conf->master_key_file[0] == '/');
+    check(conf->unix_sock_dir[0] == '/');
+    check((conf->master_key_file != NULL) == (conf->program == DAEMON_CONF_SECRETD));
+    check((conf->custodian_socket != NULL) == (conf->program == DAEMON_CONF_VIRTCRYPTD));
     check(conf->unix_sock_rw_perms <= 0777 && conf->unix_sock_ro_perms <= 0777);
     check(conf->max_clients >= 1 && conf->max_client_requests >= 1);
     check(conf->log_level >= 1 && conf->log_level <= 4);
@@ -52,21 +54,30 @@ check_values(const struct conf_file *file)
     }
 }
 
+static void
+check_daemon(enum daemon_conf_program program, const struct conf_file *file)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(daemon_conf_t) conf = daemon_conf_new_default(program, false);
+
+    if (!daemon_conf_apply(conf, file, warnings, &error))
+        check_error(error);
+    check_settings(conf);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *input, size_t len)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(conf_file_t) file = conf_file_parse("f.conf", (const char *)input, len, &error);
-    g_autoptr(daemon_conf_t) conf = daemon_conf_new_default(false);
 
     if (!file) {
         check_error(error);
         return 0;
     }
     check_values(file);
-    if (!daemon_conf_apply(conf, file, warnings, &error))
-        check_error(error);
-    check_settings(conf);
+    for (int program = 0; program < DAEMON_CONF_PROGRAM_LAST; program++)
+        check_daemon((enum daemon_conf_program)program, file);
     return 0;
 }

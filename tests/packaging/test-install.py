@@ -26,6 +26,7 @@ _EXPECTED = (
     "share/bash-completion/completions/virtcrypt",
     "share/man/man1/virtcrypt.1",
     "share/man/man5/virtcrypt-secretd.conf.5",
+    "share/man/man5/virtcryptd.conf.5",
     "share/man/man8/virtcrypt-secretd.8",
 )
 

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The manual pages of the daemon name every option and every setting, and nothing else."""
+"""The manual pages of the daemons name every option and every setting, and nothing else."""
 
 import os
 import re
@@ -18,30 +18,43 @@ def _read(path):
         return file.read()
 
 
-def _keys_of_the_daemon():
-    table = _read("src/conf/daemon_conf.c").split("static const struct key keys[]")[1]
+# Of each daemon: its table of keys besides the common ones.
+TABLES = {"virtcrypt-secretd": "secretd_keys", "virtcryptd": "virtcryptd_keys"}
+
+
+def _keys_of_table(name):
+    table = _read("src/conf/daemon_conf.c").split(f"static const struct key {name}[]")[1]
     return set(re.findall(r'(?:\{|IGNORED\()"(\w+)",\s*CONF_', table.split("\n};")[0]))
 
 
-def _keys_of_the_page():
+def _keys_of_the_daemon(program):
+    return _keys_of_table("common_keys") | _keys_of_table(TABLES[program])
+
+
+def _keys_of_the_page(program):
     """Of the lines below .TP that name settings."""
-    page = _read("docs/man/virtcrypt-secretd.conf.5").replace("\\\n", "")
+    page = _read(f"docs/man/{program}.conf.5").replace("\\\n", "")
     lines = re.findall(r"(?m)^\.TP\n\.BR? (.*)$", page)
     return {word for line in lines for word in re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", line)}
 
 
 class Settings(unittest.TestCase):
-    def test_the_table_of_settings_is_read(self):
-        keys = _keys_of_the_daemon()
-        self.assertGreater(len(keys), 30)
-        self.assertLessEqual({"unix_sock_dir", "value_readback", "ovs_timeout"}, keys)
+    def test_the_tables_of_settings_are_read(self):
+        self.assertGreater(len(_keys_of_table("common_keys")), 30)
+        self.assertLessEqual({"unix_sock_dir", "value_readback", "ovs_timeout"},
+                             _keys_of_the_daemon("virtcrypt-secretd"))
+        self.assertLessEqual({"unix_sock_dir", "custodian_socket"},
+                             _keys_of_the_daemon("virtcryptd"))
 
     def test_every_setting_is_in_the_manual_page_and_no_other(self):
-        self.assertEqual(_keys_of_the_page(), _keys_of_the_daemon())
+        for program in TABLES:
+            self.assertEqual(_keys_of_the_page(program), _keys_of_the_daemon(program), program)
 
     def test_every_setting_is_in_the_sample_and_no_other(self):
-        sample = _read("packaging/virtcrypt-secretd.conf")
-        self.assertEqual(set(re.findall(r"(?m)^#(\w+) = ", sample)), _keys_of_the_daemon())
+        for program in TABLES:
+            sample = _read(f"packaging/{program}.conf")
+            self.assertEqual(set(re.findall(r"(?m)^#(\w+) = ", sample)),
+                             _keys_of_the_daemon(program), program)
 
 
 class Options(unittest.TestCase):

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The settings of virtcrypt-secretd.conf: what each accepts, what is ignored aloud, what is
- * refused.
+ * The settings of virtcrypt-secretd.conf and virtcryptd.conf: what each accepts, what is ignored
+ * aloud, what is refused.
  */
 #include <string.h>
 
@@ -20,12 +20,12 @@ parse_file(const char *text)
 
 /* The defaults with `text` applied, which gives no warning. */
 static struct daemon_conf *
-apply(const char *text)
+apply_to(enum daemon_conf_program program, const char *text)
 {
     g_autoptr(conf_file_t) file = parse_file(text);
     g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GError) error = NULL;
-    struct daemon_conf *conf = daemon_conf_new_default(false);
+    struct daemon_conf *conf = daemon_conf_new_default(program, false);
 
     daemon_conf_apply(conf, file, warnings, &error);
     g_assert_no_error(error);
@@ -33,12 +33,18 @@ apply(const char *text)
     return conf;
 }
 
+static struct daemon_conf *
+apply(const char *text)
+{
+    return apply_to(DAEMON_CONF_SECRETD, text);
+}
+
 static void
-expect_refused(const char *text, const char *detail)
+expect_refused_by(enum daemon_conf_program program, const char *text, const char *detail)
 {
     g_autoptr(conf_file_t) file = parse_file(text);
     g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
-    g_autoptr(daemon_conf_t) conf = daemon_conf_new_default(false);
+    g_autoptr(daemon_conf_t) conf = daemon_conf_new_default(program, false);
     g_autoptr(GError) error = NULL;
 
     g_assert_false(daemon_conf_apply(conf, file, warnings, &error));
@@ -46,11 +52,17 @@ expect_refused(const char *text, const char *detail)
 }
 
 static void
+expect_refused(const char *text, const char *detail)
+{
+    expect_refused_by(DAEMON_CONF_SECRETD, text, detail);
+}
+
+static void
 expect_warning(const char *text, const char *warning)
 {
     g_autoptr(conf_file_t) file = parse_file(text);
     g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
-    g_autoptr(daemon_conf_t) conf = daemon_conf_new_default(false);
+    g_autoptr(daemon_conf_t) conf = daemon_conf_new_default(DAEMON_CONF_SECRETD, false);
     g_autoptr(GError) error = NULL;
 
     g_assert_true(daemon_conf_apply(conf, file, warnings, &error));
@@ -62,7 +74,7 @@ expect_warning(const char *text, const char *warning)
 static void
 test_the_defaults_are_libvirts_where_it_has_them(void)
 {
-    g_autoptr(daemon_conf_t) conf = daemon_conf_new_default(false);
+    g_autoptr(daemon_conf_t) conf = daemon_conf_new_default(DAEMON_CONF_SECRETD, false);
 
     g_assert_cmpstr(conf->unix_sock_dir, ==, RUNSTATEDIR "/libvirt");
     g_assert_null(conf->unix_sock_group);
@@ -87,7 +99,7 @@ test_the_defaults_are_libvirts_where_it_has_them(void)
 static void
 test_a_session_keeps_to_its_users_folders(void)
 {
-    g_autoptr(daemon_conf_t) conf = daemon_conf_new_default(true);
+    g_autoptr(daemon_conf_t) conf = daemon_conf_new_default(DAEMON_CONF_SECRETD, true);
     g_autofree char *sockets = g_build_filename(g_get_user_runtime_dir(), "libvirt", NULL);
 
     g_assert_cmpstr(conf->unix_sock_dir, ==, sockets);
@@ -283,18 +295,55 @@ test_an_error_leaves_the_settings_unchanged(void)
 {
     g_autoptr(conf_file_t) file = parse_file("max_clients = 7\nunix_sock_dir = \"/s\"\nfoo = 1");
     g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
-    g_autoptr(daemon_conf_t) conf = daemon_conf_new_default(false);
+    g_autoptr(daemon_conf_t) conf = daemon_conf_new_default(DAEMON_CONF_SECRETD, false);
 
     g_assert_false(daemon_conf_apply(conf, file, warnings, NULL));
     g_assert_cmpuint(conf->max_clients, ==, 5000);
     g_assert_cmpstr(conf->unix_sock_dir, ==, RUNSTATEDIR "/libvirt");
 }
 
-static char *
-read_sample(void)
+static void
+test_virtcryptd_knows_where_the_keys_are(void)
 {
-    const char *path =
-        g_test_get_filename(G_TEST_DIST, "packaging", "virtcrypt-secretd.conf", NULL);
+    g_autoptr(daemon_conf_t) conf = daemon_conf_new_default(DAEMON_CONF_VIRTCRYPTD, false);
+    g_autoptr(daemon_conf_t) session = daemon_conf_new_default(DAEMON_CONF_VIRTCRYPTD, true);
+
+    g_assert_cmpstr(conf->custodian_socket, ==, RUNSTATEDIR "/libvirt/virtsecretd-sock");
+    g_assert_true(g_str_has_prefix(session->custodian_socket, g_get_user_runtime_dir()));
+    g_assert_null(conf->master_key_file);
+}
+
+static void
+test_virtcryptd_has_the_common_settings_and_its_own(void)
+{
+    g_autoptr(daemon_conf_t) conf =
+        apply_to(DAEMON_CONF_VIRTCRYPTD, "custodian_socket = \"/c\"\nmax_clients = 9\n");
+
+    g_assert_cmpstr(conf->custodian_socket, ==, "/c");
+    g_assert_cmpuint(conf->max_clients, ==, 9);
+    expect_refused_by(DAEMON_CONF_VIRTCRYPTD, "custodian_socket = \"c\"",
+                      "d.conf:1: custodian_socket: 'c' is not an absolute path");
+}
+
+static void
+test_a_setting_of_the_other_daemon_is_refused(void)
+{
+    expect_refused_by(DAEMON_CONF_VIRTCRYPTD, "value_readback = \"any\"",
+                      "d.conf:1: value_readback: virtcryptd has no such setting; correct its name "
+                      "or remove it");
+    expect_refused_by(DAEMON_CONF_VIRTCRYPTD, "master_key_file = \"/k\"",
+                      "d.conf:1: master_key_file: virtcryptd has no such setting; correct its name "
+                      "or remove it");
+    expect_refused_by(DAEMON_CONF_SECRETD, "custodian_socket = \"/c\"",
+                      "d.conf:1: custodian_socket: virtcrypt-secretd has no such setting; correct "
+                      "its name or remove it");
+}
+
+static char *
+read_sample(enum daemon_conf_program program)
+{
+    g_autofree char *name = g_strconcat(daemon_conf_program_name(program), ".conf", NULL);
+    const char *path = g_test_get_filename(G_TEST_DIST, "packaging", name, NULL);
     g_autoptr(GError) error = NULL;
     char *text = NULL;
 
@@ -304,24 +353,26 @@ read_sample(void)
 }
 
 static void
-test_the_sample_file_sets_nothing(void)
+test_the_sample_files_set_nothing(void)
 {
-    g_autofree char *text = read_sample();
-    g_autoptr(conf_file_t) file = parse_file(text);
+    for (int program = 0; program < DAEMON_CONF_PROGRAM_LAST; program++) {
+        g_autofree char *text = read_sample((enum daemon_conf_program)program);
+        g_autoptr(conf_file_t) file = parse_file(text);
 
-    g_assert_cmpuint(conf_file_count(file), ==, 0);
+        g_assert_cmpuint(conf_file_count(file), ==, 0);
+    }
 }
 
 /* Every setting of the sample, its comment mark taken off. */
 static void
-test_the_sample_file_shows_every_setting_in_a_valid_form(void)
+expect_complete_sample(enum daemon_conf_program program)
 {
-    g_autofree char *text = read_sample();
+    g_autofree char *text = read_sample(program);
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
     g_autoptr(GString) enabled = g_string_new(NULL);
     g_autoptr(conf_file_t) file = NULL;
     g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
-    g_autoptr(daemon_conf_t) conf = daemon_conf_new_default(false);
+    g_autoptr(daemon_conf_t) conf = daemon_conf_new_default(program, false);
     g_autoptr(GError) error = NULL;
 
     for (char **line = lines; *line; line++) {
@@ -332,8 +383,15 @@ test_the_sample_file_shows_every_setting_in_a_valid_form(void)
     file = parse_file(enabled->str);
     daemon_conf_apply(conf, file, warnings, &error);
     g_assert_no_error(error);
-    g_assert_cmpuint(conf_file_count(file), ==, daemon_conf_count_keys());
+    g_assert_cmpuint(conf_file_count(file), ==, daemon_conf_count_keys(program));
     g_assert_cmpuint(warnings->len, ==, 18);
+}
+
+static void
+test_the_sample_files_show_every_setting_in_a_valid_form(void)
+{
+    for (int program = 0; program < DAEMON_CONF_PROGRAM_LAST; program++)
+        expect_complete_sample((enum daemon_conf_program)program);
 }
 
 #define ADD(name) g_test_add_func("/conf/daemon_conf/" #name, test_##name)
@@ -359,7 +417,10 @@ main(int argc, char **argv)
     ADD(protection_that_does_not_exist_is_refused);
     ADD(settings_without_effect_give_a_warning);
     ADD(an_error_leaves_the_settings_unchanged);
-    ADD(the_sample_file_sets_nothing);
-    ADD(the_sample_file_shows_every_setting_in_a_valid_form);
+    ADD(virtcryptd_knows_where_the_keys_are);
+    ADD(virtcryptd_has_the_common_settings_and_its_own);
+    ADD(a_setting_of_the_other_daemon_is_refused);
+    ADD(the_sample_files_set_nothing);
+    ADD(the_sample_files_show_every_setting_in_a_valid_form);
     return g_test_run();
 }
