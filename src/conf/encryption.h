@@ -76,7 +76,12 @@ struct encryption {
 struct encryption *encryption_copy(const struct encryption *encryption);
 void encryption_free(struct encryption *encryption);
 
+/* False for NULL, too. */
 bool encryption_is_dm_crypt(const struct encryption *encryption);
+
+/* Whether the settings go together; encryption_parse asks it, and whoever makes an encryption in
+ * another way should. Errors: ERROR_CONFIG_UNSUPPORTED. */
+bool encryption_validate(const struct encryption *encryption, GError **error);
 
 /* "luks2", "dm-crypt", "hmac" and so on, as in XML. */
 const char *encryption_format_name(enum encryption_format format);

@@ -5,65 +5,15 @@
  */
 #include "conf/secret_def.h"
 
-#include <string.h>
-
 #include "conf/secret_def_xml.h"
-
-/* The longest stretch of `text` that stands for itself. */
-static size_t
-plain_span(const char *text)
-{
-    size_t len = 0;
-
-    while ((unsigned char)text[len] >= 0x20 && !strchr("<>&\"'", text[len]))
-        len++;
-    return len;
-}
-
-static const char *
-escape_of(char c, const char *carriage_return)
-{
-    switch (c) {
-    case '<':
-        return "&lt;";
-    case '>':
-        return "&gt;";
-    case '&':
-        return "&amp;";
-    case '"':
-        return "&quot;";
-    case '\'':
-        return "&apos;";
-    case '\t':
-        return "\t";
-    case '\n':
-        return "\n";
-    case '\r':
-        return carriage_return;
-    default:
-        return ""; /* a control character, which XML cannot hold */
-    }
-}
-
-static void
-append_text(GString *out, const char *text, const char *carriage_return)
-{
-    while (*text) {
-        size_t plain = plain_span(text);
-
-        g_string_append_len(out, text, (gssize)plain);
-        text += plain;
-        if (*text)
-            g_string_append(out, escape_of(*text++, carriage_return));
-    }
-}
+#include "conf/xml_text.h"
 
 static void
 append_element(GString *out, const char *indent, const char *name, const char *text,
                const char *carriage_return)
 {
     g_string_append_printf(out, "%s<%s>", indent, name);
-    append_text(out, text, carriage_return);
+    xml_append_escaped(out, text, "\t", "\n", carriage_return);
     g_string_append_printf(out, "</%s>\n", name);
 }
 

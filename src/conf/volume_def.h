@@ -38,15 +38,18 @@ struct volume_def {
     bool extended_l2;
     uint64_t cluster_size; /* bytes, 0: the default */
     bool nocow;
-    char *backing_path;            /* or NULL */
-    char *backing_format;          /* or NULL */
-    struct encryption *encryption; /* or NULL */
+    struct encryption *encryption;         /* or NULL */
+    char *backing_path;                    /* or NULL */
+    char *backing_format;                  /* or NULL */
+    struct encryption *backing_encryption; /* or NULL; libvirt would overlook it */
 };
 
-enum { VOLUME_DEF_XML_MAX = 1024 * 1024 };
+enum { VOLUME_DEF_XML_MAX = 1024 * 1024, VOLUME_NAME_MAX = 200 };
 
-/* Errors as of encryption_parse; a name with '/' or of "." or ".." is refused. Elements that say
- * how a volume is (physical, timestamps) are ignored as libvirt does. */
+/* Errors as of encryption_parse. A name that volume_def_check_name refuses, a type other than file
+ * and block, and an <encryption> that libvirt would overlook (outside of <target>, or a second one)
+ * are errors. Elements that say how a volume is (physical, timestamps), and unknown ones, are
+ * ignored as libvirt does. */
 struct volume_def *volume_def_parse(const char *xml, size_t len, GError **error);
 
 /* libvirt's form, for vol-dumpxml: elements in its order, sizes in bytes; <key> is the path. */
@@ -60,7 +63,9 @@ char *volume_def_put_encryption(const char *xml, const struct encryption *encryp
 
 void volume_def_free(struct volume_def *def);
 
-/* Whether a volume may have that name; an error (ERROR_XML) says why not. Also for pools. */
+/* Whether a volume may have that name; an error (ERROR_XML) says why not, naming `what` ("volume").
+ * Also for pools. Not "." or "..", no '/', no control character, UTF-8, at most VOLUME_NAME_MAX
+ * bytes (so that file names of ours made from it have room). */
 bool volume_def_check_name(const char *what, const char *name, GError **error);
 
 typedef struct volume_def volume_def_t; /* for g_autoptr only */

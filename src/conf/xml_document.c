@@ -108,9 +108,9 @@ check_root(const xmlDoc *doc, const char *root, GError **error)
 {
     const xmlNode *node = xmlDocGetRootElement(doc);
 
-    if (!node || !g_str_equal((const char *)node->name, root)) {
+    if (!node || (root && !g_str_equal((const char *)node->name, root))) {
         error_set(error, ERROR_FROM_XML, ERROR_XML, "expecting root element of '%s', not '%s'",
-                  root, node ? (const char *)node->name : "");
+                  root ? root : "", node ? (const char *)node->name : "");
         return false;
     }
     return true;

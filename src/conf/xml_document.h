@@ -14,7 +14,8 @@
 
 /* Parses `len` bytes of UTF-8 (an encoding declared in the text is ignored, as libvirt does).
  * `name` stands for the file in error texts; parser errors have code ERROR_XML_DETAIL. The root
- * must be an element called `root` (else ERROR_XML with domain ERROR_FROM_XML). */
+ * must be an element called `root` (else ERROR_XML with domain ERROR_FROM_XML); with NULL, the
+ * caller looks at it. */
 xmlDoc *xml_document_parse(const char *name, const char *root, const char *xml, size_t len,
                            enum error_domain domain, GError **error);
 void xml_document_free(xmlDoc *doc);

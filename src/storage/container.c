@@ -174,8 +174,8 @@ wipe_range(const struct wipe *wipe, uint64_t offset, uint64_t end,
             if (!storage_progress_check(progress, error))
                 return false;
             if (!wipe_part(wipe, offset, part)) {
-                error_set_errno(error, ERROR_FROM_STORAGE, errno, "cannot overwrite %s at %" PRIu64,
-                                wipe->path, offset);
+                error_set_errno(error, ERROR_FROM_STORAGE, errno, "cannot overwrite %s at %llu",
+                                wipe->path, (unsigned long long)offset);
                 return false;
             }
             offset += part;

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -136,6 +137,25 @@ container_file_publish(const char *temporary, const char *path, GError **error)
         return false;
     }
     return container_file_sync_folder(path, error);
+}
+
+bool
+container_file_replace(const char *temporary, const char *path, GError **error)
+{
+    if (rename(temporary, path) < 0) {
+        error_set_errno(error, ERROR_FROM_STORAGE, errno, "cannot rename %s to %s", temporary,
+                        path);
+        return false;
+    }
+    return container_file_sync_folder(path, error);
+}
+
+bool
+container_file_is_nocow(int fd)
+{
+    int flags = 0;
+
+    return ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 && (flags & FS_NOCOW_FL);
 }
 
 /* Only an empty file takes it, and only btrfs heeds it. */

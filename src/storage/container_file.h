@@ -24,9 +24,15 @@ bool container_file_set_permissions(int fd, const char *path,
  * A missing one is ERROR_NO_STORAGE_VOL. */
 int container_file_open(const char *path, bool is_readonly, GError **error);
 
+/* Whether copy-on-write is turned off for it (btrfs). */
+bool container_file_is_nocow(int fd);
+
 /* Blocks for bytes `offset` to `offset + length`. ERROR_OPERATION_FAILED on a full disk. */
 bool container_file_allocate(int fd, const char *path, uint64_t offset, uint64_t length,
                              struct storage_progress *progress, GError **error);
 
 /* Gives the flushed file its own name, durably; ERROR_STORAGE_VOL_EXIST if that is taken. */
 bool container_file_publish(const char *temporary, const char *path, GError **error);
+
+/* The same, replacing what has that name. */
+bool container_file_replace(const char *temporary, const char *path, GError **error);

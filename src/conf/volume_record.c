@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: reading and writing records (docs/volume-record.md). Reading is strict: a record with
+ * something that is not understood was written by another version, and must not be acted on.
+ */
+#include "conf/volume_record.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "conf/encryption_xml.h"
+#include "conf/volume_def.h"
+#include "conf/xml_document.h"
+#include "conf/xml_strict.h"
+#include "conf/xml_text.h"
+#include "util/error.h"
+
+static const char *const kind_names[] = {
+    [VOLUME_KIND_QCOW2] = "qcow2",
+    [VOLUME_KIND_RAW] = "raw",
+    [VOLUME_KIND_DM_CRYPT] = "dm-crypt",
+};
+G_STATIC_ASSERT(G_N_ELEMENTS(kind_names) == VOLUME_KIND_LAST);
+
+static const char *const state_names[] = {
+    [VOLUME_STATE_CREATING] = "creating",
+    [VOLUME_STATE_READY] = "ready",
+    [VOLUME_STATE_REKEYING] = "rekeying",
+    [VOLUME_STATE_DELETING] = "deleting",
+};
+G_STATIC_ASSERT(G_N_ELEMENTS(state_names) == VOLUME_STATE_LAST);
+
+static const char *const yes_no[] = {"no", "yes"};
+
+const char *
+volume_kind_name(enum volume_kind kind)
+{
+    return (unsigned int)kind < VOLUME_KIND_LAST ? kind_names[kind] : "unknown";
+}
+
+char *
+volume_record_format(const struct volume_record *record)
+{
+    GString *text = g_string_sized_new(1024);
+    char uuid[UUID_TEXT_SIZE];
+
+    g_string_append(text, "<volumeRecord version='1'>\n");
+    xml_append_element(text, 2, "pool", record->pool);
+    xml_append_element(text, 2, "name", record->name);
+    xml_append_element(text, 2, "kind", volume_kind_name(record->kind));
+    xml_append_element(text, 2, "state", state_names[record->state]);
+    xml_append_element(text, 2, "path", record->path);
+    xml_append_element(text, 2, "device", record->device);
+    xml_append_element(text, 2, "temporary", record->temporary);
+    xml_append_element(text, 2, "made", yes_no[record->is_made]);
+    g_string_append_printf(text, "  <capacity>%" PRIu64 "</capacity>\n", record->capacity);
+    encryption_format(record->encryption, 2, text);
+    xml_append_element(text, 2, "generated", yes_no[record->secret_is_generated]);
+    if (record->has_new_secret)
+        xml_append_element(text, 2, "newSecret", uuid_format(&record->new_secret, uuid));
+    g_string_append(text, "</volumeRecord>\n");
+    return g_string_free(text, FALSE);
+}
+
+static bool
+check_version(const xmlNode *root, GError **error)
+{
+    static const char *const attributes[] = {"version", NULL};
+    g_autofree char *version = xml_get_attribute(root, "version");
+
+    if (!xml_check_attributes(root, attributes, error))
+        return false;
+    if (g_strcmp0(version, "1") == 0)
+        return true;
+    error_set(error, ERROR_FROM_STORAGE, ERROR_CONFIG_UNSUPPORTED,
+              "the record has version '%s', and this virtcryptd knows version 1 only; use the "
+              "virtcryptd that wrote it, or a newer one",
+              version ? version : "");
+    return false;
+}
+
+/* Sets *error for `name`, unless `element` is one that holds text and nothing else. */
+static bool
+get_text(const xmlNode *root, const char *name, char **ret_text, GError **error)
+{
+    static const char *const attributes[] = {NULL};
+    const xmlNode *element = xml_find_element(root->children, name);
+    const xmlNode *content;
+
+    if (!element || !element->children) {
+        error_set(error, ERROR_FROM_STORAGE, ERROR_XML, "the record has no <%s>", name);
+        return false;
+    }
+    if (!xml_check_attributes(element, attributes, error))
+        return false;
+    for (content = element->children; content; content = content->next) {
+        if (content->type == XML_ELEMENT_NODE) {
+            error_set(error, ERROR_FROM_STORAGE, ERROR_XML, "unknown element '%s' in element '%s'",
+                      (const char *)content->name, name);
+            return false;
+        }
+    }
+    *ret_text = xml_get_text(element);
+    if (*ret_text)
+        return true;
+    error_set(error, ERROR_FROM_STORAGE, ERROR_XML, "the record has no text in <%s>", name);
+    return false;
+}
+
+static bool
+parse_word(const xmlNode *root, const char *name, const char *const *words, size_t count,
+           int *ret_index, GError **error)
+{
+    g_autofree char *text = NULL;
+    g_autofree char *possible = NULL;
+
+    if (!get_text(root, name, &text, error))
+        return false;
+    *ret_index = xml_find_name(text, words, count);
+    if (*ret_index >= 0)
+        return true;
+    possible = xml_list_names(words, count);
+    error_set(error, ERROR_FROM_STORAGE, ERROR_XML, "<%s> of the record is '%s' and not %s", name,
+              text, possible);
+    return false;
+}
+
+static bool
+parse_yes_no(const xmlNode *root, const char *name, bool *ret_value, GError **error)
+{
+    int index;
+
+    if (!parse_word(root, name, yes_no, G_N_ELEMENTS(yes_no), &index, error))
+        return false;
+    *ret_value = index == 1;
+    return true;
+}
+
+static bool
+parse_name(const xmlNode *root, const char *element, const char *what, char **ret_name,
+           GError **error)
+{
+    return get_text(root, element, ret_name, error) &&
+           volume_def_check_name(what, *ret_name, error);
+}
+
+static bool
+parse_path(const xmlNode *root, const char *name, char **ret_path, GError **error)
+{
+    if (!get_text(root, name, ret_path, error))
+        return false;
+    if (**ret_path == '/')
+        return true;
+    error_set(error, ERROR_FROM_STORAGE, ERROR_XML,
+              "<%s> of the record is '%s', which is not an absolute path", name, *ret_path);
+    return false;
+}
+
+static bool
+parse_capacity(const xmlNode *root, uint64_t *ret_capacity, GError **error)
+{
+    g_autofree char *text = NULL;
+
+    if (!get_text(root, "capacity", &text, error))
+        return false;
+    if (xml_parse_number(text, UINT64_MAX, ret_capacity))
+        return true;
+    error_set(error, ERROR_FROM_STORAGE, ERROR_XML,
+              "<capacity> of the record is '%s', which is not a number of bytes", text);
+    return false;
+}
+
+static bool
+parse_new_secret(const xmlNode *root, struct volume_record *record, GError **error)
+{
+    g_autofree char *text = NULL;
+
+    record->has_new_secret = xml_find_element(root->children, "newSecret") != NULL;
+    if (!record->has_new_secret)
+        return true;
+    if (!get_text(root, "newSecret", &text, error))
+        return false;
+    if (uuid_parse(text, &record->new_secret))
+        return true;
+    error_set(error, ERROR_FROM_STORAGE, ERROR_XML,
+              "<newSecret> of the record is '%s', and no UUID", text);
+    return false;
+}
+
+static bool
+parse_encryption(const xmlNode *root, struct volume_record *record, GError **error)
+{
+    xmlNode *element = xml_find_element(root->children, "encryption");
+
+    if (!element) {
+        error_set(error, ERROR_FROM_STORAGE, ERROR_XML, "the record has no <encryption>");
+        return false;
+    }
+    record->encryption = encryption_parse(element, error);
+    return record->encryption != NULL;
+}
+
+/* What holds for every record. */
+static bool
+check_record(const struct volume_record *record, GError **error)
+{
+    const char *fault = NULL;
+
+    if (record->encryption->secret_by != ENCRYPTION_SECRET_UUID)
+        fault = "names no secret by its uuid";
+    else if (encryption_is_dm_crypt(record->encryption) != (record->kind == VOLUME_KIND_DM_CRYPT))
+        fault = "has an engine that is not that of its kind";
+    else if (record->state == VOLUME_STATE_REKEYING && !record->has_new_secret)
+        fault = "is of a volume being re-keyed and has no <newSecret>";
+    if (!fault)
+        return true;
+    error_set(error, ERROR_FROM_STORAGE, ERROR_XML, "the record %s", fault);
+    return false;
+}
+
+static bool
+parse_place(const xmlNode *root, struct volume_record *record, GError **error)
+{
+    bool has_temporary = xml_find_element(root->children, "temporary") != NULL;
+
+    return parse_path(root, "path", &record->path, error) &&
+           parse_path(root, "device", &record->device, error) &&
+           (!has_temporary || parse_path(root, "temporary", &record->temporary, error)) &&
+           parse_yes_no(root, "made", &record->is_made, error) &&
+           parse_capacity(root, &record->capacity, error);
+}
+
+static struct volume_record *
+parse_record(const xmlNode *root, GError **error)
+{
+    static const char *const children[] = {
+        "pool", "name",     "kind",       "state",     "path",      "device", "temporary",
+        "made", "capacity", "encryption", "generated", "newSecret", NULL};
+    g_autoptr(volume_record_t) record = g_new0(struct volume_record, 1);
+    int kind;
+    int state;
+
+    if (!check_version(root, error) || !xml_check_children(root, children, error) ||
+        !parse_name(root, "pool", "pool", &record->pool, error) ||
+        !parse_name(root, "name", "volume", &record->name, error) ||
+        !parse_word(root, "kind", kind_names, VOLUME_KIND_LAST, &kind, error) ||
+        !parse_word(root, "state", state_names, VOLUME_STATE_LAST, &state, error) ||
+        !parse_place(root, record, error) || !parse_encryption(root, record, error) ||
+        !parse_yes_no(root, "generated", &record->secret_is_generated, error) ||
+        !parse_new_secret(root, record, error))
+        return NULL;
+    record->kind = (enum volume_kind)kind;
+    record->state = (enum volume_state)state;
+    return check_record(record, error) ? g_steal_pointer(&record) : NULL;
+}
+
+struct volume_record *
+volume_record_parse(const char *xml, size_t len, GError **error)
+{
+    g_autoptr(xml_document_t) doc = NULL;
+
+    if (len > VOLUME_RECORD_XML_MAX) {
+        error_set(error, ERROR_FROM_STORAGE, ERROR_XML,
+                  "the record has %zu bytes, which is more than %d", len, VOLUME_RECORD_XML_MAX);
+        return NULL;
+    }
+    doc =
+        xml_document_parse("(volume_record)", "volumeRecord", xml, len, ERROR_FROM_STORAGE, error);
+    return doc ? parse_record(xmlDocGetRootElement(doc), error) : NULL;
+}
+
+struct volume_record *
+volume_record_copy(const struct volume_record *record)
+{
+    struct volume_record *copy = g_new(struct volume_record, 1);
+
+    *copy = *record;
+    copy->pool = g_strdup(record->pool);
+    copy->name = g_strdup(record->name);
+    copy->path = g_strdup(record->path);
+    copy->device = g_strdup(record->device);
+    copy->temporary = g_strdup(record->temporary);
+    copy->encryption = encryption_copy(record->encryption);
+    return copy;
+}
+
+void
+volume_record_free(struct volume_record *record)
+{
+    if (!record)
+        return;
+    g_free(record->pool);
+    g_free(record->name);
+    g_free(record->path);
+    g_free(record->device);
+    g_free(record->temporary);
+    encryption_free(record->encryption);
+    g_free(record);
+}
