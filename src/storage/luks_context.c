@@ -91,6 +91,14 @@ set_up_process(struct crypt_device *crypt)
     is_done = true;
 }
 
+void
+luks_context_take(struct luks_context *context, struct crypt_device *crypt)
+{
+    context->crypt = crypt;
+    set_up_process(crypt);
+    crypt_set_log_callback(crypt, keep_complaint, context);
+}
+
 bool
 luks_context_init(struct luks_context *context, const struct luks_place *place, GError **error)
 {
@@ -117,9 +125,7 @@ luks_context_init(struct luks_context *context, const struct luks_place *place, 
         luks_context_set_error(context, result, "preparing encryption", error);
         return false;
     }
-    context->crypt = crypt;
-    set_up_process(crypt);
-    crypt_set_log_callback(crypt, keep_complaint, context);
+    luks_context_take(context, crypt);
     return true;
 }
 
@@ -158,6 +164,13 @@ bool
 luks_context_is_luks2(const struct luks_context *context)
 {
     return g_strcmp0(crypt_get_type(context->crypt), CRYPT_LUKS2) == 0;
+}
+
+GMutexLocker *
+luks_context_lock_keyslots(const struct luks_context *context)
+{
+    return g_strcmp0(crypt_get_cipher(context->crypt), "aes") == 0 ? NULL
+                                                                   : g_mutex_locker_new(&lock);
 }
 
 static enum error_code

@@ -26,6 +26,8 @@ bool luks_context_init(struct luks_context *context, const struct luks_place *pl
  * asks for more than we give: ERROR_CONFIG_UNSUPPORTED. */
 bool luks_context_load(struct luks_context *context, const struct luks_place *place,
                        GError **error);
+/* Owns `crypt` from here on. `path` is set already. Hold the lock. */
+void luks_context_take(struct luks_context *context, struct crypt_device *crypt);
 void luks_context_clear(struct luks_context *context);
 
 bool luks_context_is_luks2(const struct luks_context *context);
@@ -33,6 +35,10 @@ bool luks_context_is_luks2(const struct luks_context *context);
 /* An error for `result` (-errno of libcryptsetup): "DOING on 'PATH' failed: COMPLAINT". */
 void luks_context_set_error(const struct luks_context *context, int result, const char *doing,
                             GError **error);
+
+/* Libcryptsetup computes aes itself and leaves other ciphers to the kernel, by way of device-mapper
+ * if there is none other: the lock for calls that read or write keyslots, or NULL. */
+GMutexLocker *luks_context_lock_keyslots(const struct luks_context *context);
 
 /* The lock: around every call that may reach device-mapper. Not recursive. */
 GMutex *luks_context_get_lock(void);

@@ -147,10 +147,9 @@ write_header(const struct luks_context *context, const struct luks_place *place,
 }
 
 static bool
-add_first_key(const struct luks_context *context, const struct luks_format_params *params,
-              const struct secret_buf *key, GError **error)
+add_first_key(const struct luks_context *context, const struct secret_buf *key, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = luks_kdf_take_turn(params->type, params->kdf);
+    g_autoptr(GMutexLocker) locker = luks_context_lock_keyslots(context);
     int result = crypt_keyslot_add_by_volume_key(
         context->crypt, KEYSLOT, NULL, 0, (const char *)secret_buf_bytes(key), secret_buf_len(key));
 
@@ -192,25 +191,35 @@ check_params(const struct luks_format_params *params, const struct secret_buf *k
     return false;
 }
 
+static bool
+make_header(const struct luks_place *place, const struct luks_format_params *params,
+            const struct luks_cipher *cipher, const struct secret_buf *key, GError **error)
+{
+    bool is_argon2 = params->type == LUKS_2 && params->kdf == LUKS_KDF_STRONG;
+    g_auto(luks_context_t) context = {NULL};
+    g_autoptr(GMutexLocker) turn = NULL;
+
+    if (!luks_context_init(&context, place, error))
+        return false;
+    turn = luks_kdf_take_turn(&context, is_argon2);
+    return luks_kdf_choose(&context, params->type, params->kdf, cipher->hash, error) &&
+           write_header(&context, place, params, cipher, error) &&
+           add_first_key(&context, key, error) &&
+           (!params->token || luks_token_put(&context, params->token, error));
+}
+
 bool
 luks_format(const struct luks_place *place, const struct luks_format_params *params,
             const struct secret_buf *key, GError **error)
 {
-    const char *header = place->header_path ? place->header_path : place->device;
     g_auto(luks_cipher_t) cipher = {NULL};
-    g_auto(luks_context_t) context = {NULL};
 
-    if (!check_params(params, key, error) ||
-        !luks_cipher_init(&cipher, params->type, params->encryption, params->for_image, error) ||
-        !check_room(place, params, cipher.sector_size, error) ||
-        !luks_context_init(&context, place, error) ||
-        !luks_kdf_choose(&context, params->type, params->kdf, cipher.hash, error) ||
-        !write_header(&context, place, params, &cipher, error) ||
-        !add_first_key(&context, params, key, error) ||
-        (params->token && !luks_token_put(&context, params->token, error)) || !flush(header, error))
-        return false;
-    luks_context_clear(&context);
-    return luks_check_key(place, key, error);
+    return check_params(params, key, error) &&
+           luks_cipher_init(&cipher, params->type, params->encryption, params->for_image, error) &&
+           check_room(place, params, cipher.sector_size, error) &&
+           make_header(place, params, &cipher, key, error) &&
+           flush(place->header_path ? place->header_path : place->device, error) &&
+           luks_check_key(place, key, error);
 }
 
 /* Zeros over the first `size` bytes, from the end to the start: the header says what remains to be

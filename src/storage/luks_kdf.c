@@ -33,10 +33,27 @@ static const uint64_t ns_per_s = 1000 * 1000 * 1000;
 
 static GMutex turn;
 
-GMutexLocker *
-luks_kdf_take_turn(enum luks_type type, enum luks_kdf kdf)
+static bool
+has_argon2(struct crypt_device *crypt)
 {
-    return type == LUKS_2 && kdf == LUKS_KDF_STRONG ? g_mutex_locker_new(&turn) : NULL;
+    const char *type = crypt_get_type(crypt);
+    int count = g_strcmp0(type, CRYPT_LUKS2) == 0 ? crypt_keyslot_max(type) : 0;
+
+    for (int i = 0; i < count; i++) {
+        struct crypt_pbkdf_type pbkdf = {NULL};
+        crypt_keyslot_info status = crypt_keyslot_status(crypt, i);
+
+        if ((status == CRYPT_SLOT_ACTIVE || status == CRYPT_SLOT_ACTIVE_LAST) &&
+            crypt_keyslot_get_pbkdf(crypt, i, &pbkdf) >= 0 && pbkdf.max_memory_kb > 0)
+            return true;
+    }
+    return false;
+}
+
+GMutexLocker *
+luks_kdf_take_turn(const struct luks_context *context, bool is_argon2)
+{
+    return is_argon2 || has_argon2(context->crypt) ? g_mutex_locker_new(&turn) : NULL;
 }
 
 static uint64_t

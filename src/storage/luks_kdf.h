@@ -15,5 +15,7 @@
 bool luks_kdf_choose(const struct luks_context *context, enum luks_type type, enum luks_kdf kdf,
                      const char *hash, GError **error);
 
-/* Argon2 takes a gibibyte: one at a time. A no-op (NULL) for anything else. */
-GMutexLocker *luks_kdf_take_turn(enum luks_type type, enum luks_kdf kdf);
+/* Argon2 takes up to a gibibyte: one at a time in this process. To be held while a keyslot is tried
+ * or (`is_argon2`) made; NULL where the header has none of that kind. Taken before the lock of
+ * luks_context.h. */
+GMutexLocker *luks_kdf_take_turn(const struct luks_context *context, bool is_argon2);

@@ -83,6 +83,8 @@ luks_keyslot_open(const struct luks_context *context, const struct secret_buf *k
     int len = crypt_get_volume_key_size(context->crypt);
     g_autoptr(secret_buf_t) volume_key = secret_buf_new((size_t)MAX(len, 0), error);
     size_t volume_key_len = (size_t)MAX(len, 0);
+    g_autoptr(GMutexLocker) turn = luks_kdf_take_turn(context, false);
+    g_autoptr(GMutexLocker) locker = luks_context_lock_keyslots(context);
     int keyslot;
 
     if (!volume_key)
@@ -119,6 +121,8 @@ luks_add_key(const struct luks_place *place, const struct secret_buf *key,
              const struct secret_buf *new_key, enum luks_kdf kdf, GError **error)
 {
     g_auto(luks_context_t) context = {NULL};
+    g_autoptr(GMutexLocker) turn = NULL;
+    g_autoptr(GMutexLocker) locker = NULL;
     enum luks_type type;
     int result;
 
@@ -132,8 +136,10 @@ luks_add_key(const struct luks_place *place, const struct secret_buf *key,
         luks_keyslot_open(&context, key, NULL, error) < 0)
         return false;
     type = luks_context_is_luks2(&context) ? LUKS_2 : LUKS_1;
+    turn = luks_kdf_take_turn(&context, type == LUKS_2 && kdf == LUKS_KDF_STRONG);
     if (!luks_kdf_choose(&context, type, kdf, "sha256", error))
         return false;
+    locker = luks_context_lock_keyslots(&context);
     result = crypt_keyslot_add_by_passphrase(
         context.crypt, CRYPT_ANY_SLOT, (const char *)secret_buf_bytes(key), secret_buf_len(key),
         (const char *)secret_buf_bytes(new_key), secret_buf_len(new_key));
