@@ -24,9 +24,12 @@ enum volume_state {
     VOLUME_STATE_CREATING, /* undo: what `device` and `temporary` name is ours to remove, then the
                             * generated secret, then the record */
     VOLUME_STATE_READY,
-    VOLUME_STATE_REKEYING, /* both `encryption`'s secret and `new_secret` may open it: keep the one
-                            * that the commit point (the record's next state) names */
+    VOLUME_STATE_REKEYING, /* two secrets may open it: `encryption`'s stays, the keyslot of
+                            * `other_secret` goes (at first the new one; the commit point is the
+                            * record in which the two have changed places) */
     VOLUME_STATE_DELETING, /* go on: keyslots, container, secret, record */
+    VOLUME_STATE_WIPING,   /* go on: wipe again; its data are lost */
+    VOLUME_STATE_ADOPTING, /* undo: the stored secret, then the record; the volume is not touched */
     VOLUME_STATE_LAST,
 };
 
@@ -38,13 +41,16 @@ struct volume_record {
     char *path;   /* what guests and vol-path name */
     char *device; /* where the ciphertext is: file or block device; equals path but for dm-crypt */
     char *temporary;   /* while creating: the file that becomes `device`, or NULL */
-    bool is_made;      /* the container was made by us: a failed creation and vol-delete remove it.
-                        * false: adopted, or an existing device was formatted on demand */
+    bool is_made;      /* a failed creation and vol-delete remove the container. false: a device
+                        * outside the pool that was adopted, or formatted on demand */
     uint64_t capacity; /* bytes that a guest sees; 0 for images: they say themselves */
     struct encryption *encryption; /* complete, secret by uuid: plain mode has no other copy */
-    bool secret_is_generated;      /* by us, for this volume: deleted with it */
-    bool has_new_secret;
-    struct uuid new_secret; /* while re-keying */
+    bool secret_is_generated;      /* by us, for this volume: full entropy; deleted with it */
+    bool secret_is_stored;         /* by us, for this volume, of a key that a person gave: deleted
+                                    * with it too, but its keyslots are costly */
+    bool has_other_secret;
+    struct uuid other_secret;  /* while re-keying: opens it too, or will or did */
+    bool other_secret_is_made; /* it was generated or stored by us: removed with its keyslot */
 };
 
 enum { VOLUME_RECORD_XML_MAX = 256 * 1024 };

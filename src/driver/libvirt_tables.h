@@ -110,7 +110,7 @@ struct libvirt_symbol {
     const char *name;
     size_t offset;
 };
-#define LIBVIRT_SYMBOLS                                                                            \
+#define LIBVIRT_SECRET_SYMBOLS                                                                     \
     {"virRegisterConnectDriver", offsetof(struct libvirt_symbols, register_connect_driver)},       \
         {"virSetSharedSecretDriver", offsetof(struct libvirt_symbols, set_shared_secret_driver)},  \
         {"virGetSecret", offsetof(struct libvirt_symbols, get_secret)},                            \

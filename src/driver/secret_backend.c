@@ -5,6 +5,7 @@
  */
 #include "driver/secret_backend.h"
 
+#include "driver/libvirt_module.h"
 #include "driver/secret_open.h"
 
 struct secret_backend {
@@ -74,7 +75,7 @@ make_ready(struct secret_backend *backend, const struct secret_identity *asker)
     }
     error = virSaveLastError();
     disconnect(backend);
-    secret_module_restore_error(backend->module, error);
+    libvirt_module_restore_error(&backend->module->libvirt, error);
     return false;
 }
 
@@ -228,5 +229,5 @@ secret_backends_remove(struct secret_backends *backends, virConnectPtr conn)
     g_mutex_unlock(&backends->lock);
     /* It speaks to the daemon, which nobody else should wait for. */
     secret_backend_free(backend);
-    secret_module_restore_error(backends->module, error);
+    libvirt_module_restore_error(&backends->module->libvirt, error);
 }

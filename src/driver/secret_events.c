@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "driver/libvirt_module.h"
 #include "driver/secret_backend.h"
 #include "driver/secret_open.h"
 
@@ -174,7 +175,7 @@ register_on(struct registration *self, virConnectPtr theirs)
     }
     if (filter)
         virSecretFree(filter);
-    secret_module_restore_error(module, error);
+    libvirt_module_restore_error(&module->libvirt, error);
     return their_id;
 }
 
@@ -194,7 +195,7 @@ connect_registration(struct registration *self)
         virErrorPtr error = virSaveLastError();
 
         hang_up(theirs, -1);
-        secret_module_restore_error(events->module, error);
+        libvirt_module_restore_error(&events->module->libvirt, error);
         return false;
     }
     g_mutex_lock(&events->lock);
@@ -342,7 +343,7 @@ secret_events_register(struct secret_events *events, const struct secret_event_p
         virErrorPtr error = virSaveLastError();
 
         registration_unref(self);
-        secret_module_restore_error(events->module, error);
+        libvirt_module_restore_error(&events->module->libvirt, error);
         return -1;
     }
     /* Only now is `opaque` ours to free. */

@@ -13,6 +13,7 @@
  */
 #include "driver/secret_forward.h"
 
+#include "driver/libvirt_module.h"
 #include "driver/secret_backend.h"
 #include "driver/secret_events.h"
 #include "driver/secret_module.h"
@@ -51,7 +52,7 @@ secret_call_clear(struct secret_call *call)
     if (call->borrowed)
         secret_backends_give_back(call->module->backends, call->borrowed);
     secret_identity_clear(&call->asker);
-    secret_module_restore_error(call->module, g_steal_pointer(&call->error));
+    libvirt_module_restore_error(&call->module->libvirt, g_steal_pointer(&call->error));
 }
 
 typedef struct secret_call secret_call_t;

@@ -4,14 +4,12 @@
  * virtcrypt's secret driver in place or, when that libvirt is not one whose tables are known, loads
  * libvirt's own and says so. Never returns an error to libvirtd, which would end then.
  */
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
+#include "driver/libvirt_module.h"
 #include "driver/secret_backend.h"
 #include "driver/secret_events.h"
 #include "driver/secret_forward.h"
@@ -27,9 +25,6 @@
  */
 #define DRIVER_LOCK RUNSTATEDIR "/libvirt/secrets/driver.pid"
 
-/* virLogPriority */
-#define LOG_PRIORITY_WARN 3
-
 __attribute__((visibility("default"))) int secretRegister(void);
 
 static struct secret_module module;
@@ -38,25 +33,6 @@ struct secret_module *
 secret_module_get(void)
 {
     return &module;
-}
-
-static void
-set_error(const struct secret_module *self, const virError *like, int code, const char *text)
-{
-    g_autofree char *message = g_strdup(text);
-    g_autofree char *format = g_strdup("%s");
-    virError error = {
-        .code = code,
-        .domain = like ? like->domain : VIR_FROM_SECRET,
-        .message = message,
-        .level = VIR_ERR_ERROR,
-        .str1 = format,
-        .str2 = message,
-        .int1 = like ? like->int1 : -1,
-        .int2 = -1,
-    };
-
-    self->libvirt.set_error(&error);
 }
 
 void
@@ -68,7 +44,7 @@ secret_module_error(const struct secret_module *self, int code, const char *form
     va_start(args, format);
     text = g_strdup_vprintf(format, args);
     va_end(args);
-    set_error(self, NULL, code, text);
+    libvirt_module_set_error(&self->libvirt, VIR_FROM_SECRET, code, -1, text);
 }
 
 void
@@ -79,16 +55,9 @@ secret_module_error_unreachable(const struct secret_module *self, const virError
                         "(start it: systemctl start virtcrypt-secretd.socket)",
                         cause && cause->message ? cause->message : "unknown error");
 
-    set_error(self, cause, cause && cause->code ? cause->code : VIR_ERR_NO_CONNECT, text);
-}
-
-void
-secret_module_restore_error(const struct secret_module *self, virErrorPtr take_error)
-{
-    if (!take_error)
-        return;
-    self->libvirt.set_error(take_error);
-    virFreeError(take_error);
+    libvirt_module_set_error(&self->libvirt, cause ? cause->domain : VIR_FROM_SECRET,
+                             cause && cause->code ? cause->code : VIR_ERR_NO_CONNECT,
+                             cause ? cause->int1 : -1, text);
 }
 
 void
@@ -101,49 +70,7 @@ secret_module_warn(const struct secret_module *self, const char *format, ...)
     va_start(args, format);
     text = g_strdup_vprintf(format, args);
     va_end(args);
-    self->libvirt.log_message(&source, LOG_PRIORITY_WARN, __FILE__, __LINE__, __func__, NULL, "%s",
-                              text);
-}
-
-/* Before libvirt's log can be relied on: to stderr, which systemd puts into the journal. */
-static void say(const char *format, ...) G_GNUC_PRINTF(1, 2);
-
-static void
-say(const char *format, ...)
-{
-    g_autofree char *text = NULL;
-    va_list args;
-
-    va_start(args, format);
-    text = g_strdup_vprintf(format, args);
-    va_end(args);
-    fprintf(stderr, "virtcrypt: %s\n", text);
-    fflush(stderr);
-}
-
-/* Returns why this libvirt can't be used, or NULL after filling in all of `ret_symbols`. */
-static char *
-check_libvirt(struct libvirt_symbols *ret_symbols, unsigned long *ret_version)
-{
-    static const struct libvirt_symbol wanted[] = {LIBVIRT_SYMBOLS};
-
-    if (virGetVersion(ret_version, NULL, NULL) < 0)
-        return g_strdup("libvirt does not tell its version");
-    if (*ret_version < LIBVIRT_OLDEST || *ret_version > LIBVIRT_NEWEST)
-        return g_strdup_printf("libvirt %lu.%lu.%lu is not between %lu.%lu and %lu.%lu, which this "
-                               "version of virtcrypt knows",
-                               *ret_version / 1000000, *ret_version / 1000 % 1000,
-                               *ret_version % 1000, LIBVIRT_OLDEST / 1000000,
-                               LIBVIRT_OLDEST / 1000 % 1000, LIBVIRT_NEWEST / 1000000,
-                               LIBVIRT_NEWEST / 1000 % 1000);
-    for (size_t i = 0; i < G_N_ELEMENTS(wanted); i++) {
-        void *address = dlsym(RTLD_DEFAULT, wanted[i].name);
-
-        if (!address)
-            return g_strdup_printf("libvirt has no function %s", wanted[i].name);
-        memcpy((char *)ret_symbols + wanted[i].offset, &address, sizeof(address));
-    }
-    return NULL;
+    libvirt_module_warn(&self->libvirt, &source, text);
 }
 
 /* The process that holds the lock of libvirt's secret driver, or 0. */
@@ -165,35 +92,26 @@ driver_lock_holder(void)
 static void
 load_libvirts_own(const char *reason)
 {
-    const char *path = LIBVIRT_DRIVER_FOLDER "/" MODULE_NAME;
     pid_t holder = driver_lock_holder();
-    void *handle = NULL;
-    int (*their_register)(void) = NULL;
+    g_autofree char *failure = NULL;
 
     if (holder != 0) {
-        say("%s: libvirtd runs without secrets, because process %d (virtcrypt-secretd?) keeps "
-            "libvirt's own secret driver from starting; update virtcrypt, or remove it and "
-            "restart libvirtd",
-            reason, (int)holder);
+        libvirt_module_say("%s: libvirtd runs without secrets, because process %d "
+                           "(virtcrypt-secretd?) keeps libvirt's own secret driver from starting; "
+                           "update virtcrypt, or remove it and restart libvirtd",
+                           reason, (int)holder);
         return;
     }
-    handle = dlopen(path, RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE);
-    if (handle)
-        *(void **)&their_register = dlsym(handle, "secretRegister");
-    if (!their_register || their_register == secretRegister) {
-        say("%s, and libvirt's own secret driver can't be loaded: %s: libvirtd runs without "
-            "secrets",
-            reason, handle ? path : dlerror());
+    failure = libvirt_module_load_own(MODULE_NAME, "secretRegister", secretRegister);
+    if (failure) {
+        libvirt_module_say("%s, and libvirt's own secret driver %s: libvirtd runs without secrets",
+                           reason, failure);
         return;
     }
-    if (their_register() < 0) {
-        say("%s, and libvirt's own secret driver refused to start: libvirtd runs without secrets",
-            reason);
-        return;
-    }
-    say("%s: libvirt's own secret driver is used instead, which keeps values in clear and can't "
-        "read those that virtcrypt-secretd has sealed; update virtcrypt",
-        reason);
+    libvirt_module_say("%s: libvirt's own secret driver is used instead, which keeps values in "
+                       "clear and can't read those that virtcrypt-secretd has sealed; update "
+                       "virtcrypt",
+                       reason);
 }
 
 static void
@@ -293,8 +211,10 @@ static struct libvirt_connect_driver connect_driver = {
 int
 secretRegister(void)
 {
+    static const struct libvirt_symbol wanted[] = {LIBVIRT_SECRET_SYMBOLS};
     unsigned long version = 0;
-    g_autofree char *reason = check_libvirt(&module.libvirt, &version);
+    g_autofree char *reason =
+        libvirt_module_check(wanted, G_N_ELEMENTS(wanted), &module.libvirt, &version);
 
     if (reason) {
         load_libvirts_own(reason);
@@ -311,7 +231,8 @@ secretRegister(void)
     }
     if (module.libvirt.register_connect_driver(&connect_driver, false) < 0 ||
         module.libvirt.set_shared_secret_driver(&secret_forward_driver) < 0)
-        say("libvirt refuses another secret driver: %s: secrets are not those of virtcrypt-secretd",
+        libvirt_module_say(
+            "libvirt refuses another secret driver: %s: secrets are not those of virtcrypt-secretd",
             virGetLastErrorMessage());
     return 0;
 }

@@ -32,10 +32,6 @@ void secret_module_error(const struct secret_module *module, int code, const cha
 /* Sets the thread's libvirt error to `cause` with our explanation before its text. */
 void secret_module_error_unreachable(const struct secret_module *module, const virError *cause);
 
-/* Sets the thread's error to `take_error` (NULL: nothing), which it frees. For after the freeing of
- * libvirt objects, which resets the thread's error. */
-void secret_module_restore_error(const struct secret_module *module, virErrorPtr take_error);
-
 /* A warning in libvirtd's own log. */
 void secret_module_warn(const struct secret_module *module, const char *format, ...)
     G_GNUC_PRINTF(2, 3);

@@ -5,38 +5,44 @@
  */
 #include "secret/daemon.h"
 
-#include <signal.h>
-#include <string.h>
 #include <unistd.h>
 
-#include "rpc/notify.h"
-#include "rpc/server.h"
+#include "daemon/core.h"
+#include "daemon/folders.h"
+#include "daemon/lock.h"
 #include "rpc/system_token.h"
-#include "secret/daemon_lock.h"
-#include "secret/daemon_sockets.h"
+#include "secret/daemon_paths.h"
 #include "secret/dispatch.h"
 #include "secret/events.h"
 #include "secret/service.h"
 #include "util/log.h"
-#include "util/loop.h"
 
-enum { LOCK_FOLDER_MODE = 0700, PID_FOLDER_MODE = 0755 };
-
-/* The libvirt whose calls these are, as it counts: clients ask. */
-enum { LIBVIRT_VERSION = 9 * 1000000 };
+enum { LOCK_FOLDER_MODE = 0700 };
 
 static const char driver_lock_remedy[] =
     "it keeps the secrets of this host, which must have one keeper. If it is libvirtd or "
     "virtsecretd, stop it, and start libvirtd again with virtcrypt's connector";
-static const char pid_file_remedy[] =
-    "virtcrypt-secretd runs already. Stop that one, or set --pid-file";
+
+static const char usage[] =
+    "Usage: virtcrypt-secretd [OPTION]...\n"
+    "Keeps libvirt's secrets, with their values sealed on disk.\n"
+    "\n"
+    "  -d, --daemon         run in the background; returns when it is ready\n"
+    "  -t, --timeout SECS   end after SECS seconds without a client\n"
+    "  -f, --config FILE    read FILE instead of the default configuration\n"
+    "  -p, --pid-file FILE  write the process id to FILE instead of the default one\n"
+    "      --session        keep the secrets of one user (the default for all but root)\n"
+    "  -v, --verbose        log more\n"
+    "  -V, --version        print the version and end\n"
+    "  -h, --help           print this and end\n"
+    "\n"
+    "See virtcrypt-secretd(8) and virtcrypt-secretd.conf(5).\n";
 
 struct daemon {
-    struct daemon_params params;
-    struct loop *loop;
-    struct daemon_lock *pid_file;
+    const struct daemon_params *params;
+    struct daemon_paths *paths;
+    struct daemon_core *core;
     struct daemon_lock *driver_lock;
-    GPtrArray *sockets;
     struct secret_buf *token;
     struct secret_events *events;
     struct secret_service *service;
@@ -44,81 +50,13 @@ struct daemon {
     struct dispatch dispatch;
 };
 
-/* ---- signals ---- */
-
 static void
-on_end_signal(int signum, void *opaque)
+on_reload(void *opaque)
 {
     struct daemon *daemon = opaque;
 
-    log_info("ending because of signal %d (%s)", signum, strsignal(signum));
-    loop_quit(daemon->loop);
-}
-
-static void
-on_reload_signal(int signum, void *opaque)
-{
-    struct daemon *daemon = opaque;
-    g_autoptr(daemon_conf_t) conf = NULL;
-    g_autoptr(GError) error = NULL;
-
-    rpc_notify_reloading();
-    conf = daemon_settings_read(daemon->params.settings, &error);
-    if (!conf)
-        log_error("the settings of the log stay as they are: %s", error->message);
     secret_service_reload(daemon->service);
     log_info("reloaded: %zu secrets", secret_service_count(daemon->service));
-    rpc_notify_ready();
-}
-
-static bool
-watch_signals(struct daemon *daemon, GError **error)
-{
-    static const struct {
-        int signum;
-        loop_signal_func func;
-    } signals[] = {
-        {SIGTERM, on_end_signal},
-        {SIGINT, on_end_signal},
-        {SIGQUIT, on_end_signal},
-        {SIGHUP, on_reload_signal},
-    };
-
-    signal(SIGPIPE, SIG_IGN);
-    for (size_t i = 0; i < G_N_ELEMENTS(signals); i++) {
-        if (!loop_add_signal(daemon->loop, signals[i].signum, signals[i].func, daemon, error))
-            return false;
-    }
-    return true;
-}
-
-/* ---- parts ---- */
-
-static bool
-take_locks(struct daemon *daemon, GError **error)
-{
-    const struct daemon_params *params = &daemon->params;
-
-    if (!daemon_paths_make_folders(params->paths, error))
-        return false;
-    daemon->pid_file = daemon_lock_new(params->pid_file, PID_FOLDER_MODE, pid_file_remedy, error);
-    if (!daemon->pid_file)
-        return false;
-    daemon->driver_lock =
-        daemon_lock_new(params->paths->driver_lock, LOCK_FOLDER_MODE, driver_lock_remedy, error);
-    return daemon->driver_lock != NULL;
-}
-
-static bool
-open_sockets(struct daemon *daemon, GError **error)
-{
-    const struct daemon_params *params = &daemon->params;
-
-    if (params->passed->len > 0)
-        daemon->sockets = g_ptr_array_ref(params->passed);
-    else
-        daemon->sockets = daemon_sockets_bind(params->conf, params->paths->session, error);
-    return daemon->sockets != NULL;
 }
 
 static void
@@ -137,20 +75,20 @@ open_service(struct daemon *daemon, GError **error)
         [DAEMON_CONF_READBACK_LOCAL_ROOT] = SECRET_READBACK_LOCAL_ROOT,
         [DAEMON_CONF_READBACK_ANY] = SECRET_READBACK_ANY,
     };
-    const struct daemon_params *params = &daemon->params;
-    const struct secret_service_params service_params = {
-        .loop = daemon->loop,
-        .dir = params->paths->secrets_dir,
-        .journal_dir = params->paths->journal_dir,
+    const struct daemon_conf *conf = daemon->params->conf;
+    const struct secret_service_params params = {
+        .loop = daemon->core->loop,
+        .dir = daemon->paths->secrets_dir,
+        .journal_dir = daemon->paths->journal_dir,
         .unlock_method = &unlock_key_file,
-        .unlock_location = params->conf->master_key_file,
-        .readback = readbacks[params->conf->value_readback],
+        .unlock_location = conf->master_key_file,
+        .readback = readbacks[conf->value_readback],
         .on_event = on_event,
         .opaque = daemon,
     };
 
     daemon->events = secret_events_new();
-    daemon->service = secret_service_new(&service_params, error);
+    daemon->service = secret_service_new(&params, error);
     return daemon->service != NULL;
 }
 
@@ -158,29 +96,23 @@ open_service(struct daemon *daemon, GError **error)
 static bool
 is_held(void *opaque)
 {
-    const struct daemon *daemon = opaque;
+    const struct daemon_core *core = opaque;
+    const struct daemon *daemon = core->opaque;
 
     return secret_service_count_ephemeral(daemon->service) > 0;
 }
 
 static void
-on_idle(void *opaque)
-{
-    struct daemon *daemon = opaque;
-
-    log_info("ending because there was no client for %u seconds", daemon->params.timeout_s);
-    loop_quit(daemon->loop);
-}
-
-static void
 add_programs(struct daemon *daemon)
 {
+    bool session = daemon->params->folders->session;
+
     daemon->dispatch = (struct dispatch){
         .service = daemon->service,
         .events = daemon->events,
         .server = daemon->server,
-        .root_uid = daemon->params.paths->session ? getuid() : 0,
-        .believes_claims = daemon->params.paths->session,
+        .root_uid = session ? getuid() : 0,
+        .believes_claims = session,
     };
     rpc_server_add_program(daemon->server, &remote_secret_program, &dispatch_remote_handlers,
                            &daemon->dispatch);
@@ -188,94 +120,30 @@ add_programs(struct daemon *daemon)
                            &daemon->dispatch);
 }
 
-static enum rpc_auth
-to_rpc_auth(enum daemon_conf_auth auth)
-{
-    return auth == DAEMON_CONF_AUTH_POLKIT ? RPC_AUTH_POLKIT : RPC_AUTH_NONE;
-}
-
-static bool
-add_listeners(struct daemon *daemon, GError **error)
-{
-    const struct daemon_conf *conf = daemon->params.conf;
-
-    for (guint i = 0; i < daemon->sockets->len; i++) {
-        struct daemon_socket *socket = g_ptr_array_index(daemon->sockets, i);
-        int fd = socket->fd;
-
-        socket->fd = -1;
-        if (!rpc_server_add_listener(
-                daemon->server, fd, socket->readonly,
-                to_rpc_auth(socket->readonly ? conf->auth_unix_ro : conf->auth_unix_rw), error))
-            return false;
-    }
-    return true;
-}
-
 static bool
 open_server(struct daemon *daemon, GError **error)
 {
-    const struct daemon_conf *conf = daemon->params.conf;
-    bool session = daemon->params.paths->session;
-    const struct rpc_server_params server_params = {
-        .loop = daemon->loop,
-        .uri = session ? "secret:///session" : "secret:///system",
-        .type_name = "secret",
-        .version = VERSION_NUMBER,
-        .lib_version = LIBVIRT_VERSION,
-        .error_domain = ERROR_FROM_SECRET,
-        .token = daemon->token,
-        .trust_own_uid = session,
-        .max_clients = conf->max_clients,
-        .max_anonymous_clients = conf->max_anonymous_clients,
-        .max_client_requests = conf->max_client_requests,
-        .keepalive_interval_s = conf->keepalive_interval,
-        .keepalive_count = conf->keepalive_count,
-        .handshake_timeout_s = conf->handshake_timeout,
-        .idle_exit_s = daemon->params.timeout_s,
-        .is_held = is_held,
-        .on_idle = on_idle,
-        .opaque = daemon,
-    };
+    bool session = daemon->params->folders->session;
+    struct rpc_server_params params = daemon_core_server_params(daemon->core);
 
-    daemon->server = rpc_server_new(&server_params);
+    params.uri = session ? "secret:///session" : "secret:///system";
+    params.type_name = "secret";
+    params.error_domain = ERROR_FROM_SECRET;
+    params.token = daemon->token;
+    params.trust_own_uid = session;
+    params.is_held = is_held;
+    daemon->server = rpc_server_new(&params);
     add_programs(daemon);
-    return add_listeners(daemon, error);
+    return daemon_core_add_listeners(daemon->core, daemon->server, error);
 }
 
 /* ---- the whole ---- */
 
-struct daemon *
-daemon_new(const struct daemon_params *params, GError **error)
+static void
+close_daemon(void *opened)
 {
-    g_autoptr(daemon_t) daemon = g_new0(struct daemon, 1);
+    struct daemon *daemon = opened;
 
-    daemon->params = *params;
-    daemon->loop = loop_new(error);
-    /* Signals before the service, whose threads must not get them. */
-    if (!daemon->loop || !watch_signals(daemon, error) || !take_locks(daemon, error) ||
-        !open_sockets(daemon, error))
-        return NULL;
-    daemon->token = rpc_system_token_open(params->paths->token_dir, error);
-    if (!daemon->token || !open_service(daemon, error) || !open_server(daemon, error))
-        return NULL;
-    return g_steal_pointer(&daemon);
-}
-
-void
-daemon_run(struct daemon *daemon)
-{
-    rpc_server_start(daemon->server);
-    rpc_notify_ready();
-    loop_run(daemon->loop);
-    rpc_notify_stopping();
-}
-
-void
-daemon_free(struct daemon *daemon)
-{
-    if (!daemon)
-        return;
     /* Changes that were submitted are finished and answered before their connections go. */
     if (daemon->service)
         secret_service_drain(daemon->service);
@@ -284,10 +152,69 @@ daemon_free(struct daemon *daemon)
     secret_service_free(daemon->service);
     secret_events_free(daemon->events);
     secret_buf_free(daemon->token);
-    if (daemon->sockets)
-        g_ptr_array_unref(daemon->sockets);
+    if (daemon->core)
+        daemon_core_close_sockets(daemon->core);
     daemon_lock_free(daemon->driver_lock);
-    daemon_lock_free(daemon->pid_file);
-    loop_free(daemon->loop);
+    daemon_core_free(daemon->core);
+    daemon_paths_free(daemon->paths);
     g_free(daemon);
 }
+
+static const struct daemon_hooks hooks = {.reload = on_reload};
+
+static bool
+open_parts(struct daemon *daemon, GError **error)
+{
+    daemon->core = daemon_core_new(daemon->params, &hooks, daemon, error);
+    if (!daemon->core)
+        return false;
+    daemon->driver_lock =
+        daemon_lock_new(daemon->paths->driver_lock, LOCK_FOLDER_MODE, driver_lock_remedy, error);
+    if (!daemon->driver_lock || !daemon_core_open_sockets(daemon->core, error))
+        return false;
+    daemon->token = rpc_system_token_open(daemon->params->folders->token_dir, error);
+    return daemon->token && open_service(daemon, error) && open_server(daemon, error);
+}
+
+static void *
+open_daemon(const struct daemon_params *params, GError **error)
+{
+    struct daemon *daemon = g_new0(struct daemon, 1);
+
+    daemon->params = params;
+    daemon->paths = daemon_paths_new(params->folders);
+    if (!open_parts(daemon, error)) {
+        close_daemon(daemon);
+        return NULL;
+    }
+    return daemon;
+}
+
+static void
+run_daemon(void *opened)
+{
+    struct daemon *daemon = opened;
+
+    daemon_core_run(daemon->core, daemon->server);
+}
+
+const struct daemon_program secret_daemon_program = {
+    .id = DAEMON_CONF_SECRETD,
+    .usage = usage,
+    .has_session = true,
+    .sockets =
+        {
+            {
+                .file = "virtsecretd-sock",
+                .units = {"virtsecretd.socket", "virtcrypt-secretd.socket", NULL},
+            },
+            {
+                .file = "virtsecretd-sock-ro",
+                .units = {"virtsecretd-ro.socket", "virtcrypt-secretd-ro.socket", NULL},
+                .readonly = true,
+            },
+        },
+    .open = open_daemon,
+    .run = run_daemon,
+    .close = close_daemon,
+};

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "conf/encryption.h"
+#include "storage/progress.h"
 #include "util/secret_buf.h"
 #include "util/uuid.h"
 
@@ -52,6 +53,10 @@ struct luks_format_params {
  * ERROR_CONFIG_UNSUPPORTED, and nothing was written. */
 bool luks_format(const struct luks_place *place, const struct luks_format_params *params,
                  const struct secret_buf *key, GError **error);
+
+/* What a header of ours takes before the payload, in bytes; 0 for plain mode and for a detached
+ * header's payload. */
+uint64_t luks_header_size(enum luks_type type);
 
 struct luks_info {
     enum luks_type type; /* LUKS_NONE: no LUKS header; all else is unset then */
@@ -95,7 +100,8 @@ struct luks_open_params {
     bool is_readonly;
 };
 
-/* Opens as /dev/mapper/`name`, without waiting for udev. Already open by that name:
+/* Opens as /dev/mapper/`name`, which is there when it returns (udev is waited for only where udevd
+ * runs). `type` LUKS_NONE: whichever the header is. Already open by that name:
  * ERROR_OPERATION_INVALID. Wrong key: as luks_check_key (plain mode can't tell). */
 bool luks_open(const struct luks_place *place, const char *name,
                const struct luks_open_params *params, const struct secret_buf *key, GError **error);
@@ -113,7 +119,14 @@ void luks_mapping_clear(struct luks_mapping *mapping);
 bool luks_find_mapping(const char *name, struct luks_mapping *ret_mapping, GError **error);
 
 /* To `size` bytes, or (0) to all that the container has. */
-bool luks_resize(const char *name, uint64_t size, const struct secret_buf *key, GError **error);
+bool luks_resize(const struct luks_place *place, const char *name, uint64_t size,
+                 const struct secret_buf *key, GError **error);
+
+/* A new container with <integrity> can't be read before every sector was written once: does that
+ * through a mapping of that name, which is closed again. */
+bool luks_init_integrity(const struct luks_place *place, const char *name,
+                         const struct secret_buf *key, struct storage_progress *progress,
+                         GError **error);
 
 /* Whether this kernel has device-mapper with the crypt target; otherwise ERROR_CONFIG_UNSUPPORTED.
  */

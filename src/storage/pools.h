@@ -9,12 +9,13 @@
 #include <stdbool.h>
 
 #include "conf/pool_def.h"
-
-enum pool_policy { POOL_POLICY_NONE, POOL_POLICY_LUKS, POOL_POLICY_DM_CRYPT, POOL_POLICY_LAST };
+#include "conf/pool_policy.h"
 
 struct storage_pools;
 
-struct storage_pools *storage_pools_new(const char *state_dir, const char *policy_dir);
+/* config_dir (SYSCONFDIR/libvirt/storage, or NULL) tells a pool that is not active from none. */
+struct storage_pools *storage_pools_new(const char *state_dir, const char *config_dir,
+                                        const char *policy_dir);
 void storage_pools_free(struct storage_pools *pools);
 
 /* A copy of an active pool; ERROR_NO_STORAGE_POOL, or ERROR_OPERATION_INVALID "storage pool 'x' is
@@ -27,4 +28,3 @@ bool storage_pools_get_policy(struct storage_pools *pools, const char *name,
                               enum pool_policy *ret_policy, GError **error);
 bool storage_pools_set_policy(struct storage_pools *pools, const char *name,
                               enum pool_policy policy, GError **error);
-const char *pool_policy_name(enum pool_policy policy); /* "none", "luks", "dm-crypt" */

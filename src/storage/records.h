@@ -13,7 +13,8 @@
 
 struct storage_records;
 
-struct storage_records *storage_records_new(const char *dir, GError **error);
+struct storage_records *storage_records_new(const char *dir, const char *device_dir,
+                                            GError **error);
 void storage_records_free(struct storage_records *records);
 
 /* A copy, or NULL with ERROR_NO_STORAGE_VOL (or, unreadable, ERROR_OPERATION_FAILED). */
@@ -25,8 +26,13 @@ struct volume_record *storage_records_get_by_path(struct storage_records *record
                                                   bool *ret_is_device);
 /* Copies, in order of pool and name; all pools with NULL. */
 GPtrArray *storage_records_list(struct storage_records *records, const char *pool);
-/* How many of READY volumes use that secret. */
-unsigned int storage_records_count_secret(struct storage_records *records, const struct uuid *uuid);
+/* How many volumes but `except` (or NULL), and but those that are being deleted, use that secret.
+ */
+unsigned int storage_records_count_secret(struct storage_records *records, const struct uuid *uuid,
+                                          const struct volume_record *except);
+/* Where clients look for the opened volume if not by its path: in the pool, beside a container
+ * called NAME.crypt. NULL: nowhere. */
+char *storage_records_alias(const struct volume_record *record);
 
 /* Durable when true: the commit point of every change of a volume. */
 bool storage_records_put(struct storage_records *records, const struct volume_record *record,

@@ -26,9 +26,11 @@ struct storage_service_params {
     const char *volumes_dir;     /* SYSCONFDIR/libvirt/virtcrypt/volumes */
     const char *policy_dir;      /* SYSCONFDIR/libvirt/virtcrypt/pools */
     const char *pool_state_dir;  /* RUNSTATEDIR/libvirt/storage */
+    const char *pool_config_dir; /* SYSCONFDIR/libvirt/storage, or NULL */
     const char *guest_state_dir; /* RUNSTATEDIR/libvirt/qemu */
     const char *uses_dir;        /* RUNSTATEDIR/libvirt/virtcrypt/uses */
     const char *device_dir;      /* /dev/virtcrypt */
+    unsigned int retry_s;        /* between tries to finish what could not be; 0: 30 */
     struct storage_keys keys;
 };
 

@@ -41,10 +41,12 @@ struct storage_use_place {
     char *pool;
     char *volume;
 };
+void storage_use_place_free(struct storage_use_place *place);
 GPtrArray *storage_uses_of_guest(struct storage_uses *uses, const struct uuid *guest);
 
-/* Brought in line with the guests that run, by RUNSTATEDIR/libvirt/qemu/NAME.xml: their uses are
- * added, those of guests that are neither there nor younger than `grace_s` (a start under way) are
- * dropped and given back (places), for their mappings to be closed. */
-GPtrArray *storage_uses_reconcile(struct storage_uses *uses, GPtrArray *running,
-                                  unsigned int grace_s);
+/* Whether there are users, and all of them only read. */
+bool storage_uses_is_readonly(struct storage_uses *uses, const char *pool, const char *volume);
+
+/* Drops the uses of guests that are not among `running` (of struct uuid) and not younger than
+ * `grace_s` (a start under way). */
+void storage_uses_drop_missing(struct storage_uses *uses, GPtrArray *running, unsigned int grace_s);

@@ -2,7 +2,7 @@
 """The benchmark's tables and its targets. Ratios are of medians of one run on one machine."""
 
 
-def _table(rows):
+def print_table(rows):
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for number, row in enumerate(rows):
         print("  " + "  ".join(cell.ljust(width) if column == 0 else cell.rjust(width)
@@ -51,7 +51,7 @@ def _calls_table(bench, size):
                      _number(_figure(theirs, "p50_us")), _number(_figure(ours, "p50_us")),
                      _number(_figure(theirs, "p99_us")), _number(_figure(ours, "p99_us")),
                      _number(cpu[0]), _number(cpu[1]), _times(_ratio(cpu[0], cpu[1]))])
-    _table(rows)
+    print_table(rows)
 
 
 def _start_table(bench):
@@ -63,7 +63,7 @@ def _start_table(bench):
         rows.append([str(size), _number(theirs, 3), _number(ours, 3), _times(_ratio(theirs, ours)),
                      _number(bench.first_start_s.get(("virtcrypt", size)), 3),
                      *[_number(None if kib is None else kib / 1024) for kib in rss]])
-    _table(rows)
+    print_table(rows)
 
 
 class _Targets:
@@ -144,7 +144,7 @@ def print_report(bench):
     targets.set_value(1000)
     print("\nTargets")
     verdicts = {True: "met", False: "MISSED", None: "not measured"}
-    _table([["target", "wanted", "measured", ""]] +
+    print_table([["target", "wanted", "measured", ""]] +
            [[what, target, shown, verdicts[met]] for what, target, shown, met in targets.rows])
     print("  (One client and its daemon share one processor; eight have all.)")
     for note in bench.notes:

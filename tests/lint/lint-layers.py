@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Includes go down only: util <- conf, rpc <- secret, storage, guest <- driver, tools."""
+"""Includes go down only: util <- conf, rpc <- daemon <- secret, storage, guest <- driver, tools."""
 
 import os
 import re
@@ -14,6 +14,7 @@ _MAY_INCLUDE = {
     "src/util": {"util"},
     "src/conf": {"conf", "util"},
     "src/rpc": {"rpc", "util"},
+    "src/daemon": {"daemon", "rpc", "conf", "util"},
     "src/secret": {"secret", "conf", "util"},
     "src/storage": {"storage", "conf", "util"},
     "src/guest": {"guest", "storage", "conf", "util"},
@@ -21,8 +22,8 @@ _MAY_INCLUDE = {
     "tools": {"tools", "secret", "storage", "guest", "rpc", "conf", "util"},
 }
 
-# In a layer-2 folder these alone speak to the wire.
-_MAY_INCLUDE_RPC = re.compile(r"^(dispatch|main|daemon|events|client)(_\w+)?\.[ch]$")
+# In a layer-2 folder these alone speak to the wire, and know of the process around them.
+_MAY_INCLUDE_EDGE = re.compile(r"^(dispatch|main|daemon|events|client)(_\w+)?\.[ch]$")
 
 # Only what runs inside libvirt or beside it as a client may use libvirt's own library.
 _MAY_USE_LIBVIRT = ("src/driver", "tools")
@@ -48,7 +49,7 @@ def includes_that_go_up(root):
             if kind == "<":
                 continue
             target_folder = target.split("/")[0] if "/" in target else ""
-            if target_folder == "rpc" and _MAY_INCLUDE_RPC.match(name) and folder in (
+            if target_folder in ("rpc", "daemon") and _MAY_INCLUDE_EDGE.match(name) and folder in (
                     "src/secret", "src/storage", "src/guest"):
                 continue
             if target_folder not in allowed:
@@ -80,6 +81,14 @@ class Layers(tree.RuleMixin, unittest.TestCase):
     def test_rpc_in_the_secret_core_is_caught(self):
         self.assert_caught(includes_that_go_up,
                            {"src/secret/store.c": '#include "rpc/server.h"\n'}, "store.c")
+
+    def test_the_process_in_the_secret_core_is_caught(self):
+        self.assert_caught(includes_that_go_up,
+                           {"src/secret/store.c": '#include "daemon/lock.h"\n'}, "store.c")
+
+    def test_a_service_in_what_daemons_share_is_caught(self):
+        self.assert_caught(includes_that_go_up,
+                           {"src/daemon/core.c": '#include "secret/service.h"\n'}, "core.c")
 
     def test_rpc_in_a_dispatcher_is_allowed(self):
         self.assert_passes(includes_that_go_up,

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Where the daemon's files are, for the host and for a session.
+ * Where the custodian's files are, for the host and for a session.
  */
-#include <sys/stat.h>
-
 #include "expect.h"
 #include "folder.h"
 #include "secret/daemon_paths.h"
@@ -22,59 +20,23 @@ expect_path(const char *path, const char *folder, const char *rest)
 static void
 test_the_hosts_files_are_where_libvirt_has_them(void)
 {
-    g_autoptr(daemon_paths_t) paths = daemon_paths_new(false);
+    g_autoptr(daemon_folders_t) folders = daemon_folders_new("virtcrypt-secretd", false);
+    g_autoptr(daemon_paths_t) paths = daemon_paths_new(folders);
 
-    expect_path(paths->config_file, SYSCONFDIR, "libvirt/virtcrypt-secretd.conf");
     expect_path(paths->secrets_dir, SYSCONFDIR, "libvirt/secrets");
     expect_path(paths->journal_dir, SYSCONFDIR, "libvirt/virtcrypt/journal");
     expect_path(paths->driver_lock, RUNSTATEDIR, "libvirt/secrets/driver.pid");
-    expect_path(paths->token_dir, RUNSTATEDIR, "libvirt/common");
-    expect_path(paths->pid_file, RUNSTATEDIR, "libvirt/virtcrypt-secretd.pid");
 }
 
 static void
 test_a_sessions_files_are_its_users(void)
 {
-    g_autoptr(daemon_paths_t) paths = daemon_paths_new(true);
+    g_autoptr(daemon_folders_t) folders = daemon_folders_new("virtcrypt-secretd", true);
+    g_autoptr(daemon_paths_t) paths = daemon_paths_new(folders);
 
-    expect_path(paths->config_file, home.path, "config/libvirt/virtcrypt-secretd.conf");
     expect_path(paths->secrets_dir, home.path, "config/libvirt/secrets");
     expect_path(paths->journal_dir, home.path, "config/libvirt/virtcrypt/journal");
     expect_path(paths->driver_lock, home.path, "run/libvirt/secrets/run/driver.pid");
-    expect_path(paths->token_dir, home.path, "run/libvirt/common");
-    expect_path(paths->pid_file, home.path, "run/libvirt/virtcrypt-secretd.pid");
-}
-
-static void
-test_a_sessions_folders_are_made_for_its_user_alone(void)
-{
-    g_autoptr(daemon_paths_t) paths = daemon_paths_new(true);
-    struct stat info;
-
-    g_assert_true(daemon_paths_make_folders(paths, NULL));
-    g_assert_cmpint(fstatat(home.fd, "config/libvirt", &info, 0), ==, 0);
-    g_assert_cmpint(info.st_mode & 07777, ==, 0700);
-    g_assert_cmpint(fstatat(home.fd, "run/libvirt", &info, 0), ==, 0);
-    g_assert_cmpint(info.st_mode & 07777, ==, 0700);
-}
-
-static void
-test_the_hosts_folders_are_open_to_clients_whatever_the_umask(void)
-{
-    g_autoptr(daemon_paths_t) paths = daemon_paths_new(false);
-    mode_t old_umask = umask(077);
-    struct stat info;
-
-    g_free(paths->config_dir);
-    g_free(paths->runtime_dir);
-    paths->config_dir = folder_path(&home, "host/etc/libvirt");
-    paths->runtime_dir = folder_path(&home, "host/run/libvirt");
-    g_assert_true(daemon_paths_make_folders(paths, NULL));
-    g_assert_cmpint(umask(old_umask), ==, 077);
-    g_assert_cmpint(fstatat(home.fd, "host/etc/libvirt", &info, 0), ==, 0);
-    g_assert_cmpint(info.st_mode & 07777, ==, 0755);
-    g_assert_cmpint(fstatat(home.fd, "host/run/libvirt", &info, 0), ==, 0);
-    g_assert_cmpint(info.st_mode & 07777, ==, 0755);
 }
 
 #define ADD(name) g_test_add_func("/secret/daemon_paths/" #name, test_##name)
@@ -94,8 +56,6 @@ main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     ADD(the_hosts_files_are_where_libvirt_has_them);
     ADD(a_sessions_files_are_its_users);
-    ADD(a_sessions_folders_are_made_for_its_user_alone);
-    ADD(the_hosts_folders_are_open_to_clients_whatever_the_umask);
     result = g_test_run();
     folder_clear(&home);
     return result;

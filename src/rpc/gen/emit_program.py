@@ -6,6 +6,7 @@ handlers of a server.
 import emit_codec
 import text
 from emit_types import number_constant
+from names import member_name
 
 
 def _invoke(writer, program, procedure):
@@ -13,12 +14,12 @@ def _invoke(writer, program, procedure):
                          "const void *handlers", "struct rpc_call *call", "void *opaque",
                          "void *args", "void *ret", "GError **error")
     writer.lines(f"const struct {program.name}_handlers *table = handlers;", "",
-                 f"if (!table->{procedure.name})",
+                 f"if (!table->{member_name(procedure)})",
                  f"    return rpc_refuse_missing({text.string(_shown_name(procedure))}, error);")
     arguments = ["call", "opaque"]
     arguments += ["args"] if procedure.args else []
     arguments += ["ret"] if procedure.ret else []
-    writer.filled(f"return table->{procedure.name}(", arguments + ["error"], ");")
+    writer.filled(f"return table->{member_name(procedure)}(", arguments + ["error"], ");")
     writer.close_function()
 
 

@@ -3,6 +3,7 @@
 
 import text
 from emit_types import number_constant
+from names import member_name
 
 
 def _handler(writer, procedure):
@@ -13,7 +14,7 @@ def _handler(writer, procedure):
         parameters.append(f"{const}struct {procedure.args.name} *args")
     if procedure.ret:
         parameters.append(f"struct {procedure.ret.name} *ret")
-    writer.filled(f"enum rpc_outcome (*{procedure.name})(", parameters + ["GError **error"], ");")
+    writer.filled(f"enum rpc_outcome (*{member_name(procedure)})(", parameters + ["GError **error"], ");")
 
 
 def _sender(program, procedure):

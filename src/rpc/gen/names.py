@@ -32,6 +32,11 @@ def refuse_c_words(name, position, what):
         raise SourceError(position, f"'{name}' has a meaning in C and can't be {what}")
 
 
+def member_name(procedure):
+    """Of a handler in its table. clang-format takes C++'s operators for what they are in C++."""
+    return procedure.name + "_" if procedure.name in ("delete", "new") else procedure.name
+
+
 class Names:
     """One name means one thing in a file and in what it imports."""
 

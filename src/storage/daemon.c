@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: the daemon. Order of its start: the pid file, so that nobody else works on the same
+ * volumes; the sockets, where clients wait from then on; the service, which mends what a crash
+ * left; the server. Order of its end: no new work, what runs is cancelled, and when it has ended
+ * (or after a bound) the rest.
+ */
+#include "storage/daemon.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "daemon/core.h"
+#include "daemon/folders.h"
+#include "storage/daemon_paths.h"
+#include "storage/dispatch.h"
+#include "util/log.h"
+
+#define DEVICE_DIR "/dev/virtcrypt"
+
+/* Below what systemd waits (90 s) before it kills. */
+enum { END_BOUND_MS = 60000 };
+
+static const char usage[] =
+    "Usage: virtcryptd [OPTION]...\n"
+    "Keeps encrypted volumes, and opens those of dm-crypt for guests.\n"
+    "\n"
+    "  -d, --daemon         run in the background; returns when it is ready\n"
+    "  -t, --timeout SECS   end after SECS seconds without a client\n"
+    "  -f, --config FILE    read FILE instead of the default configuration\n"
+    "  -p, --pid-file FILE  write the process id to FILE instead of the default one\n"
+    "  -v, --verbose        log more\n"
+    "  -V, --version        print the version and end\n"
+    "  -h, --help           print this and end\n"
+    "\n"
+    "See virtcryptd(8) and virtcryptd.conf(5).\n";
+
+struct daemon {
+    const struct daemon_params *params;
+    struct daemon_core *core;
+    struct storage_paths *paths;
+    struct client_keys *keys;
+    struct storage_service *service;
+    struct storage_dispatch dispatch;
+    struct rpc_server *server;
+    struct loop_timer *end_timer;
+};
+
+/* ---- start ---- */
+
+static bool
+open_service(struct daemon *daemon, GError **error)
+{
+    const struct storage_paths *paths = daemon->paths;
+    struct storage_service_params params = {
+        .volumes_dir = paths->volumes_dir,
+        .policy_dir = paths->policy_dir,
+        .pool_state_dir = paths->pool_state_dir,
+        .pool_config_dir = paths->pool_config_dir,
+        .guest_state_dir = paths->guest_state_dir,
+        .uses_dir = paths->uses_dir,
+        .device_dir = DEVICE_DIR,
+    };
+
+    daemon->keys =
+        client_keys_new(daemon->params->conf->custodian_socket, daemon->params->folders->token_dir);
+    params.keys = client_keys_table(daemon->keys);
+    daemon->service = storage_service_new(&params, error);
+    return daemon->service != NULL;
+}
+
+/* Work goes on for clients that have gone: a volume is being closed, say. */
+static bool
+is_held(void *opaque)
+{
+    const struct daemon_core *core = opaque;
+    const struct daemon *daemon = core->opaque;
+
+    return dispatch_workers_count(daemon->dispatch.workers) > 0;
+}
+
+static bool
+open_server(struct daemon *daemon, GError **error)
+{
+    struct rpc_server_params params = daemon_core_server_params(daemon->core);
+
+    params.uri = "storage:///system";
+    params.type_name = "storage";
+    params.error_domain = ERROR_FROM_STORAGE;
+    params.is_held = is_held;
+    daemon->server = rpc_server_new(&params);
+    daemon->dispatch.server = daemon->server;
+    rpc_server_add_program(daemon->server, &virtcrypt_volume_program, &dispatch_volume_handlers,
+                           &daemon->dispatch);
+    return daemon_core_add_listeners(daemon->core, daemon->server, error);
+}
+
+/* ---- the custodian, at the start ---- */
+
+struct first_look {
+    struct dispatch_work work; /* first */
+    struct client_keys *keys;
+};
+
+static bool
+run_first_look(struct dispatch_work *work, GError **error)
+{
+    return client_keys_check(((struct first_look *)work)->keys, error);
+}
+
+/* It may come later: most calls need no key. */
+static void
+on_first_look(struct dispatch_work *work, const GError *error)
+{
+    if (error)
+        log_warn("no encrypted volume can be made or opened now: %s", error->message);
+    g_free(work);
+}
+
+static void
+look_for_custodian(struct daemon *daemon)
+{
+    struct first_look *look = g_new0(struct first_look, 1);
+
+    look->work.run = run_first_look;
+    look->work.done = on_first_look;
+    look->keys = daemon->keys;
+    dispatch_workers_push(daemon->dispatch.workers, DISPATCH_POOL_LOOKS, &look->work);
+}
+
+/* ---- end ---- */
+
+static void
+on_no_work(void *opaque)
+{
+    struct daemon *daemon = opaque;
+
+    loop_quit(daemon->core->loop);
+}
+
+static void
+on_end_bound(void *opaque)
+{
+    struct daemon *daemon = opaque;
+
+    loop_quit(daemon->core->loop);
+}
+
+static void
+on_end(void *opaque)
+{
+    struct daemon *daemon = opaque;
+
+    if (daemon->end_timer)
+        return; /* a second signal */
+    daemon->end_timer = loop_timer_new(daemon->core->loop, END_BOUND_MS, on_end_bound, daemon);
+    storage_dispatch_end(&daemon->dispatch, on_no_work, daemon);
+}
+
+static void
+close_daemon(void *opened)
+{
+    struct daemon *daemon = opened;
+    unsigned int left =
+        daemon->dispatch.workers ? dispatch_workers_count(daemon->dispatch.workers) : 0;
+
+    if (left > 0) {
+        /* Their threads use all that would be freed. The next start undoes or finishes them. */
+        log_error("ending although %u operations on volumes are under way", left);
+        daemon_core_close_sockets(daemon->core);
+        _exit(EXIT_FAILURE);
+    }
+    if (daemon->end_timer)
+        loop_timer_free(daemon->end_timer);
+    if (daemon->server)
+        rpc_server_free(daemon->server);
+    storage_dispatch_clear(&daemon->dispatch);
+    storage_service_free(daemon->service);
+    client_keys_free(daemon->keys);
+    storage_paths_free(daemon->paths);
+    daemon_core_free(daemon->core);
+    g_free(daemon);
+}
+
+/* ---- the whole ---- */
+
+static const struct daemon_hooks hooks = {.end = on_end};
+
+static bool
+open_parts(struct daemon *daemon, GError **error)
+{
+    daemon->paths = storage_paths_new(daemon->params->folders);
+    daemon->core = daemon_core_new(daemon->params, &hooks, daemon, error);
+    if (!daemon->core || !daemon_core_open_sockets(daemon->core, error) ||
+        !storage_paths_make_folders(daemon->paths, error) || !open_service(daemon, error))
+        return false;
+    storage_dispatch_init(&daemon->dispatch, daemon->core->loop, daemon->service, daemon->keys);
+    return open_server(daemon, error);
+}
+
+static void *
+open_daemon(const struct daemon_params *params, GError **error)
+{
+    struct daemon *daemon = g_new0(struct daemon, 1);
+
+    daemon->params = params;
+    if (!open_parts(daemon, error)) {
+        close_daemon(daemon);
+        return NULL;
+    }
+    look_for_custodian(daemon);
+    return daemon;
+}
+
+static void
+run_daemon(void *opened)
+{
+    struct daemon *daemon = opened;
+
+    daemon_core_run(daemon->core, daemon->server);
+}
+
+const struct daemon_program storage_daemon_program = {
+    .id = DAEMON_CONF_VIRTCRYPTD,
+    .usage = usage,
+    .sockets =
+        {
+            {.file = "virtcryptd-sock", .units = {"virtcryptd.socket", NULL}},
+            {.file = "virtcryptd-sock-ro",
+             .units = {"virtcryptd-ro.socket", NULL},
+             .readonly = true},
+        },
+    .open = open_daemon,
+    .run = run_daemon,
+    .close = close_daemon,
+};

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: where virtcryptd has its files, and libvirt those that it reads.
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+
+#include "daemon/folders.h"
+
+struct storage_paths {
+    char *volumes_dir;     /* records */
+    char *policy_dir;      /* policies of pools */
+    char *uses_dir;        /* who uses what is open */
+    char *pool_state_dir;  /* libvirt's: active pools */
+    char *pool_config_dir; /* libvirt's: all pools */
+    char *guest_state_dir; /* libvirt's: running guests */
+};
+
+struct storage_paths *storage_paths_new(const struct daemon_folders *folders);
+void storage_paths_free(struct storage_paths *paths);
+
+/* Makes volumes_dir, policy_dir and uses_dir, and what they are in, for root alone. */
+bool storage_paths_make_folders(const struct storage_paths *paths, GError **error);
+
+typedef struct storage_paths storage_paths_t; /* for g_autoptr only */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(storage_paths_t, storage_paths_free)

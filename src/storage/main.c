@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: the program virtcryptd.
+ */
+#include "daemon/program.h"
+#include "storage/daemon.h"
+
+int
+main(int argc, char **argv)
+{
+    return daemon_program_main(&storage_daemon_program, argc, argv);
+}
