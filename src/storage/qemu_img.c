@@ -69,13 +69,19 @@ describe_source(const struct backend_source *source, bool with_key, GError **err
                            key, is_block_device(source->path) ? "host_device" : "file", name->str);
 }
 
+static const char *
+target_driver(const struct qemu_img_target *target)
+{
+    if (!target->key)
+        return target->is_qcow2 ? "qcow2" : "raw";
+    return target->is_qcow2 ? "qcow2,encrypt.key-secret=target" : "luks,key-secret=target";
+}
+
 static char *
 describe_target(const struct qemu_img_target *target)
 {
     return g_strdup_printf("driver=%s,file.driver=%s,file.filename=" CHILD_FILE0,
-                           target->is_qcow2 ? "qcow2,encrypt.key-secret=target"
-                                            : "luks,key-secret=target",
-                           target->is_block ? "host_device" : "file");
+                           target_driver(target), target->is_block ? "host_device" : "file");
 }
 
 static char *
@@ -125,8 +131,8 @@ qemu_img_convert(const struct backend_source *source, const struct qemu_img_targ
 {
     g_autofree char *from = describe_source(source, true, error);
     g_autofree char *to = describe_target(target);
-    const char *argv[ARGV_MAX] = {"qemu-img", "convert", "-p", "-n", "--object", SECRET_TARGET};
-    unsigned int n = 6;
+    const char *argv[ARGV_MAX] = {"qemu-img", "convert", "-p", "-n"};
+    unsigned int n = 4;
     const struct child child = {
         .argv = argv,
         .keys = {target->key, source->is_luks ? source->key : NULL},
@@ -137,6 +143,10 @@ qemu_img_convert(const struct backend_source *source, const struct qemu_img_targ
 
     if (!from)
         return false;
+    if (target->key) {
+        argv[n++] = "--object";
+        argv[n++] = SECRET_TARGET;
+    }
     if (source->is_luks) {
         argv[n++] = "--object";
         argv[n++] = SECRET_SOURCE;

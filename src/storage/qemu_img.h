@@ -29,13 +29,13 @@ struct qemu_img_create_params {
 bool qemu_img_create_qcow2(int fd, const struct qemu_img_create_params *params,
                            struct storage_progress *progress, GError **error);
 
-/* An image with LUKS that is written to. */
+/* An image that is written to. */
 struct qemu_img_target {
     int fd;
-    bool is_qcow2; /* false: LUKS itself */
+    bool is_qcow2; /* false: LUKS itself, or raw */
     bool is_block;
-    bool reads_zero; /* all of it, so far */
-    const struct secret_buf *key;
+    bool reads_zero;              /* all of it, so far */
+    const struct secret_buf *key; /* NULL: it is not encrypted */
 };
 
 /* Copies what a guest sees in `source`. */
