@@ -23,10 +23,9 @@ static const char *const kind_names[] = {
 G_STATIC_ASSERT(G_N_ELEMENTS(kind_names) == VOLUME_KIND_LAST);
 
 static const char *const state_names[] = {
-    [VOLUME_STATE_CREATING] = "creating",
-    [VOLUME_STATE_READY] = "ready",
-    [VOLUME_STATE_REKEYING] = "rekeying",
-    [VOLUME_STATE_DELETING] = "deleting",
+    [VOLUME_STATE_CREATING] = "creating", [VOLUME_STATE_READY] = "ready",
+    [VOLUME_STATE_REKEYING] = "rekeying", [VOLUME_STATE_DELETING] = "deleting",
+    [VOLUME_STATE_WIPING] = "wiping",     [VOLUME_STATE_ADOPTING] = "adopting",
 };
 G_STATIC_ASSERT(G_N_ELEMENTS(state_names) == VOLUME_STATE_LAST);
 
@@ -56,8 +55,11 @@ volume_record_format(const struct volume_record *record)
     g_string_append_printf(text, "  <capacity>%" PRIu64 "</capacity>\n", record->capacity);
     encryption_format(record->encryption, 2, text);
     xml_append_element(text, 2, "generated", yes_no[record->secret_is_generated]);
-    if (record->has_new_secret)
-        xml_append_element(text, 2, "newSecret", uuid_format(&record->new_secret, uuid));
+    xml_append_element(text, 2, "stored", yes_no[record->secret_is_stored]);
+    if (record->has_other_secret) {
+        xml_append_element(text, 2, "otherSecret", uuid_format(&record->other_secret, uuid));
+        xml_append_element(text, 2, "otherMade", yes_no[record->other_secret_is_made]);
+    }
     g_string_append(text, "</volumeRecord>\n");
     return g_string_free(text, FALSE);
 }
@@ -171,19 +173,19 @@ parse_capacity(const xmlNode *root, uint64_t *ret_capacity, GError **error)
 }
 
 static bool
-parse_new_secret(const xmlNode *root, struct volume_record *record, GError **error)
+parse_other_secret(const xmlNode *root, struct volume_record *record, GError **error)
 {
     g_autofree char *text = NULL;
 
-    record->has_new_secret = xml_find_element(root->children, "newSecret") != NULL;
-    if (!record->has_new_secret)
+    record->has_other_secret = xml_find_element(root->children, "otherSecret") != NULL;
+    if (!record->has_other_secret)
         return true;
-    if (!get_text(root, "newSecret", &text, error))
+    if (!get_text(root, "otherSecret", &text, error))
         return false;
-    if (uuid_parse(text, &record->new_secret))
-        return true;
+    if (uuid_parse(text, &record->other_secret))
+        return parse_yes_no(root, "otherMade", &record->other_secret_is_made, error);
     error_set(error, ERROR_FROM_STORAGE, ERROR_XML,
-              "<newSecret> of the record is '%s', and no UUID", text);
+              "<otherSecret> of the record is '%s', and no UUID", text);
     return false;
 }
 
@@ -210,8 +212,8 @@ check_record(const struct volume_record *record, GError **error)
         fault = "names no secret by its uuid";
     else if (encryption_is_dm_crypt(record->encryption) != (record->kind == VOLUME_KIND_DM_CRYPT))
         fault = "has an engine that is not that of its kind";
-    else if (record->state == VOLUME_STATE_REKEYING && !record->has_new_secret)
-        fault = "is of a volume being re-keyed and has no <newSecret>";
+    else if (record->state == VOLUME_STATE_REKEYING && !record->has_other_secret)
+        fault = "is of a volume being re-keyed and has no <otherSecret>";
     if (!fault)
         return true;
     error_set(error, ERROR_FROM_STORAGE, ERROR_XML, "the record %s", fault);
@@ -233,9 +235,10 @@ parse_place(const xmlNode *root, struct volume_record *record, GError **error)
 static struct volume_record *
 parse_record(const xmlNode *root, GError **error)
 {
-    static const char *const children[] = {
-        "pool", "name",     "kind",       "state",     "path",      "device", "temporary",
-        "made", "capacity", "encryption", "generated", "newSecret", NULL};
+    static const char *const children[] = {"pool",        "name",       "kind",      "state",
+                                           "path",        "device",     "temporary", "made",
+                                           "capacity",    "encryption", "generated", "stored",
+                                           "otherSecret", "otherMade",  NULL};
     g_autoptr(volume_record_t) record = g_new0(struct volume_record, 1);
     int kind;
     int state;
@@ -247,7 +250,8 @@ parse_record(const xmlNode *root, GError **error)
         !parse_word(root, "state", state_names, VOLUME_STATE_LAST, &state, error) ||
         !parse_place(root, record, error) || !parse_encryption(root, record, error) ||
         !parse_yes_no(root, "generated", &record->secret_is_generated, error) ||
-        !parse_new_secret(root, record, error))
+        !parse_yes_no(root, "stored", &record->secret_is_stored, error) ||
+        !parse_other_secret(root, record, error))
         return NULL;
     record->kind = (enum volume_kind)kind;
     record->state = (enum volume_state)state;

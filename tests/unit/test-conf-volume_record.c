@@ -24,6 +24,7 @@ static const char dm_crypt_record[] = "<volumeRecord version='1'>\n"
                                       "    <dmcrypt sector_size='4096' discard='yes'/>\n"
                                       "  </encryption>\n"
                                       "  <generated>yes</generated>\n"
+                                      "  <stored>no</stored>\n"
                                       "</volumeRecord>\n";
 
 static const char image_record[] = "<volumeRecord version='1'>\n"
@@ -40,7 +41,9 @@ static const char image_record[] = "<volumeRecord version='1'>\n"
                                    "    <secret type='passphrase' uuid='" UUID "'/>\n"
                                    "  </encryption>\n"
                                    "  <generated>no</generated>\n"
-                                   "  <newSecret>" NEW_UUID "</newSecret>\n"
+                                   "  <stored>yes</stored>\n"
+                                   "  <otherSecret>" NEW_UUID "</otherSecret>\n"
+                                   "  <otherMade>yes</otherMade>\n"
                                    "</volumeRecord>\n";
 
 static struct volume_record *
@@ -85,7 +88,7 @@ test_a_record_is_read_into_its_fields(void)
     g_assert_cmpuint(record->encryption->dmcrypt.sector_size, ==, 4096);
     g_assert_cmpstr(uuid_format(&record->encryption->secret_uuid, uuid), ==, UUID);
     g_assert_true(record->secret_is_generated);
-    g_assert_false(record->has_new_secret);
+    g_assert_false(record->has_other_secret);
 }
 
 static void
@@ -109,7 +112,9 @@ test_awkward_names_survive(void)
 
     g_assert_cmpstr(record->name, ==, " d'1<2> ");
     g_assert_cmpstr(record->path, ==, "/p/a\tb\nc\rd");
-    g_assert_true(record->has_new_secret);
+    g_assert_true(record->secret_is_stored);
+    g_assert_true(record->has_other_secret);
+    g_assert_true(record->other_secret_is_made);
 }
 
 static void
@@ -129,7 +134,7 @@ test_what_is_unknown_is_refused_by_name(void)
     expect_refused("<made>", "<foo/><made>", ERROR_XML,
                    "unknown element 'foo' in element 'volumeRecord'; possible is 'pool', 'name', "
                    "'kind', 'state', 'path', 'device', 'temporary', 'made', 'capacity', "
-                   "'encryption', 'generated' or 'newSecret'");
+                   "'encryption', 'generated', 'stored', 'otherSecret' or 'otherMade'");
     expect_refused("version=", "foo='1' version=", ERROR_XML,
                    "unknown attribute 'foo' in element 'volumeRecord'; possible is 'version'");
     expect_refused("<pool>", "<pool foo='1'>", ERROR_XML,
@@ -168,8 +173,8 @@ test_impossible_values_are_refused(void)
                    "<device> of the record is 'disk1', which is not an absolute path");
     expect_refused("10737418240", "-1", ERROR_XML,
                    "<capacity> of the record is '-1', which is not a number of bytes");
-    expect_refused("</generated>", "</generated><newSecret>x</newSecret>", ERROR_XML,
-                   "<newSecret> of the record is 'x', and no UUID");
+    expect_refused("</generated>", "</generated><otherSecret>x</otherSecret>", ERROR_XML,
+                   "<otherSecret> of the record is 'x', and no UUID");
 }
 
 static void
@@ -180,7 +185,7 @@ test_parts_that_do_not_fit_together_are_refused(void)
     expect_refused("uuid='" UUID "'", "usage='u'", ERROR_XML,
                    "the record names no secret by its uuid");
     expect_refused("ready", "rekeying", ERROR_XML,
-                   "the record is of a volume being re-keyed and has no <newSecret>");
+                   "the record is of a volume being re-keyed and has no <otherSecret>");
 }
 
 static void
