@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "conf/volume_record.h"
+#include "storage/luks.h"
 #include "util/secret_buf.h"
 
 /* "virtcrypt-POOL-VOLUME" with what device-mapper does not take escaped; always the same for the
@@ -30,3 +31,12 @@ bool mapping_open(const struct mapping_params *params, bool readonly, const stru
 /* Removes links, mapping and loop device. In use by a process: ERROR_RESOURCE_BUSY, links stay. */
 bool mapping_close(const struct mapping_params *params, GError **error);
 bool mapping_is_open(const struct volume_record *record);
+
+/* ---- for backend_dm_crypt.c: a container without links, under a name of the caller's ---- */
+
+/* LUKS_NONE: either version. */
+enum luks_type mapping_luks_type(const struct encryption *encryption);
+/* Through a loop device if it is a file. */
+bool mapping_open_container(const struct encryption *encryption, const char *device,
+                            const char *name, bool readonly, const struct secret_buf *key,
+                            GError **error);
