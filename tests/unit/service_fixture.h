@@ -114,9 +114,8 @@ volume_xml(const char *name, const char *rest)
                            name, rest);
 }
 
-#define TARGET(format, encryption)                                                                 \
-    "<target><format type='" format "'/>" encryption "</target>"
-#define LUKS "<encryption format='luks'/>"
+#define TARGET(format, encryption) "<target><format type='" format "'/>" encryption "</target>"
+#define LUKS                       "<encryption format='luks'/>"
 
 static inline struct storage_volume *
 try_create(struct fixture *test, const char *name, const char *rest, GError **error)
@@ -180,8 +179,8 @@ qemu_opens(struct fixture *test, const char *name, const char *format, const str
     g_autofree char *image =
         g_strdup_printf("driver=%s,%skey-secret=k,file.driver=file,file.filename=%s",
                         is_qcow2 ? "qcow2" : "luks", is_qcow2 ? "encrypt." : "", path);
-    const char *argv[] = {"qemu-io", "--object", object, "--image-opts", "-c", "read 0 512", image,
-                          NULL};
+    const char *argv[] = {"qemu-io", "--object",   object, "--image-opts",
+                          "-c",      "read 0 512", image,  NULL};
     int status = -1;
     g_autofree char *output = NULL;
 
