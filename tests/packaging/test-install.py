@@ -70,12 +70,19 @@ class Install(unittest.TestCase):
             self.assertEqual(len(connectors), 1, connectors)
             self.assertIn("/virtcrypt/connection-driver/", connectors[0])
 
+    def test_libvirt_finds_the_hook(self):
+        link = os.path.join(self.dest, "etc/libvirt/hooks/qemu.d/virtcrypt")
+        target = self.dest + os.readlink(link)
+        self.assertTrue(os.access(target, os.X_OK), target)
+
     def test_nothing_is_installed_outside_the_prefix_and_the_configuration(self):
         strays = [name for name in self.files if not name.startswith(("usr/local/", "etc/"))]
         self.assertEqual(strays, [])
 
     def test_no_placeholder_is_left_in_an_installed_text(self):
         for name in self.files:
+            if os.path.islink(os.path.join(self.dest, name)):
+                continue
             with open(os.path.join(self.dest, name), "rb") as file:
                 text = file.read()
             if not text.startswith(b"\x7fELF"):
