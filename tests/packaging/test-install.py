@@ -17,17 +17,23 @@ BUILD_ROOT = os.environ["BUILD_ROOT"]
 # Below the prefix, in any library folder of the machine.
 _EXPECTED = (
     "sbin/virtcrypt-secretd",
+    "sbin/virtcryptd",
     "bin/virtcrypt",
     "libexec/virtcrypt/link-drivers",
+    "lib/systemd/system/virtcrypt-mappings.service",
     "lib/systemd/system/virtcrypt-secretd.service",
     "lib/systemd/system/virtcrypt-secretd.socket",
     "lib/systemd/system/virtcrypt-secretd-ro.socket",
+    "lib/systemd/system/virtcryptd.service",
+    "lib/systemd/system/virtcryptd.socket",
+    "lib/systemd/system/virtcryptd-ro.socket",
     "lib/systemd/system/libvirtd.service.d/virtcrypt.conf",
     "share/bash-completion/completions/virtcrypt",
     "share/man/man1/virtcrypt.1",
     "share/man/man5/virtcrypt-secretd.conf.5",
     "share/man/man5/virtcryptd.conf.5",
     "share/man/man8/virtcrypt-secretd.8",
+    "share/man/man8/virtcryptd.8",
 )
 
 
@@ -58,9 +64,9 @@ class Install(unittest.TestCase):
         self.assertEqual([name for name in _EXPECTED if name not in installed], [])
 
     def test_the_connectors_are_installed_in_a_folder_of_their_own(self):
-        for kind in ("secret", "storage"):
+        for driver in ("secret", "storage"):
             connectors = [name for name in self.files
-                          if name.endswith(f"/libvirt_driver_{kind}.so")]
+                          if name.endswith(f"/libvirt_driver_{driver}.so")]
             self.assertEqual(len(connectors), 1, connectors)
             self.assertIn("/virtcrypt/connection-driver/", connectors[0])
 
@@ -85,7 +91,8 @@ class Install(unittest.TestCase):
                 text = file.read()
             # The programs are in the staging folder, not where the units will find them.
             with open(path, "w", encoding="utf-8") as file:
-                file.write(text.replace("/usr/local/sbin", self.prefix + "/sbin"))
+                file.write(text.replace("/usr/local/sbin", self.prefix + "/sbin")
+                           .replace("/usr/local/bin", self.prefix + "/bin"))
         done = _run("systemd-analyze", "verify", "--man=no", "--recursive-errors=no",
                     *[os.path.join(units, name) for name in sorted(os.listdir(units))])
         ours = [line for line in done.stdout.splitlines() if "virtcrypt" in line]
@@ -151,7 +158,7 @@ class LinkDrivers(unittest.TestCase):
         return {name: os.path.dirname(os.readlink(os.path.join(self.made, name)))
                 for name in os.listdir(self.made)}
 
-    def test_only_the_secret_and_the_storage_driver_are_replaced(self):
+    def test_only_the_drivers_of_secrets_and_storage_are_replaced(self):
         self.assertEqual(self.link().returncode, 0)
         self.assertEqual(self.links(), {"libvirt_driver_qemu.so": self.theirs,
                                         "libvirt_driver_secret.so": self.ours,
@@ -176,12 +183,14 @@ class LinkDrivers(unittest.TestCase):
         os.unlink(os.path.join(self.ours, "libvirt_driver_storage.so"))
         done = self.link()
         self.assertEqual(done.returncode, 0)
-        self.assertIn("does not know encrypted volumes", done.stdout)
+        self.assertIn("libvirt makes volumes itself", done.stdout)
         self.assertEqual(self.links()["libvirt_driver_storage.so"], self.theirs)
 
-    def test_a_libvirt_without_storage_stays_without(self):
+    def test_the_storage_connector_is_not_put_where_libvirt_has_no_storage(self):
         os.unlink(os.path.join(self.theirs, "libvirt_driver_storage.so"))
-        self.assertEqual(self.link().returncode, 0)
+        done = self.link()
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("there are no storage pools", done.stdout)
         self.assertNotIn("libvirt_driver_storage.so", self.links())
 
     def test_a_missing_folder_of_libvirt_is_named_and_the_old_links_stay(self):
