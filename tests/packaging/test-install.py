@@ -64,15 +64,9 @@ class Install(unittest.TestCase):
         self.assertEqual([name for name in _EXPECTED if name not in installed], [])
 
     def test_the_connectors_are_installed_in_a_folder_of_their_own(self):
-<<<<<<< HEAD
         for kind in ("secret", "storage"):
             connectors = [name for name in self.files
                           if name.endswith(f"/libvirt_driver_{kind}.so")]
-=======
-        for driver in ("secret", "storage"):
-            connectors = [name for name in self.files
-                          if name.endswith(f"/libvirt_driver_{driver}.so")]
->>>>>>> driver
             self.assertEqual(len(connectors), 1, connectors)
             self.assertIn("/virtcrypt/connection-driver/", connectors[0])
 
@@ -171,11 +165,7 @@ class LinkDrivers(unittest.TestCase):
         return {name: os.path.dirname(os.readlink(os.path.join(self.made, name)))
                 for name in os.listdir(self.made)}
 
-<<<<<<< HEAD
     def test_only_the_secret_and_the_storage_driver_are_replaced(self):
-=======
-    def test_only_the_drivers_of_secrets_and_storage_are_replaced(self):
->>>>>>> driver
         self.assertEqual(self.link().returncode, 0)
         self.assertEqual(self.links(), {"libvirt_driver_qemu.so": self.theirs,
                                         "libvirt_driver_secret.so": self.ours,
@@ -200,23 +190,12 @@ class LinkDrivers(unittest.TestCase):
         os.unlink(os.path.join(self.ours, "libvirt_driver_storage.so"))
         done = self.link()
         self.assertEqual(done.returncode, 0)
-<<<<<<< HEAD
         self.assertIn("does not know encrypted volumes", done.stdout)
         self.assertEqual(self.links()["libvirt_driver_storage.so"], self.theirs)
 
     def test_a_libvirt_without_storage_stays_without(self):
         os.unlink(os.path.join(self.theirs, "libvirt_driver_storage.so"))
         self.assertEqual(self.link().returncode, 0)
-=======
-        self.assertIn("libvirt makes volumes itself", done.stdout)
-        self.assertEqual(self.links()["libvirt_driver_storage.so"], self.theirs)
-
-    def test_the_storage_connector_is_not_put_where_libvirt_has_no_storage(self):
-        os.unlink(os.path.join(self.theirs, "libvirt_driver_storage.so"))
-        done = self.link()
-        self.assertEqual(done.returncode, 0)
-        self.assertIn("there are no storage pools", done.stdout)
->>>>>>> driver
         self.assertNotIn("libvirt_driver_storage.so", self.links())
 
     def test_a_missing_folder_of_libvirt_is_named_and_the_old_links_stay(self):
