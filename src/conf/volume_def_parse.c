@@ -178,6 +178,7 @@ is_compat(const char *text)
 static bool
 parse_features(const xmlNode *features, struct volume_def *def, GError **error)
 {
+    def->has_features = true;
     for (const xmlNode *child = features->children; child; child = child->next) {
         const char *name = (const char *)child->name;
 
