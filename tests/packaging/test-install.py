@@ -17,17 +17,23 @@ BUILD_ROOT = os.environ["BUILD_ROOT"]
 # Below the prefix, in any library folder of the machine.
 _EXPECTED = (
     "sbin/virtcrypt-secretd",
+    "sbin/virtcryptd",
     "bin/virtcrypt",
     "libexec/virtcrypt/link-drivers",
+    "lib/systemd/system/virtcrypt-mappings.service",
     "lib/systemd/system/virtcrypt-secretd.service",
     "lib/systemd/system/virtcrypt-secretd.socket",
     "lib/systemd/system/virtcrypt-secretd-ro.socket",
+    "lib/systemd/system/virtcryptd.service",
+    "lib/systemd/system/virtcryptd.socket",
+    "lib/systemd/system/virtcryptd-ro.socket",
     "lib/systemd/system/libvirtd.service.d/virtcrypt.conf",
     "share/bash-completion/completions/virtcrypt",
     "share/man/man1/virtcrypt.1",
     "share/man/man5/virtcrypt-secretd.conf.5",
     "share/man/man5/virtcryptd.conf.5",
     "share/man/man8/virtcrypt-secretd.8",
+    "share/man/man8/virtcryptd.8",
 )
 
 
@@ -85,7 +91,8 @@ class Install(unittest.TestCase):
                 text = file.read()
             # The programs are in the staging folder, not where the units will find them.
             with open(path, "w", encoding="utf-8") as file:
-                file.write(text.replace("/usr/local/sbin", self.prefix + "/sbin"))
+                file.write(text.replace("/usr/local/sbin", self.prefix + "/sbin")
+                           .replace("/usr/local/bin", self.prefix + "/bin"))
         done = _run("systemd-analyze", "verify", "--man=no", "--recursive-errors=no",
                     *[os.path.join(units, name) for name in sorted(os.listdir(units))])
         ours = [line for line in done.stdout.splitlines() if "virtcrypt" in line]
