@@ -226,9 +226,16 @@ remove_key(struct subject *subject, GError **error)
 static bool
 resize(struct subject *subject, GError **error)
 {
-    return subject->backend->resize(&subject->pool, &subject->record, (uint64_t)options.capacity,
-                                    options.preallocate, options.shrink, subject->key,
-                                    &subject->progress, error);
+    const struct backend_resize_params params = {
+        .pool = &subject->pool,
+        .record = &subject->record,
+        .capacity = (uint64_t)options.capacity,
+        .preallocate = options.preallocate,
+        .shrink = options.shrink,
+        .key = subject->key,
+    };
+
+    return subject->backend->resize(&params, &subject->progress, error);
 }
 
 static bool
