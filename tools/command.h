@@ -8,6 +8,8 @@
 #include <glib.h>
 #include <stdbool.h>
 
+#include "tools/uri.h"
+
 struct session;
 struct command_args;
 
@@ -29,13 +31,14 @@ struct command_option {
     const char *help;
 };
 
-enum { COMMAND_OPTIONS_MAX = 8 };
+enum { COMMAND_OPTIONS_MAX = 16 };
 
 struct command {
     const char *name;
     const char *summary;
     const char *description;
-    bool is_local; /* needs no connection */
+    bool is_local;          /* needs no connection */
+    enum uri_daemon daemon; /* which one it speaks to */
     /* What is done; errors are printed, and false returned. */
     bool (*run)(struct session *session, const struct command_args *args);
     struct command_option options[COMMAND_OPTIONS_MAX]; /* up to the first without a name */

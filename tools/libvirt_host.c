@@ -5,10 +5,9 @@
  */
 #include "tools/libvirt_host.h"
 
-#include <libvirt/libvirt.h>
-#include <libvirt/virterror.h>
 #include <stdlib.h>
 
+#include "tools/libvirt_calls.h"
 #include "tools/output.h"
 #include "tools/xpath.h"
 #include "util/error.h"
@@ -16,15 +15,9 @@
 enum { REFRESH_BOUND_S = 30 };
 
 struct libvirt_host {
+    struct libvirt_calls calls;
     virConnectPtr connection;
 };
-
-typedef virDomain virDomain_t;
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(virDomain_t, virDomainFree)
-typedef virStoragePool virStoragePool_t;
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStoragePool_t, virStoragePoolFree)
-typedef virStorageVol virStorageVol_t;
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(virStorageVol_t, virStorageVolFree)
 
 /* libvirt prints errors unless it is told where else they go. */
 static void
@@ -34,20 +27,29 @@ keep_quiet(void *opaque G_GNUC_UNUSED, virErrorPtr error G_GNUC_UNUSED)
 
 /* The last error of this thread. */
 static void
-take_error(GError **error)
+take_error(const struct libvirt_host *host, GError **error)
 {
-    virErrorPtr last = virGetLastError();
+    virErrorPtr last = host->calls.virGetLastError();
 
     error_set_remote(error, last ? last->domain : ERROR_FROM_NONE,
                      last ? last->code : ERROR_INTERNAL,
                      last && last->message ? last->message : "unknown error of libvirt");
 }
 
-static virConnectPtr
-connect_to(const char *uri)
+static struct libvirt_host *
+connect_to(const char *uri, GError **error)
 {
-    virSetErrorFunc(NULL, keep_quiet);
-    return virConnectOpenAuth(uri, virConnectAuthPtrDefault, 0);
+    g_autoptr(libvirt_host_t) host = g_new0(struct libvirt_host, 1);
+
+    if (!libvirt_calls_load(&host->calls, error))
+        return NULL;
+    host->calls.virSetErrorFunc(NULL, keep_quiet);
+    host->connection = host->calls.virConnectOpenAuth(uri, host->calls.auth_default, 0);
+    if (!host->connection) {
+        take_error(host, error);
+        return NULL;
+    }
+    return g_steal_pointer(&host);
 }
 
 struct libvirt_host *
@@ -55,17 +57,8 @@ libvirt_host_open(const struct session *session, GError **error)
 {
     g_autoptr(uri_t) uri = session_parse_uri(session, error);
     g_autofree char *text = uri ? uri_to_libvirt(uri) : NULL;
-    virConnectPtr connection = text ? connect_to(text) : NULL;
-    struct libvirt_host *host;
 
-    if (!connection) {
-        if (text)
-            take_error(error);
-        return NULL;
-    }
-    host = g_new0(struct libvirt_host, 1);
-    host->connection = connection;
-    return host;
+    return text ? connect_to(text, error) : NULL;
 }
 
 void
@@ -73,7 +66,8 @@ libvirt_host_close(struct libvirt_host *host)
 {
     if (!host)
         return;
-    virConnectClose(host->connection);
+    if (host->connection)
+        host->calls.virConnectClose(host->connection);
     g_free(host);
 }
 
@@ -102,15 +96,16 @@ refresh_clear(void *opaque)
 static void
 look_again(const struct refresh *refresh, GError **error)
 {
-    virConnectPtr connection = connect_to(refresh->uri);
-    g_autoptr(virStoragePool_t) pool =
-        connection ? virStoragePoolLookupByName(connection, refresh->pool) : NULL;
+    g_autoptr(libvirt_host_t) host = connect_to(refresh->uri, error);
+    virStoragePoolPtr pool;
 
-    if (!pool || virStoragePoolRefresh(pool, 0) < 0)
-        take_error(error);
-    g_clear_pointer(&pool, virStoragePoolFree);
-    if (connection)
-        virConnectClose(connection);
+    if (!host)
+        return;
+    pool = host->calls.virStoragePoolLookupByName(host->connection, refresh->pool);
+    if (!pool || host->calls.virStoragePoolRefresh(pool, 0) < 0)
+        take_error(host, error);
+    if (pool)
+        host->calls.virStoragePoolFree(pool);
 }
 
 static void *
@@ -167,35 +162,41 @@ libvirt_host_refresh_pool(const struct session *session, const char *pool)
     g_atomic_rc_box_release_full(refresh, refresh_clear);
 }
 
+static virStorageVolPtr
+look_up_volume(struct libvirt_host *host, const char *pool_name, const char *name)
+{
+    virStoragePoolPtr pool;
+    virStorageVolPtr volume;
+
+    if (!pool_name)
+        return host->calls.virStorageVolLookupByPath(host->connection, name);
+    pool = host->calls.virStoragePoolLookupByName(host->connection, pool_name);
+    if (!pool)
+        return NULL;
+    volume = host->calls.virStorageVolLookupByName(pool, name);
+    host->calls.virStoragePoolFree(pool);
+    return volume;
+}
+
 bool
-libvirt_host_find_volume(struct libvirt_host *host, const char *pool_name, const char *name,
+libvirt_host_find_volume(struct libvirt_host *host, const char *pool, const char *name,
                          struct libvirt_volume *ret_volume, GError **error)
 {
-    g_autoptr(virStoragePool_t) pool =
-        pool_name ? virStoragePoolLookupByName(host->connection, pool_name) : NULL;
-    g_autoptr(virStorageVol_t) volume = NULL;
-    g_auto(libvirt_volume_t) found = {0};
-    char *path = NULL;
-    char *xml = NULL;
+    virStorageVolPtr volume = look_up_volume(host, pool, name);
+    char *path = volume ? host->calls.virStorageVolGetPath(volume) : NULL;
+    char *xml = path ? host->calls.virStorageVolGetXMLDesc(volume, 0) : NULL;
 
-    if (pool_name)
-        volume = pool ? virStorageVolLookupByName(pool, name) : NULL;
-    else
-        volume = virStorageVolLookupByPath(host->connection, name);
-    path = volume ? virStorageVolGetPath(volume) : NULL;
-    xml = path ? virStorageVolGetXMLDesc(volume, 0) : NULL;
-    if (!xml) {
-        free(path);
-        take_error(error);
-        return false;
+    if (xml) {
+        ret_volume->path = g_strdup(path);
+        ret_volume->format = xpath_get_text(xml, "string(/volume/target/format/@type)");
+    } else {
+        take_error(host, error);
     }
-    found.path = g_strdup(path);
-    found.format = xpath_get_text(xml, "string(/volume/target/format/@type)");
+    if (volume)
+        host->calls.virStorageVolFree(volume);
     free(path);
     free(xml);
-    *ret_volume = found;
-    found = (struct libvirt_volume){0};
-    return true;
+    return ret_volume->path != NULL;
 }
 
 void
@@ -213,34 +214,34 @@ look_up_guest(struct libvirt_host *host, const char *name)
     gint64 id;
 
     if (g_ascii_string_to_signed(name, 10, 0, G_MAXINT, &id, NULL))
-        domain = virDomainLookupByID(host->connection, (int)id);
+        domain = host->calls.virDomainLookupByID(host->connection, (int)id);
     if (!domain && uuid_parse(name, &uuid))
-        domain = virDomainLookupByUUID(host->connection, uuid.bytes);
-    return domain ? domain : virDomainLookupByName(host->connection, name);
+        domain = host->calls.virDomainLookupByUUID(host->connection, uuid.bytes);
+    return domain ? domain : host->calls.virDomainLookupByName(host->connection, name);
 }
 
 bool
 libvirt_host_find_guest(struct libvirt_host *host, const char *name,
                         struct libvirt_guest *ret_guest, GError **error)
 {
-    g_autoptr(virDomain_t) domain = look_up_guest(host, name);
+    virDomainPtr domain = look_up_guest(host, name);
     struct libvirt_guest guest = {0};
-    int is_active = domain ? virDomainIsActive(domain) : -1;
-    int is_persistent = is_active >= 0 ? virDomainIsPersistent(domain) : -1;
-    char *xml = is_persistent >= 0 ? virDomainGetXMLDesc(domain, 0) : NULL;
+    int is_active = domain ? host->calls.virDomainIsActive(domain) : -1;
+    char *xml = is_active >= 0 ? host->calls.virDomainGetXMLDesc(domain, 0) : NULL;
+    bool is_found = xml && host->calls.virDomainGetUUID(domain, guest.uuid.bytes) == 0;
 
-    if (!xml || virDomainGetUUID(domain, guest.uuid.bytes) < 0) {
-        take_error(error);
-        free(xml);
-        return false;
+    if (is_found) {
+        guest.name = g_strdup(host->calls.virDomainGetName(domain));
+        guest.is_active = is_active > 0;
+        guest.xml = g_strdup(xml);
+        *ret_guest = guest;
+    } else {
+        take_error(host, error);
     }
-    guest.name = g_strdup(virDomainGetName(domain));
-    guest.is_active = is_active > 0;
-    guest.is_persistent = is_persistent > 0;
-    guest.xml = g_strdup(xml);
+    if (domain)
+        host->calls.virDomainFree(domain);
     free(xml);
-    *ret_guest = guest;
-    return true;
+    return is_found;
 }
 
 void
@@ -254,10 +255,13 @@ bool
 libvirt_host_attach(struct libvirt_host *host, const struct libvirt_guest *guest,
                     const char *device_xml, unsigned int flags, GError **error)
 {
-    g_autoptr(virDomain_t) domain = virDomainLookupByUUID(host->connection, guest->uuid.bytes);
+    virDomainPtr domain = host->calls.virDomainLookupByUUID(host->connection, guest->uuid.bytes);
+    bool is_attached =
+        domain && host->calls.virDomainAttachDeviceFlags(domain, device_xml, flags) == 0;
 
-    if (domain && virDomainAttachDeviceFlags(domain, device_xml, flags) == 0)
-        return true;
-    take_error(error);
-    return false;
+    if (!is_attached)
+        take_error(host, error);
+    if (domain)
+        host->calls.virDomainFree(domain);
+    return is_attached;
 }

@@ -34,7 +34,6 @@ struct libvirt_guest {
     char *name;
     struct uuid uuid;
     bool is_active;
-    bool is_persistent;
     char *xml; /* as it runs, or (inactive) as it would start */
 };
 

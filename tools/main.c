@@ -15,7 +15,9 @@
 #include "tools/output.h"
 #include "tools/session.h"
 #include "tools/virsh-daemon.h"
+#include "tools/virsh-guest.h"
 #include "tools/virsh-secret.h"
+#include "tools/virsh-volume.h"
 
 static bool run_help(struct session *session, const struct command_args *args);
 
@@ -34,14 +36,16 @@ static const struct command help_command[] = {
 };
 
 /* `groups` has room for as many as there are. */
-enum { GROUP_COUNT = 3 };
+enum { GROUP_COUNT = 5 };
 
 static void
 init_groups(struct command_group *groups)
 {
     groups[0] = secret_commands;
-    groups[1] = daemon_commands;
-    groups[2] = (struct command_group){
+    groups[1] = volume_commands;
+    groups[2] = guest_commands;
+    groups[3] = daemon_commands;
+    groups[4] = (struct command_group){
         .title = "Virtcrypt itself",
         .keyword = "virtcrypt",
         .commands = help_command,
@@ -167,6 +171,7 @@ run_command(struct session *session, const struct command_args *args)
 {
     bool is_done;
 
+    session->daemon = args->command->daemon;
     /* As with virsh, a connection that -c asked for is made before anything else, and without it
      * is part of the command; the blank line after a command tells the two apart. */
     if (!args->command->is_local && session->uri_text && !session_connect(session))

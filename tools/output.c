@@ -16,10 +16,34 @@
 #include "util/file.h"
 
 static void
-print_error_line(const char *text)
+print_line(const char *kind, const char *text)
 {
     fflush(stdout); /* so that both streams are in order where they meet */
-    fprintf(stderr, "error: %s\n", text);
+    fprintf(stderr, "%s: %s\n", kind, text);
+}
+
+static void
+print_error_line(const char *text)
+{
+    print_line("error", text);
+}
+
+void
+output_warning(const char *text)
+{
+    print_line("warning", text);
+}
+
+void
+output_note(const char *format, ...)
+{
+    g_autofree char *text = NULL;
+    va_list args;
+
+    va_start(args, format);
+    text = g_strdup_vprintf(format, args);
+    va_end(args);
+    print_line("note", text);
 }
 
 bool

@@ -19,6 +19,10 @@ bool output_gerror(const GError *error);
 /* Two lines: what was tried, then why it failed. */
 bool output_failure(const GError *error, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
+/* "warning: TEXT" and "note: TEXT" on standard error. */
+void output_warning(const char *text);
+void output_note(const char *format, ...) G_GNUC_PRINTF(1, 2);
+
 /* Writes what was printed before, then `value` as it is, to standard output. */
 bool output_secret(const struct secret_buf *value, GError **error);
 

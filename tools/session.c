@@ -21,7 +21,17 @@ session_uri(const struct session *session)
         return session->uri_text;
     if (environment && *environment)
         return environment;
+    if (session->daemon == URI_VIRTCRYPTD)
+        return "storage:///system";
     return geteuid() == 0 ? "secret:///system" : "secret:///session";
+}
+
+struct uri *
+session_parse_uri(const struct session *session, GError **error)
+{
+    g_autoptr(uri_t) uri = uri_parse(session_uri(session), error);
+
+    return uri && uri_set_daemon(uri, session->daemon, error) ? g_steal_pointer(&uri) : NULL;
 }
 
 static struct rpc_client *
@@ -72,21 +82,20 @@ open_with_agent(const struct session *session, const struct uri *uri, GError **e
 static void
 print_remedy(const struct uri *uri, const GError *error)
 {
+    const char *name = uri_daemon_name(uri->daemon);
     int errnum = error_get_errno(error);
 
     if (uri->transport != URI_UNIX || uri->socket)
         return;
     if (error_is(error, ERROR_OPERATION_TIMEOUT) && !uri->is_session)
-        output_error("virtcrypt-secretd does not start or hangs; 'journalctl -u virtcrypt-secretd' "
-                     "says why");
+        output_error("%s does not start or hangs; 'journalctl -u %s' says why", name, name);
     if (errnum != ENOENT && errnum != ECONNREFUSED)
         return;
     if (uri->is_session)
         output_error("virtcrypt-secretd does not run for this user; start it by "
                      "'virtcrypt-secretd --session', or use -c secret:///system");
     else
-        output_error("virtcrypt-secretd does not run; start it by "
-                     "'systemctl start virtcrypt-secretd.socket'");
+        output_error("%s does not run; start it by 'systemctl start %s.socket'", name, name);
 }
 
 bool
@@ -98,7 +107,7 @@ session_connect(struct session *session)
 
     if (session->client)
         return true;
-    uri = uri_parse(session_uri(session), &error);
+    uri = session_parse_uri(session, &error);
     if (!uri)
         return output_failure(error, failure);
     session->client = open_with_agent(session, uri, &error);

@@ -17,13 +17,19 @@ struct session {
     const char *uri_text; /* NULL for the default */
     bool is_readonly;
     bool is_quiet;
+    enum uri_daemon daemon;    /* of the command */
     struct rpc_client *client; /* NULL until session_connect */
 };
 
-/* The URI that is connected to: -c, VIRTCRYPT_DEFAULT_URI, or root's or the user's own daemon. */
+/* The URI that is connected to: -c, VIRTCRYPT_DEFAULT_URI, or the host's daemon, for others than
+ * root their own where there are such. */
 const char *session_uri(const struct session *session);
+
+/* The same, parsed, for the session's daemon. */
+struct uri *session_parse_uri(const struct session *session, GError **error);
 
 /* Connects, once. Errors are printed. */
 bool session_connect(struct session *session);
 
+/* Ends the connection. */
 void session_clear(struct session *session);

@@ -8,8 +8,15 @@
 
 #include "util/error.h"
 
-static const char session_name[] = "secret:///session";
-static const char system_name[] = "secret:///system";
+static const struct {
+    const char *scheme;
+    const char *name;
+    const char *socket; /* below .../libvirt */
+} daemons[] = {
+    [URI_SECRETD] = {"secret", "virtcrypt-secretd", "virtsecretd-sock"},
+    [URI_VIRTCRYPTD] = {"storage", "virtcryptd", "virtcryptd-sock"},
+};
+G_STATIC_ASSERT(G_N_ELEMENTS(daemons) == URI_DAEMON_LAST);
 
 static bool
 refuse(GError **error, const char *text, const char *why)
@@ -60,7 +67,7 @@ take_parameter(struct uri *uri, const char *name, const char *value)
         if (strcmp(name, texts[i].name) != 0)
             continue;
         if (texts[i].is_for_ssh && !is_ssh)
-            return "is for secret+ssh only";
+            return "is for +ssh only";
         if (!*value)
             return "is empty";
         for (const char *c = value; *c; c++) {
@@ -72,7 +79,7 @@ take_parameter(struct uri *uri, const char *name, const char *value)
         return NULL;
     }
     if (!is_ssh)
-        return "is not known (socket is, and others with secret+ssh)";
+        return "is not known (socket is, and others with +ssh)";
     if (strcmp(name, "no_verify") == 0)
         return take_boolean(value, &uri->no_verify) ? NULL : "is neither 0 nor 1";
     if (strcmp(name, "no_tty") == 0)
@@ -111,13 +118,24 @@ take_parameters(struct uri *uri, const char *text, const char *query, GError **e
 static bool
 take_scheme(struct uri *uri, const char *text, const char *scheme, GError **error)
 {
-    if (strcmp(scheme, "secret") == 0 || strcmp(scheme, "secret+unix") == 0)
-        uri->transport = URI_UNIX;
-    else if (strcmp(scheme, "secret+ssh") == 0)
-        uri->transport = URI_SSH;
-    else
-        return refuse(error, text, "it must begin with secret:, secret+unix: or secret+ssh:");
-    return true;
+    static const struct {
+        const char *suffix;
+        enum uri_transport transport;
+    } transports[] = {{"", URI_UNIX}, {"+unix", URI_UNIX}, {"+ssh", URI_SSH}};
+
+    for (int i = 0; i < URI_DAEMON_LAST; i++) {
+        if (!g_str_has_prefix(scheme, daemons[i].scheme))
+            continue;
+        for (size_t j = 0; j < G_N_ELEMENTS(transports); j++) {
+            if (strcmp(scheme + strlen(daemons[i].scheme), transports[j].suffix) != 0)
+                continue;
+            uri->daemon = (enum uri_daemon)i;
+            uri->transport = transports[j].transport;
+            return true;
+        }
+    }
+    return refuse(error, text,
+                  "it must begin with secret: or storage:, or one of these with +unix or +ssh");
 }
 
 static bool
@@ -128,11 +146,11 @@ take_authority(struct uri *uri, const char *text, GUri *parsed, GError **error)
     bool has_host = host && *host;
 
     if (uri->transport == URI_UNIX && (has_host || user || g_uri_get_port(parsed) > 0))
-        return refuse(error, text, "a host is for secret+ssh only");
+        return refuse(error, text, "a host is for +ssh only");
     if (uri->transport == URI_UNIX)
         return true;
     if (!has_host)
-        return refuse(error, text, "secret+ssh needs a host");
+        return refuse(error, text, "+ssh needs a host");
     if (*host == '-' || (user && (*user == '-' || !*user)))
         return refuse(error, text, "the host and the user must not be empty or begin with '-'");
     uri->host = g_strdup(host);
@@ -141,13 +159,29 @@ take_authority(struct uri *uri, const char *text, GUri *parsed, GError **error)
     return true;
 }
 
+static char *
+name_of(enum uri_daemon daemon, bool is_session)
+{
+    return g_strconcat(daemons[daemon].scheme, is_session ? ":///session" : ":///system", NULL);
+}
+
+static bool
+refuse_session(GError **error)
+{
+    error_set(error, ERROR_FROM_NONE, ERROR_INVALID_ARG,
+              "virtcryptd serves a host, not a session: use storage:///system");
+    return false;
+}
+
 static bool
 take_path(struct uri *uri, const char *text, const char *path, GError **error)
 {
     uri->is_session = strcmp(path, "/session") == 0;
     if (!uri->is_session && strcmp(path, "/system") != 0)
         return refuse(error, text, "its path must be /system or /session");
-    uri->name = g_strdup(uri->is_session ? session_name : system_name);
+    if (uri->is_session && uri->daemon == URI_VIRTCRYPTD)
+        return refuse(error, text, "virtcryptd serves a host, not a session; its path is /system");
+    uri->name = name_of(uri->daemon, uri->is_session);
     return true;
 }
 
@@ -186,12 +220,41 @@ uri_free(struct uri *uri)
     g_free(uri);
 }
 
+const char *
+uri_daemon_name(enum uri_daemon daemon)
+{
+    return daemons[daemon].name;
+}
+
+bool
+uri_set_daemon(struct uri *uri, enum uri_daemon daemon, GError **error)
+{
+    if (uri->daemon == daemon)
+        return true;
+    if (uri->is_session)
+        return refuse_session(error);
+    if (uri->socket) {
+        error_set(error, ERROR_FROM_NONE, ERROR_INVALID_ARG,
+                  "the socket '%s' is that of %s, but the command is for %s: leave socket= out, or "
+                  "use %s:///system?socket=PATH",
+                  uri->socket, daemons[uri->daemon].name, daemons[daemon].name,
+                  daemons[daemon].scheme);
+        return false;
+    }
+    uri->daemon = daemon;
+    g_free(uri->name);
+    uri->name = name_of(daemon, false);
+    return true;
+}
+
 char *
 uri_socket_path(const struct uri *uri, bool readonly)
 {
+    const char *socket = daemons[uri->daemon].socket;
+
     if (uri->socket)
         return g_strdup(uri->socket);
     if (uri->is_session)
-        return g_build_filename(g_get_user_runtime_dir(), "libvirt/virtsecretd-sock", NULL);
-    return g_strconcat(RUNSTATEDIR, "/libvirt/virtsecretd-sock", readonly ? "-ro" : "", NULL);
+        return g_build_filename(g_get_user_runtime_dir(), "libvirt", socket, NULL);
+    return g_strconcat(RUNSTATEDIR, "/libvirt/", socket, readonly ? "-ro" : "", NULL);
 }

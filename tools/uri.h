@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Owns: connection URIs, which read as libvirt's: secret[+TRANSPORT]://[USER@][HOST][:PORT]/PATH
- * with parameters. Pure: nothing is looked up or connected here.
+ * with parameters, for virtcrypt-secretd, and storage[+TRANSPORT]:// for virtcryptd. Pure: nothing
+ * is looked up or connected here.
  */
 #pragma once
 
 #include <glib.h>
 #include <stdbool.h>
+
+enum uri_daemon {
+    URI_SECRETD,    /* virtcrypt-secretd */
+    URI_VIRTCRYPTD, /* virtcryptd; of a host, never of a session */
+    URI_DAEMON_LAST,
+};
 
 enum uri_transport {
     URI_UNIX, /* a socket of this host */
@@ -20,10 +27,11 @@ enum uri_proxy {
 };
 
 struct uri {
+    enum uri_daemon daemon;
     enum uri_transport transport;
     bool is_session;
     char *name;   /* what the server is told to open: "secret:///system" */
-    char *socket; /* ?socket=, or NULL */
+    char *socket; /* ?socket= of `daemon`, or NULL */
     /* These are for ssh; a string is NULL, and the port 0, when left out. */
     char *user;
     char *host;
@@ -39,6 +47,16 @@ struct uri {
 /* Errors name the URI and what is wrong with it. */
 struct uri *uri_parse(const char *text, GError **error);
 void uri_free(struct uri *uri);
+
+/* Makes it lead to that daemon of the same host. What the URI says of the other one alone (a
+ * socket, a session) is an error. */
+bool uri_set_daemon(struct uri *uri, enum uri_daemon daemon, GError **error);
+
+/* "virtcryptd", for texts. */
+const char *uri_daemon_name(enum uri_daemon daemon);
+
+/* The URI by which libvirt's own library reaches the QEMU driver of the same host. */
+char *uri_to_libvirt(const struct uri *uri);
 
 /* The daemon's socket: ?socket=, or where it is by default. */
 char *uri_socket_path(const struct uri *uri, bool readonly);

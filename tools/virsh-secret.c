@@ -5,24 +5,18 @@
  */
 #include "tools/virsh-secret.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "rpc/protocol/remote_secret_client.h"
 #include "tools/output.h"
 #include "tools/virsh-secret-commands.h"
+#include "tools/xml_file.h"
 #include "tools/xpath.h"
 #include "util/error.h"
-#include "util/file.h"
 #include "util/uuid.h"
 
-enum {
-    DEFINE_VALIDATE = 1,
-    XML_FILE_MAX = 10 * 1024 * 1024, /* virsh's bound */
-};
+enum { DEFINE_VALIDATE = 1 };
 
 void
 virsh_secret_clear(struct remote_nonnull_secret *secret)
@@ -54,30 +48,6 @@ virsh_secret_lookup(struct session *session, const struct command_args *args,
     return true;
 }
 
-/* The text of the file, or NULL with errno set. */
-static char *
-read_xml(int fd)
-{
-    g_autoptr(GString) text = g_string_new(NULL);
-    char part[65536];
-
-    for (;;) {
-        ssize_t got = read(fd, part, sizeof(part));
-
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return NULL;
-        if (got == 0)
-            return g_strdup(text->str);
-        g_string_append_len(text, part, got);
-        if (text->len > XML_FILE_MAX) {
-            errno = EOVERFLOW;
-            return NULL;
-        }
-    }
-}
-
 static bool
 run_define(struct session *session, const struct command_args *args)
 {
@@ -86,7 +56,6 @@ run_define(struct session *session, const struct command_args *args)
     };
     struct remote_secret_define_xml_ret defined = {0};
     g_auto(remote_nonnull_secret_t) secret = {0};
-    g_auto(file_fd) fd = -1;
     g_autofree char *xml = NULL;
     g_autoptr(GError) error = NULL;
     char text[UUID_TEXT_SIZE];
@@ -95,12 +64,9 @@ run_define(struct session *session, const struct command_args *args)
 
     if (!command_get_text(args, "file", &path, &error))
         return output_gerror(error);
-    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0)
-        return output_error("Failed to open file '%s': %s", path, g_strerror(errno));
-    xml = read_xml(fd);
+    xml = xml_file_read(path, &error);
     if (!xml)
-        return output_error("Failed to read file '%s': %s", path, g_strerror(errno));
+        return output_gerror(error);
     call.xml = xml;
     if (!remote_secret_define_xml_call(session->client, &call, &defined, &error))
         return output_failure(error, "Failed to set attributes from %s", path);

@@ -59,7 +59,7 @@ char *
 xpath_pick(const char *xml, const char *expression, bool wrap, GError **error)
 {
     g_autoptr(xmlDoc) document =
-        xmlReadMemory(xml, (int)strlen(xml), "secret.xml", NULL,
+        xmlReadMemory(xml, (int)strlen(xml), "server.xml", NULL,
                       XML_PARSE_NONET | XML_PARSE_NOBLANKS | XML_PARSE_NOERROR);
     g_autoptr(xmlXPathContext) context = document ? xmlXPathNewContext(document) : NULL;
     g_autoptr(xmlXPathObject) result = NULL;
@@ -76,4 +76,17 @@ xpath_pick(const char *xml, const char *expression, bool wrap, GError **error)
         return NULL;
     }
     return format_nodes(document, result->nodesetval, wrap);
+}
+
+char *
+xpath_get_text(const char *xml, const char *expression)
+{
+    g_autoptr(xmlDoc) document =
+        xmlReadMemory(xml, (int)strlen(xml), "server.xml", NULL,
+                      XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
+    g_autoptr(xmlXPathContext) context = document ? xmlXPathNewContext(document) : NULL;
+    g_autoptr(xmlXPathObject) result = context ? xmlXPathEval(BAD_CAST expression, context) : NULL;
+    bool has_text = result && result->type == XPATH_STRING && *result->stringval;
+
+    return has_text ? g_strdup((const char *)result->stringval) : NULL;
 }

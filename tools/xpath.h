@@ -10,3 +10,6 @@
 /* The nodes of `xml` that `expression` picks, each ended by a line break; with `wrap` all of them
  * in one element <nodes>. Another result than nodes is an error. */
 char *xpath_pick(const char *xml, const char *expression, bool wrap, GError **error);
+
+/* The text that the expression is; NULL if it is empty, or the XML malformed. */
+char *xpath_get_text(const char *xml, const char *expression);

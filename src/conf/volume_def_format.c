@@ -19,7 +19,8 @@ format_format(const char *format, GString *text)
     g_string_append(text, "/>\n");
 }
 
-/* libvirt prints ids as signed. */
+/* Ids beyond 31 bits are written as they are read; libvirt writes them as negative numbers, and
+ * refuses those. */
 static void
 format_permissions(const struct volume_permissions *permissions, GString *text)
 {
@@ -30,9 +31,9 @@ format_permissions(const struct volume_permissions *permissions, GString *text)
     if (permissions->has_mode)
         g_string_append_printf(text, "      <mode>0%o</mode>\n", (unsigned int)permissions->mode);
     if (permissions->has_owner)
-        g_string_append_printf(text, "      <owner>%d</owner>\n", (int)permissions->owner);
+        g_string_append_printf(text, "      <owner>%u</owner>\n", (unsigned int)permissions->owner);
     if (permissions->has_group)
-        g_string_append_printf(text, "      <group>%d</group>\n", (int)permissions->group);
+        g_string_append_printf(text, "      <group>%u</group>\n", (unsigned int)permissions->group);
     xml_append_element(text, 6, "label", permissions->label);
     g_string_append(text, "    </permissions>\n");
 }
@@ -40,8 +41,10 @@ format_permissions(const struct volume_permissions *permissions, GString *text)
 static void
 format_features(const struct volume_def *def, GString *text)
 {
-    if (!def->lazy_refcounts && !def->extended_l2)
+    if (!def->lazy_refcounts && !def->extended_l2) {
+        g_string_append(text, def->has_features ? "    <features/>\n" : "");
         return;
+    }
     g_string_append(text, "    <features>\n");
     if (def->lazy_refcounts)
         g_string_append(text, "      <lazy_refcounts/>\n");

@@ -76,6 +76,8 @@ xml_check_children(const xmlNode *element, const char *const *names, GError **er
 bool
 xml_parse_number(const char *text, uint64_t max, uint64_t *ret_number)
 {
+    while (g_ascii_isspace(*text))
+        text++;
     return g_ascii_string_to_unsigned(*text == '+' ? text + 1 : text, 10, 0, max, ret_number, NULL);
 }
 

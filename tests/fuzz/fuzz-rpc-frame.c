@@ -13,6 +13,7 @@
 
 #include "rpc/protocol/remote_secret_server.h"
 #include "rpc/protocol/virtcrypt_secret_server.h"
+#include "rpc/protocol/virtcrypt_volume_server.h"
 #include "rpc/server.h"
 #include "util/log.h"
 #include "util/loop.h"
@@ -100,6 +101,15 @@ list_secrets(struct rpc_call *call, void *opaque,
     return RPC_DONE;
 }
 
+static enum rpc_outcome
+create(struct rpc_call *call, void *opaque, struct virtcrypt_volume_create_args *args,
+       struct virtcrypt_volume_job_ret *ret, GError **error)
+{
+    check(args->key && secret_buf_len(args->key) <= VIRTCRYPT_VOLUME_KEY_MAX);
+    secret_buf_free(g_steal_pointer(&args->key));
+    return keep(opaque, call);
+}
+
 static const struct remote_secret_handlers remote_handlers = {
     .connect_num_of_secrets = num_of_secrets,
     .secret_define_xml = define_xml,
@@ -108,6 +118,7 @@ static const struct remote_secret_handlers remote_handlers = {
     .secret_undefine = undefine,
 };
 static const struct virtcrypt_secret_handlers own_handlers = {.list_secrets = list_secrets};
+static const struct virtcrypt_volume_handlers volume_handlers = {.create = create};
 
 static void
 quit(void *opaque)
@@ -197,6 +208,7 @@ bench_init(struct bench *bench)
     bench->server = rpc_server_new(&params);
     rpc_server_add_program(bench->server, &remote_secret_program, &remote_handlers, bench);
     rpc_server_add_program(bench->server, &virtcrypt_secret_program, &own_handlers, bench);
+    rpc_server_add_program(bench->server, &virtcrypt_volume_program, &volume_handlers, bench);
     rpc_server_start(bench->server);
 }
 

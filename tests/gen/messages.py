@@ -72,6 +72,21 @@ def error(code, domain, message, objects=(None, None), strings=(None, None, None
             + int32(ints[0]) + int32(ints[1]) + optional(net))
 
 
+def volume(name="a.qcow2", kind=0, key=UUID, is_open=False, users=None, state=None):
+    """A virtcrypt_volume_entry."""
+    return (text("default") + text(name) + text("/v/" + name) + int32(kind)
+            + optional(key and fixed(key)) + boolean(True) + boolean(is_open)
+            + optional(users and text(users)) + optional(state and text(state)))
+
+
+def volume_ref(pool="default", name="a.qcow2"):
+    return text(pool) + text(name)
+
+
+def domain(name="guest", uuid=UUID):
+    return text(name) + fixed(uuid) + int32(-1)
+
+
 def scalars(color=5):
     return (int32(-2) + uint32(0xfffffffe) + int64(-2**62) + uint64(2**64 - 2) + double(-0.15625)
             + boolean(True) + int32(color))
@@ -175,6 +190,43 @@ MESSAGES = [
         secret() + boolean(False) + boolean(True) + boolean(True),
         secret(OTHER_UUID, 4, "") + boolean(True) + boolean(False) + boolean(False)])
      + boolean(True)),
+
+    ("virtcrypt_volume_daemon_status_ret", text("0.1.0") + uint32(4711) + uint32(2) + uint32(1)
+     + uint32(3) + optional(text("away"))),
+    ("virtcrypt_volume_daemon_status_ret", text("0.1.0") + uint32(4711) + uint32(0) + uint32(0)
+     + uint32(1) + optional(None)),
+    ("virtcrypt_volume_create_args", text("default") + text("<volume/>") + optional(volume_ref())
+     + optional(text("/v/b")) + optional(text("raw")) + uint32(1 << 18) + opaque(b"abc\0d")),
+    ("virtcrypt_volume_create_args", text("default") + text("<volume/>") + optional(None)
+     + optional(None) + optional(None) + uint32(0) + opaque(b"")),
+    ("virtcrypt_volume_job_ret", uint64(2**40) + boolean(True) + uint32(1000)
+     + optional(volume(users="guest 'web'")) + array([text("one"), text("")])),
+    ("virtcrypt_volume_job_ret", uint64(1) + boolean(False) + uint32(17) + optional(None)
+     + array([])),
+    ("virtcrypt_volume_job_wait_args", uint64(2**64 - 1)),
+    ("virtcrypt_volume_wants_args", text("default") + text("<volume/>") + optional(volume_ref())
+     + uint32(0)),
+    ("virtcrypt_volume_wants_ret", boolean(True)),
+    ("virtcrypt_volume_wipe_args", volume_ref() + uint32(0) + uint32(0)),
+    ("virtcrypt_volume_resize_args", volume_ref() + uint64(2**40) + uint32(4)),
+    ("virtcrypt_volume_ref_args", volume_ref() + uint32(0)),
+    ("virtcrypt_volume_get_ret", volume("d", 2, None, True, state="being created")),
+    ("virtcrypt_volume_get_by_path_args", text("/dev/virtcrypt/default/d")),
+    ("virtcrypt_volume_get_info_ret", int32(1) + uint64(2**30) + uint64(2**20) + uint64(2**21)),
+    ("virtcrypt_volume_get_xml_desc_ret", text("<volume type='block'>\n</volume>\n")),
+    ("virtcrypt_volume_list_args", optional(text("default")) + optional(volume_ref())
+     + uint32(1000)),
+    ("virtcrypt_volume_list_args", optional(None) + optional(None) + uint32(1)),
+    ("virtcrypt_volume_list_ret", array([volume(), volume("b", 1, OTHER_UUID)]) + boolean(True)),
+    ("virtcrypt_volume_open_args", volume_ref() + optional(domain()) + boolean(False)
+     + boolean(True)),
+    ("virtcrypt_volume_open_args", volume_ref() + optional(None) + boolean(True) + boolean(False)),
+    ("virtcrypt_volume_open_ret", text("/dev/virtcrypt/default/d")),
+    ("virtcrypt_volume_guest_prepare_args", text("<domain/>")),
+    ("virtcrypt_volume_guest_release_args", fixed(UUID)),
+    ("virtcrypt_volume_pool_policy_args", text("default")),
+    ("virtcrypt_volume_pool_policy_ret", text("dm-crypt")),
+    ("virtcrypt_volume_set_pool_policy_args", text("default") + text("none")),
 
     ("sample_bytes", sample_bytes()),
     ("sample_arrays", sample_arrays()),

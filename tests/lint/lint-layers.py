@@ -25,6 +25,11 @@ _MAY_INCLUDE = {
 # In a layer-2 folder these alone speak to the wire, and know of the process around them.
 _MAY_INCLUDE_EDGE = re.compile(r"^(dispatch|main|daemon|events|client)(_\w+)?\.[ch]$")
 
+# The connector for volumes has no client of libvirt's to speak to its daemon with, as that for secrets
+# has; it uses ours, and nothing of the serving side.
+_DRIVER_MAY_INCLUDE_RPC = re.compile(r"^src/driver/storage_\w+\.[ch]$")
+_RPC_FOR_DRIVERS = re.compile(r"^rpc/(client\.h|protocol/\w+(?<!_server)\.h)$")
+
 # Only what runs inside libvirt or beside it as a client may use libvirt's own library.
 _MAY_USE_LIBVIRT = ("src/driver", "tools")
 
@@ -51,6 +56,8 @@ def includes_that_go_up(root):
             target_folder = target.split("/")[0] if "/" in target else ""
             if target_folder in ("rpc", "daemon") and _MAY_INCLUDE_EDGE.match(name) and folder in (
                     "src/secret", "src/storage", "src/guest"):
+                continue
+            if _DRIVER_MAY_INCLUDE_RPC.match(path) and _RPC_FOR_DRIVERS.match(target):
                 continue
             if target_folder not in allowed:
                 offenders.append(f'{path}: includes "{target}"')
@@ -97,6 +104,18 @@ class Layers(tree.RuleMixin, unittest.TestCase):
     def test_a_connector_that_includes_our_core_is_caught(self):
         self.assert_caught(includes_that_go_up,
                            {"src/driver/x.c": '#include "conf/secret_def.h"\n'}, "src/driver/x.c")
+
+    def test_the_client_in_the_connector_for_volumes_is_allowed(self):
+        self.assert_passes(includes_that_go_up,
+                           {"src/driver/storage_x.c": '#include "rpc/client.h"\n'
+                                                      '#include "rpc/protocol/a_client.h"\n'})
+
+    def test_more_of_rpc_in_a_connector_is_caught(self):
+        self.assert_caught(includes_that_go_up,
+                           {"src/driver/storage_x.c": '#include "rpc/protocol/a_server.h"\n',
+                            "src/driver/storage_y.c": '#include "rpc/server.h"\n',
+                            "src/driver/secret_z.c": '#include "rpc/client.h"\n'},
+                           "storage_x.c", "storage_y.c", "secret_z.c")
 
     def test_an_include_without_its_folder_is_caught(self):
         self.assert_caught(includes_that_go_up, {"src/util/x.c": '#include "uuid.h"\n'}, "uuid.h")

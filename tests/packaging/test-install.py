@@ -17,17 +17,23 @@ BUILD_ROOT = os.environ["BUILD_ROOT"]
 # Below the prefix, in any library folder of the machine.
 _EXPECTED = (
     "sbin/virtcrypt-secretd",
+    "sbin/virtcryptd",
     "bin/virtcrypt",
     "libexec/virtcrypt/link-drivers",
+    "lib/systemd/system/virtcrypt-mappings.service",
     "lib/systemd/system/virtcrypt-secretd.service",
     "lib/systemd/system/virtcrypt-secretd.socket",
     "lib/systemd/system/virtcrypt-secretd-ro.socket",
+    "lib/systemd/system/virtcryptd.service",
+    "lib/systemd/system/virtcryptd.socket",
+    "lib/systemd/system/virtcryptd-ro.socket",
     "lib/systemd/system/libvirtd.service.d/virtcrypt.conf",
     "share/bash-completion/completions/virtcrypt",
     "share/man/man1/virtcrypt.1",
     "share/man/man5/virtcrypt-secretd.conf.5",
     "share/man/man5/virtcryptd.conf.5",
     "share/man/man8/virtcrypt-secretd.8",
+    "share/man/man8/virtcryptd.8",
 )
 
 
@@ -57,10 +63,17 @@ class Install(unittest.TestCase):
                      for name in self.files}
         self.assertEqual([name for name in _EXPECTED if name not in installed], [])
 
-    def test_the_connector_is_installed_in_a_folder_of_its_own(self):
-        connectors = [name for name in self.files if name.endswith("/libvirt_driver_secret.so")]
-        self.assertEqual(len(connectors), 1, connectors)
-        self.assertIn("/virtcrypt/connection-driver/", connectors[0])
+    def test_the_connectors_are_installed_in_a_folder_of_their_own(self):
+        for kind in ("secret", "storage"):
+            connectors = [name for name in self.files
+                          if name.endswith(f"/libvirt_driver_{kind}.so")]
+            self.assertEqual(len(connectors), 1, connectors)
+            self.assertIn("/virtcrypt/connection-driver/", connectors[0])
+
+    def test_libvirt_finds_the_hook(self):
+        link = os.path.join(self.dest, "etc/libvirt/hooks/qemu.d/virtcrypt")
+        target = self.dest + os.readlink(link)
+        self.assertTrue(os.access(target, os.X_OK), target)
 
     def test_nothing_is_installed_outside_the_prefix_and_the_configuration(self):
         strays = [name for name in self.files if not name.startswith(("usr/local/", "etc/"))]
@@ -68,6 +81,8 @@ class Install(unittest.TestCase):
 
     def test_no_placeholder_is_left_in_an_installed_text(self):
         for name in self.files:
+            if os.path.islink(os.path.join(self.dest, name)):
+                continue
             with open(os.path.join(self.dest, name), "rb") as file:
                 text = file.read()
             if not text.startswith(b"\x7fELF"):
@@ -83,7 +98,8 @@ class Install(unittest.TestCase):
                 text = file.read()
             # The programs are in the staging folder, not where the units will find them.
             with open(path, "w", encoding="utf-8") as file:
-                file.write(text.replace("/usr/local/sbin", self.prefix + "/sbin"))
+                file.write(text.replace("/usr/local/sbin", self.prefix + "/sbin")
+                           .replace("/usr/local/bin", self.prefix + "/bin"))
         done = _run("systemd-analyze", "verify", "--man=no", "--recursive-errors=no",
                     *[os.path.join(units, name) for name in sorted(os.listdir(units))])
         ours = [line for line in done.stdout.splitlines() if "virtcrypt" in line]
@@ -128,8 +144,9 @@ class LinkDrivers(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="virtcrypt-link-")
         self.addCleanup(shutil.rmtree, self.folder)
-        self.theirs = self.make("theirs", "libvirt_driver_qemu.so", "libvirt_driver_secret.so")
-        self.ours = self.make("ours", "libvirt_driver_secret.so")
+        self.theirs = self.make("theirs", "libvirt_driver_qemu.so", "libvirt_driver_secret.so",
+                                "libvirt_driver_storage.so")
+        self.ours = self.make("ours", "libvirt_driver_secret.so", "libvirt_driver_storage.so")
         self.made = os.path.join(self.folder, "run/made")
 
     def make(self, name, *files):
@@ -148,17 +165,19 @@ class LinkDrivers(unittest.TestCase):
         return {name: os.path.dirname(os.readlink(os.path.join(self.made, name)))
                 for name in os.listdir(self.made)}
 
-    def test_only_the_secret_driver_is_replaced(self):
+    def test_only_the_secret_and_the_storage_driver_are_replaced(self):
         self.assertEqual(self.link().returncode, 0)
         self.assertEqual(self.links(), {"libvirt_driver_qemu.so": self.theirs,
-                                        "libvirt_driver_secret.so": self.ours})
+                                        "libvirt_driver_secret.so": self.ours,
+                                        "libvirt_driver_storage.so": self.ours})
 
     def test_a_driver_that_an_upgrade_brought_or_took_is_followed(self):
         self.link()
         os.rename(os.path.join(self.theirs, "libvirt_driver_qemu.so"),
                   os.path.join(self.theirs, "libvirt_driver_ch.so"))
         self.assertEqual(self.link().returncode, 0)
-        self.assertEqual(sorted(self.links()), ["libvirt_driver_ch.so", "libvirt_driver_secret.so"])
+        self.assertEqual(sorted(self.links()), ["libvirt_driver_ch.so", "libvirt_driver_secret.so",
+                                                "libvirt_driver_storage.so"])
 
     def test_without_the_connector_libvirt_keeps_its_own_driver_and_says_so(self):
         os.unlink(os.path.join(self.ours, "libvirt_driver_secret.so"))
@@ -167,12 +186,24 @@ class LinkDrivers(unittest.TestCase):
         self.assertIn("libvirt keeps secrets itself", done.stdout)
         self.assertEqual(self.links()["libvirt_driver_secret.so"], self.theirs)
 
+    def test_without_the_storage_connector_libvirt_keeps_its_own_driver_and_says_so(self):
+        os.unlink(os.path.join(self.ours, "libvirt_driver_storage.so"))
+        done = self.link()
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("does not know encrypted volumes", done.stdout)
+        self.assertEqual(self.links()["libvirt_driver_storage.so"], self.theirs)
+
+    def test_a_libvirt_without_storage_stays_without(self):
+        os.unlink(os.path.join(self.theirs, "libvirt_driver_storage.so"))
+        self.assertEqual(self.link().returncode, 0)
+        self.assertNotIn("libvirt_driver_storage.so", self.links())
+
     def test_a_missing_folder_of_libvirt_is_named_and_the_old_links_stay(self):
         self.link()
         done = self.link(theirs="/nonexistent/drivers")
         self.assertEqual(done.returncode, 1)
         self.assertIn("/nonexistent/drivers", done.stdout)
-        self.assertEqual(len(self.links()), 2)
+        self.assertEqual(len(self.links()), 3)
 
 
 if __name__ == "__main__":

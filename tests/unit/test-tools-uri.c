@@ -72,20 +72,21 @@ test_what_is_wrong_with_a_uri_is_said(void)
     } bad[] = {
         {"", NULL},
         {"system", NULL},
-        {"qemu:///system", "it must begin with secret:, secret+unix: or secret+ssh:"},
+        {"qemu:///system",
+         "it must begin with secret: or storage:, or one of these with +unix or +ssh"},
         {"secret+tls://host/system", "it must begin with"},
         {"secret:///", "its path must be /system or /session"},
         {"secret:///other", "its path must be /system or /session"},
-        {"secret://host/system", "a host is for secret+ssh only"},
-        {"secret+unix://root@/system", "a host is for secret+ssh only"},
-        {"secret+ssh:///system", "secret+ssh needs a host"},
+        {"secret://host/system", "a host is for +ssh only"},
+        {"secret+unix://root@/system", "a host is for +ssh only"},
+        {"secret+ssh:///system", "+ssh needs a host"},
         {"secret+ssh://-oProxyCommand=x/system", "must not be empty or begin with '-'"},
         {"secret+ssh://-lx@host/system", "must not be empty or begin with '-'"},
         {"secret+ssh://@host/system", "must not be empty or begin with '-'"},
         {"secret+ssh://host:x/system", NULL},
         {"secret:///system?socket=", "the parameter 'socket' is empty"},
         {"secret:///system?sockets=/x", "the parameter 'sockets' is not known"},
-        {"secret:///system?keyfile=/x", "the parameter 'keyfile' is for secret+ssh only"},
+        {"secret:///system?keyfile=/x", "the parameter 'keyfile' is for +ssh only"},
         {"secret:///system?no_verify=1", "the parameter 'no_verify' is not known"},
         {"secret+ssh://host/system?no_verify=yes", "'no_verify' is neither 0 nor 1"},
         {"secret+ssh://host/system?proxy=libssh", "'proxy' is none of auto, netcat, native"},
@@ -193,6 +194,91 @@ test_no_parameter_reaches_the_other_shell_as_code(void)
     folder_clear(&folder);
 }
 
+static void
+test_each_daemon_has_its_scheme_and_socket(void)
+{
+    static const struct {
+        const char *uri;
+        enum uri_daemon daemon; /* wanted */
+        const char *name;
+        const char *socket;
+    } ways[] = {
+        {"storage:///system", URI_VIRTCRYPTD, "storage:///system", "/libvirt/virtcryptd-sock"},
+        {"storage+unix:///system", URI_VIRTCRYPTD, "storage:///system", "/libvirt/virtcryptd-sock"},
+        {"secret:///system", URI_VIRTCRYPTD, "storage:///system", "/libvirt/virtcryptd-sock"},
+        {"storage:///system", URI_SECRETD, "secret:///system", "/libvirt/virtsecretd-sock"},
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(ways); i++) {
+        g_autoptr(uri_t) uri = parse(ways[i].uri);
+        g_autofree char *wanted = g_strconcat(RUNSTATEDIR, ways[i].socket, NULL);
+        g_autofree char *path = NULL;
+
+        g_assert_true(uri_set_daemon(uri, ways[i].daemon, NULL));
+        path = uri_socket_path(uri, false);
+        g_assert_cmpstr(uri->name, ==, ways[i].name);
+        g_assert_cmpstr(path, ==, wanted);
+    }
+}
+
+static void
+test_what_is_of_one_daemon_alone_does_not_lead_to_the_other(void)
+{
+    g_autoptr(uri_t) session = parse("secret:///session");
+    g_autoptr(uri_t) with_socket = parse("secret:///system?socket=/x");
+    g_autoptr(uri_t) own_socket = parse("storage:///system?socket=/y");
+    g_autofree char *path = NULL;
+    g_autoptr(GError) session_error = NULL;
+    g_autoptr(GError) socket_error = NULL;
+    g_autoptr(GError) parse_error = NULL;
+
+    g_assert_false(uri_set_daemon(session, URI_VIRTCRYPTD, &session_error));
+    expect_error_part(session_error, ERROR_INVALID_ARG, ERROR_FROM_NONE, "use storage:///system");
+    g_assert_false(uri_set_daemon(with_socket, URI_VIRTCRYPTD, &socket_error));
+    expect_error_part(socket_error, ERROR_INVALID_ARG, ERROR_FROM_NONE,
+                      "the socket '/x' is that of virtcrypt-secretd, but the command is for "
+                      "virtcryptd");
+    g_assert_true(uri_set_daemon(own_socket, URI_VIRTCRYPTD, NULL));
+    path = uri_socket_path(own_socket, true);
+    g_assert_cmpstr(path, ==, "/y");
+    g_assert_null(uri_parse("storage:///session", &parse_error));
+    expect_error_part(parse_error, ERROR_INVALID_ARG, ERROR_FROM_NONE, "a host, not a session");
+}
+
+static void
+test_the_native_proxy_is_told_where_virtcryptd_is(void)
+{
+    g_autofree char *line = ssh_line("storage+ssh://host/system?proxy=native", false);
+
+    g_assert_nonnull(strstr(line, "exec virt-ssh-helper '\\''storage:///system?socket=" RUNSTATEDIR
+                                  "/libvirt/virtcryptd-sock'\\''"));
+}
+
+static void
+test_libvirt_is_reached_on_the_same_host(void)
+{
+    static const struct {
+        const char *uri;
+        const char *libvirts;
+    } ways[] = {
+        {"secret:///system", "qemu:///system"},
+        {"secret:///session", "qemu:///session"},
+        {"storage:///system?socket=/x", "qemu:///system"},
+        {"storage+ssh://host/system", "qemu+ssh://host/system"},
+        {"secret+ssh://a%40b@[2001:db8::1]:2222/system?keyfile=/k%26&no_verify=1&no_tty=1&"
+         "proxy=native&command=/my%20ssh&netcat=nc&socket=/s",
+         "qemu+ssh://a%40b@[2001:db8::1]:2222/system?command=/my%20ssh&keyfile=/k%26&netcat=nc&"
+         "proxy=native&no_verify=1&no_tty=1"},
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(ways); i++) {
+        g_autoptr(uri_t) uri = parse(ways[i].uri);
+        g_autofree char *text = uri_to_libvirt(uri);
+
+        g_assert_cmpstr(text, ==, ways[i].libvirts);
+    }
+}
+
 #define ADD(name) g_test_add_func("/tools/uri/" #name, name)
 
 int
@@ -208,5 +294,9 @@ main(int argc, char **argv)
     ADD(test_the_native_proxy_is_libvirts_helper);
     ADD(test_a_session_elsewhere_needs_a_socket);
     ADD(test_no_parameter_reaches_the_other_shell_as_code);
+    ADD(test_each_daemon_has_its_scheme_and_socket);
+    ADD(test_what_is_of_one_daemon_alone_does_not_lead_to_the_other);
+    ADD(test_the_native_proxy_is_told_where_virtcryptd_is);
+    ADD(test_libvirt_is_reached_on_the_same_host);
     return g_test_run();
 }

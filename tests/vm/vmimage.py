@@ -298,11 +298,18 @@ def _write(tree, path, text, mode=0o644):
     os.chmod(path, mode)
 
 
+def _enable(tree, unit):
+    """What `systemctl enable` does."""
+    with open(os.path.join(tree, unit), encoding="utf-8") as file:
+        targets = re.findall(r"^WantedBy=(\S+)", file.read(), re.M)
+    for target in targets:
+        folder = os.path.join(tree, f"etc/systemd/system/{target}.wants")
+        os.makedirs(folder, exist_ok=True)
+        os.symlink("/" + unit, os.path.join(folder, os.path.basename(unit)))
+
+
 def _configure(tree):
     """The machine's own settings, instead of those of the host."""
-    for name in ("bin", "sbin", "lib", "lib64"):
-        if os.path.islink("/" + name):
-            os.symlink(os.readlink("/" + name), os.path.join(tree, name))
     for name in ("dev", "proc", "sys", "run", "tmp", "root", "mnt", "var/lib/libvirt/images",
                  "var/cache/libvirt", "var/log/libvirt", "var/tmp", "etc/libvirt"):
         os.makedirs(os.path.join(tree, name), exist_ok=True)
@@ -322,6 +329,8 @@ def _configure(tree):
             names = {line.split(":")[0] for line in file}
             file.writelines(line + "\n" for line in lines.splitlines()
                             if line.split(":")[0] not in names)
+    for unit in ("libvirtd.service", "libvirtd.socket", "libvirtd-ro.socket"):
+        _enable(tree, "lib/systemd/system/" + unit)
     _write(tree, "/etc/shadow", "root::19000:0:99999:7:::\n", 0o600)
 
 
@@ -340,7 +349,9 @@ def _make_root(packages):
                      for name in folders + files)
         paths.add(own)
     _copy_tree([path for path in paths if os.path.lexists(path)], tree)
-    _configure(tree)
+    for name in ("bin", "sbin", "lib", "lib64"):
+        if os.path.islink("/" + name):
+            os.symlink(os.readlink("/" + name), os.path.join(tree, name))
     _run(["cp", "-a", os.path.join(packages, "root/."), tree + "/.unpacked"])
     unpacked = os.path.join(tree, ".unpacked")
     shutil.rmtree(os.path.join(unpacked, "boot"), ignore_errors=True)
@@ -353,6 +364,7 @@ def _make_root(packages):
             shutil.rmtree(os.path.join(unpacked, name))
     _run(["cp", "-a", unpacked + "/.", tree])
     shutil.rmtree(unpacked)
+    _configure(tree)
     _run(["ldconfig", "-r", tree])
     _make_erofs(path, tree)
     shutil.rmtree(tree)
@@ -372,8 +384,10 @@ def _make_ours(build_root):
     with open(os.path.join(build_root, "meson-info/intro-installed.json"),
               encoding="utf-8") as file:
         sources = sorted(json.load(file).items())
-    programs = [os.path.join(HERE, name) for name in ("agent", "init")]
-    stats = [(path, os.stat(path)) for path in [source for source, _ in sources] + programs]
+    programs = [os.path.join(HERE, name) for name in ("agent", "agent.service", "init")]
+    # A link that is installed stands there by what it points to.
+    stats = [(path, os.stat(path)) for path in [source for source, _ in sources] + programs
+             if os.path.isabs(path)]
     key = _digest(sources, [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats])
     path = os.path.join(FOLDER, f"ours-{key}.erofs")
     if os.path.exists(path):
@@ -384,6 +398,12 @@ def _make_ours(build_root):
     for name in ("agent", "init"):
         _run(["install", "-D", "-m", "755", os.path.join(HERE, name),
               os.path.join(tree, "usr/lib/vm", name)])
+    units = "usr/local/lib/systemd/system"
+    _run(["install", "-D", "-m", "644", os.path.join(HERE, "agent.service"),
+          os.path.join(tree, units, "vm-agent.service")])
+    for name in os.listdir(os.path.join(tree, units)):
+        if os.path.isfile(os.path.join(tree, units, name)):
+            _enable(tree, os.path.join(units, name))
     _make_erofs(path, tree)
     shutil.rmtree(tree)
     for name in os.listdir(FOLDER):
