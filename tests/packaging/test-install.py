@@ -20,6 +20,7 @@ _EXPECTED = (
     "sbin/virtcryptd",
     "bin/virtcrypt",
     "libexec/virtcrypt/link-drivers",
+    "libexec/virtcrypt/virtcrypt-qemu-hook",
     "lib/systemd/system/virtcrypt-mappings.service",
     "lib/systemd/system/virtcrypt-secretd.service",
     "lib/systemd/system/virtcrypt-secretd.socket",
@@ -70,12 +71,18 @@ class Install(unittest.TestCase):
             self.assertEqual(len(connectors), 1, connectors)
             self.assertIn("/virtcrypt/connection-driver/", connectors[0])
 
+    def test_libvirts_hook_is_a_link_to_the_program(self):
+        link = os.path.join(self.dest, "etc/libvirt/hooks/qemu.d/virtcrypt")
+        self.assertEqual(os.readlink(link), "/usr/local/libexec/virtcrypt/virtcrypt-qemu-hook")
+
     def test_nothing_is_installed_outside_the_prefix_and_the_configuration(self):
         strays = [name for name in self.files if not name.startswith(("usr/local/", "etc/"))]
         self.assertEqual(strays, [])
 
     def test_no_placeholder_is_left_in_an_installed_text(self):
         for name in self.files:
+            if os.path.islink(os.path.join(self.dest, name)):
+                continue
             with open(os.path.join(self.dest, name), "rb") as file:
                 text = file.read()
             if not text.startswith(b"\x7fELF"):
