@@ -77,7 +77,7 @@ find_preallocation(const struct backend_create_params *params, uint64_t capacity
 }
 
 /* How much a guest sees if the XML does not say: as much as in the backing file, which must be
- * there and of its format in any case. */
+ * there, of its format, and open with its key in any case. */
 static bool
 find_capacity(const struct backend_create_params *params, const struct backend_source *source,
               uint64_t *ret_capacity, GError **error)
@@ -97,7 +97,8 @@ find_capacity(const struct backend_create_params *params, const struct backend_s
         return image_find_capacity(params, source, ret_capacity, error);
     if (!g_path_is_absolute(def->backing_path))
         return refuse(params, "the path of a backing file must be absolute", error);
-    if (!qemu_img_get_capacity(&backing, &backing_capacity, error))
+    if (!image_get_capacity(&backing, &backing_capacity, error) ||
+        !image_check_key(&backing, error))
         return false;
     if (def->has_capacity && def->capacity > 0)
         return image_find_capacity(params, NULL, ret_capacity, error);

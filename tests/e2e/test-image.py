@@ -30,6 +30,8 @@ ERROR_RESOURCE_BUSY = 87
 ERROR_STORAGE_VOL_EXIST = 90
 ERROR_OPERATION_FAILED = 9
 ERROR_INVALID_ARG = 8
+ERROR_NO_STORAGE_VOL = 50
+ERROR_OPERATION_INVALID = 55
 
 
 def generated_key():
@@ -315,8 +317,23 @@ class Backing(ImageCase):
             "-c", f"read -P {PATTERN} 3M 1M")
         self.assertNotIn("failed", output)
 
+    def test_a_backing_file_and_its_key_must_fit(self):
+        clear = os.path.join(self.root, "clear")
+        self.tool("qemu-img", "create", "-q", "-f", "qcow2", clear, "64M")
+        self.create("base")
+        wrong = self.key_file("wrong", generated_key())
+        cases = [(self.path("base"), (), ERROR_OPERATION_INVALID, "no key is given"),
+                 (self.path("base"), ("--backing-key", wrong), ERROR_AUTH_FAILED, "base"),
+                 (clear, ("--backing-key", self.key), ERROR_OPERATION_INVALID, "not encrypted")]
+        for path, options, code, text in cases:
+            with self.subTest(text):
+                self.refused(code, text, "create", self.xml(
+                    "v", volume=f"<backingStore><path>{path}</path><format type='qcow2'/>"
+                    "</backingStore>"), "--generated", *options)
+                self.assert_empty_pool("base")
+
     def test_a_backing_file_that_is_not_there_is_refused(self):
-        self.refused(ERROR_OPERATION_FAILED, "/nowhere", "create", self.xml(
+        self.refused(ERROR_NO_STORAGE_VOL, "/nowhere", "create", self.xml(
             "v", volume="<backingStore><path>/nowhere</path><format type='raw'/></backingStore>"),
             "--generated")
         self.assert_empty_pool()

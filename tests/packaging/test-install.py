@@ -20,7 +20,6 @@ _EXPECTED = (
     "sbin/virtcryptd",
     "bin/virtcrypt",
     "libexec/virtcrypt/link-drivers",
-    "libexec/virtcrypt/virtcrypt-qemu-hook",
     "lib/systemd/system/virtcrypt-mappings.service",
     "lib/systemd/system/virtcrypt-secretd.service",
     "lib/systemd/system/virtcrypt-secretd.socket",
@@ -71,9 +70,10 @@ class Install(unittest.TestCase):
             self.assertEqual(len(connectors), 1, connectors)
             self.assertIn("/virtcrypt/connection-driver/", connectors[0])
 
-    def test_libvirts_hook_is_a_link_to_the_program(self):
+    def test_libvirt_finds_the_hook(self):
         link = os.path.join(self.dest, "etc/libvirt/hooks/qemu.d/virtcrypt")
-        self.assertEqual(os.readlink(link), "/usr/local/libexec/virtcrypt/virtcrypt-qemu-hook")
+        target = self.dest + os.readlink(link)
+        self.assertTrue(os.access(target, os.X_OK), target)
 
     def test_nothing_is_installed_outside_the_prefix_and_the_configuration(self):
         strays = [name for name in self.files if not name.startswith(("usr/local/", "etc/"))]

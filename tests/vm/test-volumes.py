@@ -170,19 +170,21 @@ class Volumes(vmhost.VmHostMixin, unittest.TestCase):
 
     def test_a_locked_keystore_is_named_as_the_reason(self):
         self.machine.create_volume("lv", self.name, _LUKS2).check()
-        self.machine.daemons["virtcrypt-secretd"].stop()
         key = "/etc/libvirt/virtcrypt/master.key"
+        self.machine.daemons["virtcrypt-secretd"].stop()
         self.machine.run(["mv", key, key + ".away"]).check()
         self.machine.start_secretd()
-        self.assert_refused(self.machine.virtcrypt("vol-open", self.name, "--pool", "lv"),
-                            "locked|master key", self.name)
-        self.assert_refused(self.machine.create_volume("lv", self.name + "-2", _LUKS2),
-                            "locked|master key")
+        try:
+            self.assert_refused(self.machine.virtcrypt("vol-open", self.name, "--pool", "lv"),
+                                "locked", self.name)
+            self.assert_refused(self.machine.create_volume("lv", self.name + "-2", _LUKS2),
+                                "locked")
+        finally:
+            self.machine.daemons["virtcrypt-secretd"].stop()
+            self.machine.run(["mv", key + ".away", key]).check()
+            self.machine.start_secretd()
         self.assertNotIn(self.name + "-2", self.machine.shell(
             "lvs; ls -R /etc/libvirt/virtcrypt").stdout)
-        self.machine.daemons["virtcrypt-secretd"].stop()
-        self.machine.run(["mv", key + ".away", key]).check()
-        self.machine.start_secretd()
         self.open_volume("lv")
         self.close_volume("lv")
         self.machine.virtcrypt("vol-delete", self.name, "--pool", "lv").check()

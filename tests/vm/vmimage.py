@@ -385,7 +385,9 @@ def _make_ours(build_root):
               encoding="utf-8") as file:
         sources = sorted(json.load(file).items())
     programs = [os.path.join(HERE, name) for name in ("agent", "agent.service", "init")]
-    stats = [(path, os.stat(path)) for path in [source for source, _ in sources] + programs]
+    # A link that is installed stands there by what it points to.
+    stats = [(path, os.stat(path)) for path in [source for source, _ in sources] + programs
+             if os.path.isabs(path)]
     key = _digest(sources, [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats])
     path = os.path.join(FOLDER, f"ours-{key}.erofs")
     if os.path.exists(path):
