@@ -5,8 +5,7 @@
  */
 #include "conf/encryption.h"
 
-#include <string.h>
-
+#include "conf/xml_text.h"
 #include "util/error.h"
 
 static bool refuse(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
@@ -108,9 +107,35 @@ check_dm_crypt(const struct encryption *encryption, GError **error)
     return check_integrity(encryption, error);
 }
 
+/* Text that did not come from XML might not survive it. */
+static bool
+check_texts(const struct encryption *encryption, GError **error)
+{
+    const char *const texts[] = {
+        encryption->secret_usage,        encryption->cipher_name, encryption->cipher_mode,
+        encryption->cipher_hash,         encryption->ivgen_name,  encryption->ivgen_hash,
+        encryption->dmcrypt.header_path,
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {
+        g_autofree char *shown = NULL;
+
+        if (!texts[i] || xml_can_hold(texts[i]))
+            continue;
+        shown = g_utf8_make_valid(texts[i], -1);
+        return refuse(error,
+                      "'%s' holds what XML cannot: control characters, or bytes that are "
+                      "not UTF-8",
+                      shown);
+    }
+    return true;
+}
+
 bool
 encryption_validate(const struct encryption *encryption, GError **error)
 {
+    if (!check_texts(encryption, error))
+        return false;
     if (encryption->cipher_name && encryption->cipher_size == 0)
         return refuse(error, "cipher '%s' has no key of 0 bits; name its size, as in size='256'",
                       encryption->cipher_name);

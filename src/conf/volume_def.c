@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "conf/xml_text.h"
 #include "util/error.h"
 
 void
@@ -29,10 +30,10 @@ volume_def_free(struct volume_def *def)
 static bool
 has_control_character(const char *text)
 {
+    if (!xml_can_hold(text))
+        return true;
     for (; *text; text = g_utf8_next_char(text)) {
-        gunichar c = g_utf8_get_char(text);
-
-        if (g_unichar_iscntrl(c) || c == 0xFFFE || c == 0xFFFF)
+        if (g_unichar_iscntrl(g_utf8_get_char(text)))
             return true;
     }
     return false;

@@ -33,7 +33,7 @@ struct volume_def {
     char *path;   /* <target><path>, or NULL */
     char *format; /* "raw", "qcow2", ...; NULL: none said */
     struct volume_permissions permissions;
-    char *compat; /* qcow2: "0.10" or "1.1", or NULL */
+    char *compat;      /* qcow2: "0.10" or "1.1", or NULL */
     bool has_features; /* <features> is there, perhaps empty */
     bool lazy_refcounts;
     bool extended_l2;

@@ -178,6 +178,11 @@ parse_other_secret(const xmlNode *root, struct volume_record *record, GError **e
     g_autofree char *text = NULL;
 
     record->has_other_secret = xml_find_element(root->children, "otherSecret") != NULL;
+    if (!record->has_other_secret && xml_find_element(root->children, "otherMade")) {
+        error_set(error, ERROR_FROM_STORAGE, ERROR_XML,
+                  "the record has <otherMade> without <otherSecret>");
+        return false;
+    }
     if (!record->has_other_secret)
         return true;
     if (!get_text(root, "otherSecret", &text, error))

@@ -17,8 +17,8 @@ bool xml_check_attributes(const xmlNode *element, const char *const *names, GErr
 /* That `element` holds elements of `names` only, each at most once, and no text. */
 bool xml_check_children(const xmlNode *element, const char *const *names, GError **error);
 
-/* Decimal digits, perhaps after white space and a '+', as libvirt takes them; false without an error otherwise, or
- * if the number is greater than `max`. */
+/* Decimal digits, perhaps after white space and a '+', as libvirt takes them; false without an
+ * error otherwise, or if the number is greater than `max`. */
 bool xml_parse_number(const char *text, uint64_t max, uint64_t *ret_number);
 
 /* The index of `text` in `names`, or -1. */

@@ -36,6 +36,20 @@ predefined_entity(char c)
     }
 }
 
+bool
+xml_can_hold(const char *text)
+{
+    if (!g_utf8_validate(text, -1, NULL))
+        return false;
+    for (; *text; text = g_utf8_next_char(text)) {
+        gunichar c = g_utf8_get_char(text);
+
+        if ((c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0xFFFE || c == 0xFFFF)
+            return false;
+    }
+    return true;
+}
+
 void
 xml_append_escaped(GString *out, const char *text, const char *tab, const char *newline,
                    const char *carriage_return)

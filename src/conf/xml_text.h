@@ -8,6 +8,11 @@
 #pragma once
 
 #include <glib.h>
+#include <stdbool.h>
+
+/* Whether XML can hold `text`: UTF-8, and no control characters but tab, newline and carriage
+ * return. */
+bool xml_can_hold(const char *text);
 
 /* The general form: what stands for a tab, a newline and a carriage return is given. */
 void xml_append_escaped(GString *out, const char *text, const char *tab, const char *newline,

@@ -87,14 +87,14 @@ replace_found(virConnectPtr conn, virStorageVolPtr take_found)
     return volume;
 }
 
-/* Whether it is worth asking virtcryptd about a path that libvirt does not know. */
+/* Whether it is worth asking virtcryptd about a path that libvirt does not know: the last part of
+ * the names that a volume has is its own, but for that of its mapping. */
 static bool
 may_be_ours(const char *path)
 {
     g_autofree char *name = path[0] == '/' ? g_path_get_basename(path) : NULL;
 
-    return name && (g_str_has_prefix(path, "/dev/virtcrypt/") ||
-                    g_str_has_prefix(path, "/dev/mapper/virtcrypt-") ||
+    return name && (g_str_has_prefix(path, "/dev/mapper/virtcrypt-") ||
                     storage_object_is_recorded_anywhere(name));
 }
 

@@ -12,6 +12,7 @@
 #include "driver/storage_client.h"
 #include "driver/storage_module.h"
 #include "driver/storage_slots.h"
+#include "driver/storage_stream.h"
 #include "util/error.h"
 
 #define MODULE_NAME "libvirt_driver_storage.so"
@@ -107,6 +108,7 @@ put_in_place(void)
     }
     module.original = *table;
     module.clients = storage_clients_new();
+    module.streams = storage_streams_new();
     storage_create_install(table);
     storage_list_install(table);
     storage_lookup_install(table);

@@ -12,11 +12,13 @@
 #include "driver/libvirt_tables.h"
 
 struct storage_clients;
+struct storage_streams;
 
 struct storage_module {
     struct libvirt_symbols libvirt;
     struct libvirt_storage_driver original; /* a copy, made before ours went in */
     struct storage_clients *clients;
+    struct storage_streams *streams;
 };
 
 /* Valid once storageRegister has put the connector in place. */

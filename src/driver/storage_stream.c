@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Owns: upload and download. Of an image it is the container, as libvirt has it. A mapped volume is
- * opened for the length of the stream, whose bytes are in clear: virtcryptd keeps it open until the
- * connection that asked for it ends.
+ * opened for the length of the stream, whose bytes are in clear: virtcryptd keeps it open until it
+ * is told to close it, or the connection that asked for it ends.
  */
+#include "driver/storage_stream.h"
+
 #include <fcntl.h>
 
 #include "driver/libvirt_module.h"
@@ -13,7 +15,22 @@
 #include "driver/storage_slots.h"
 #include "rpc/protocol/virtcrypt_volume_client.h"
 
-enum { OPEN_TIMEOUT_MS = 120000 };
+enum { OPEN_TIMEOUT_MS = 120000, WAIT_BOUND_S = 60 };
+
+struct storage_streams {
+    GMutex lock;
+    GCond closed_cond;
+    unsigned int closing; /* volumes whose stream has ended and that are not closed yet */
+};
+
+/* A volume that is open for a stream. */
+struct opened {
+    char *pool;
+    char *name;
+    char *path;
+    struct rpc_client *client; /* its connection keeps the volume open */
+    bool is_readonly;
+};
 
 struct transfer {
     virStreamPtr stream;
@@ -29,64 +46,136 @@ original(void)
     return &storage_module_get()->original;
 }
 
-/* The connection that keeps the volume open, and where it is; NULL with the thread's libvirt error
- * set. */
-static struct rpc_client *
-open_volume(const struct storage_object *object, bool is_readonly, char **ret_path)
+struct storage_streams *
+storage_streams_new(void)
+{
+    struct storage_streams *streams = g_new0(struct storage_streams, 1);
+
+    g_mutex_init(&streams->lock);
+    g_cond_init(&streams->closed_cond);
+    return streams;
+}
+
+void
+storage_streams_wait(struct storage_streams *streams)
+{
+    gint64 deadline = g_get_monotonic_time() + WAIT_BOUND_S * G_TIME_SPAN_SECOND;
+
+    g_mutex_lock(&streams->lock);
+    while (streams->closing > 0 &&
+           g_cond_wait_until(&streams->closed_cond, &streams->lock, deadline))
+        continue;
+    g_mutex_unlock(&streams->lock);
+}
+
+static struct virtcrypt_volume_open_args
+open_args(const struct opened *opened)
+{
+    return (struct virtcrypt_volume_open_args){
+        .volume = {.pool = opened->pool, .name = opened->name},
+        .is_stream = true,
+        .is_readonly = opened->is_readonly,
+    };
+}
+
+static void
+opened_free(struct opened *opened)
+{
+    if (opened->client)
+        storage_client_close(storage_module_get()->clients, opened->client);
+    g_free(opened->pool);
+    g_free(opened->name);
+    g_free(opened->path);
+    g_free(opened);
+}
+
+/* NULL with the thread's libvirt error set. */
+static struct opened *
+open_volume(const struct storage_object *object, bool is_readonly)
 {
     g_autoptr(GError) error = NULL;
-    struct storage_clients *clients = storage_module_get()->clients;
-    struct rpc_client *client = storage_client_acquire(clients, &error);
-    const struct virtcrypt_volume_open_args args = {
-        .volume = {.pool = object->pool, .name = object->name},
-        .is_stream = true,
-        .is_readonly = is_readonly,
-    };
+    struct opened *opened = g_new0(struct opened, 1);
     struct virtcrypt_volume_open_ret answer = {0};
+    struct virtcrypt_volume_open_args args;
 
-    if (client) {
-        rpc_client_set_timeout(client, OPEN_TIMEOUT_MS);
-        if (virtcrypt_volume_open_call(client, &args, &answer, &error)) {
-            *ret_path = answer.path;
-            return client;
-        }
-        storage_client_close(clients, client);
+    opened->pool = g_strdup(object->pool);
+    opened->name = g_strdup(object->name);
+    opened->is_readonly = is_readonly;
+    opened->client = storage_client_acquire(storage_module_get()->clients, &error);
+    args = open_args(opened);
+    if (opened->client)
+        rpc_client_set_timeout(opened->client, OPEN_TIMEOUT_MS);
+    if (opened->client && virtcrypt_volume_open_call(opened->client, &args, &answer, &error)) {
+        opened->path = answer.path;
+        return opened;
     }
+    opened_free(opened);
     storage_module_set_error(error);
     return NULL;
 }
 
+/* What the connection's end would do, too; but then nobody would know when it is done. */
+static gpointer
+close_main(gpointer opaque)
+{
+    struct storage_streams *streams = storage_module_get()->streams;
+    struct opened *opened = opaque;
+    const struct virtcrypt_volume_open_args args = open_args(opened);
+    g_autoptr(GError) error = NULL;
+
+    if (!virtcrypt_volume_close_call(opened->client, &args, &error))
+        storage_module_warn("volume '%s' of storage pool '%s' can't be closed after its transfer: "
+                            "%s",
+                            opened->name, opened->pool, error->message);
+    opened_free(opened);
+    g_mutex_lock(&streams->lock);
+    streams->closing--;
+    g_cond_broadcast(&streams->closed_cond);
+    g_mutex_unlock(&streams->lock);
+    return NULL;
+}
+
+/* For virFDStreamSetInternalCloseCb, which wants both this and close_volume. */
 static void
-stream_closed(virStreamPtr stream, void *client)
+stream_closed(virStreamPtr stream, void *opaque)
 {
 }
 
-/* libvirt calls it once, after stream_closed or if the stream ends otherwise. */
+/* libvirt calls it once, in its event loop, which must not wait. */
 static void
-close_volume(void *client)
+close_volume(void *opaque)
 {
-    storage_client_close(storage_module_get()->clients, client);
+    struct storage_streams *streams = storage_module_get()->streams;
+    GThread *thread = NULL;
+
+    g_mutex_lock(&streams->lock);
+    streams->closing++;
+    g_mutex_unlock(&streams->lock);
+    thread = g_thread_try_new("volume-close", close_main, opaque, NULL);
+    if (thread)
+        g_thread_unref(thread);
+    else
+        close_main(opaque);
 }
 
 static int
 transfer_mapped(const struct storage_object *object, const struct transfer *transfer)
 {
     const struct libvirt_symbols *libvirt = &storage_module_get()->libvirt;
-    g_autofree char *path = NULL;
-    struct rpc_client *client = open_volume(object, transfer->is_download, &path);
+    struct opened *opened = open_volume(object, transfer->is_download);
 
-    if (!client)
+    if (!opened)
         return -1;
-    if (libvirt->stream_open_block(transfer->stream, path, transfer->offset, transfer->length,
-                                   transfer->is_sparse,
+    if (libvirt->stream_open_block(transfer->stream, opened->path, transfer->offset,
+                                   transfer->length, transfer->is_sparse,
                                    transfer->is_download ? O_RDONLY : O_WRONLY) < 0) {
         virErrorPtr error = virSaveLastError();
 
-        close_volume(client);
+        close_volume(opened);
         libvirt_module_restore_error(libvirt, error);
         return -1;
     }
-    libvirt->stream_on_close(transfer->stream, stream_closed, client, close_volume);
+    libvirt->stream_on_close(transfer->stream, stream_closed, opened, close_volume);
     return 0;
 }
 

@@ -10,6 +10,7 @@
 #include "driver/storage_module.h"
 #include "driver/storage_object.h"
 #include "driver/storage_slots.h"
+#include "driver/storage_stream.h"
 #include "driver/storage_xml.h"
 
 static const struct libvirt_storage_driver *
@@ -152,6 +153,16 @@ volume_get_xml_desc(virStorageVolPtr volume, unsigned int flags)
     return xml;
 }
 
+/* Whether virtcryptd is to make a change of the volume. */
+static bool
+begin_change(const struct storage_object *object)
+{
+    if (object->kind == STORAGE_KIND_OTHER)
+        return false;
+    storage_streams_wait(storage_module_get()->streams);
+    return true;
+}
+
 /* What a change ended with, as libvirt's functions return it. */
 static int
 end_change(virStorageVolPtr volume, bool is_done, const GError *error)
@@ -174,7 +185,7 @@ volume_delete(virStorageVolPtr volume, unsigned int flags)
     storage_object_init_volume(&object, volume);
     if (!storage_object_is_usable(&object))
         return -1;
-    if (object.kind == STORAGE_KIND_OTHER)
+    if (!begin_change(&object))
         return original()->volume_delete(volume, flags);
     is_done = storage_calls_delete(object.pool, object.name, flags, &error);
     return end_change(volume, is_done, error);
@@ -198,7 +209,7 @@ volume_wipe(virStorageVolPtr volume, unsigned int flags)
     storage_object_init_volume(&object, volume);
     if (!storage_object_is_usable(&object))
         return -1;
-    if (object.kind == STORAGE_KIND_OTHER)
+    if (!begin_change(&object))
         return original()->volume_wipe(volume, flags);
     return wipe_ours(&object, volume, VIR_STORAGE_VOL_WIPE_ALG_ZERO, flags);
 }
@@ -211,7 +222,7 @@ volume_wipe_pattern(virStorageVolPtr volume, unsigned int algorithm, unsigned in
     storage_object_init_volume(&object, volume);
     if (!storage_object_is_usable(&object))
         return -1;
-    if (object.kind == STORAGE_KIND_OTHER)
+    if (!begin_change(&object))
         return original()->volume_wipe_pattern(volume, algorithm, flags);
     return wipe_ours(&object, volume, algorithm, flags);
 }
@@ -226,7 +237,7 @@ volume_resize(virStorageVolPtr volume, unsigned long long capacity, unsigned int
     storage_object_init_volume(&object, volume);
     if (!storage_object_is_usable(&object))
         return -1;
-    if (object.kind == STORAGE_KIND_OTHER)
+    if (!begin_change(&object))
         return original()->volume_resize(volume, capacity, flags);
     is_done = storage_calls_resize(object.pool, object.name, capacity, flags, &error);
     return end_change(volume, is_done, error);

@@ -192,6 +192,8 @@ report_failure(const struct run *run, const char *name, int status, GError **err
     const char *last = strrchr(text, '\n');
 
     last = last ? last + 1 : text;
+    while (g_ascii_isspace(*last))
+        last++;
     error_set(error, ERROR_FROM_STORAGE, ERROR_OPERATION_FAILED, "%s failed (%s): %s", name, how,
               *last ? last : "it did not say why");
 }

@@ -12,6 +12,8 @@
 
 #include "storage/container_file.h"
 #include "storage/luks.h"
+#include "storage/luks_image.h"
+#include "storage/qcow2_header.h"
 #include "storage/qemu_img.h"
 #include "util/error.h"
 #include "util/file.h"
@@ -100,7 +102,7 @@ image_find_capacity(const struct backend_create_params *params, const struct bac
     uint64_t capacity = params->def->has_capacity ? params->def->capacity : 0;
     uint64_t source_capacity = 0;
 
-    if (source && !qemu_img_get_capacity(source, &source_capacity, error))
+    if (source && !image_get_capacity(source, &source_capacity, error))
         return false;
     capacity = MAX(capacity, source_capacity);
     if (capacity == 0 || capacity > INT64_MAX / 2) {
@@ -110,6 +112,96 @@ image_find_capacity(const struct backend_create_params *params, const struct bac
     }
     *ret_capacity = capacity;
     return true;
+}
+
+static bool
+is_format(const struct backend_source *source, const char *format)
+{
+    return g_strcmp0(source->format, format) == 0;
+}
+
+static bool
+get_raw_capacity(const struct backend_source *source, uint64_t *ret_capacity, GError **error)
+{
+    const struct luks_place place = {.device = source->path};
+    g_auto(luks_info_t) header = {0};
+    uint64_t size, allocation;
+
+    if (!container_get_size(source->path, &size, &allocation, error) ||
+        (source->is_luks && !luks_probe(&place, &header, error)))
+        return false;
+    if (source->is_luks && (header.type == LUKS_NONE || header.payload_offset > size)) {
+        error_set(error, ERROR_FROM_STORAGE, ERROR_OPERATION_INVALID,
+                  "%s is not encrypted with LUKS", source->path);
+        return false;
+    }
+    *ret_capacity = size - header.payload_offset;
+    return true;
+}
+
+bool
+image_get_capacity(const struct backend_source *source, uint64_t *ret_capacity, GError **error)
+{
+    g_auto(qcow2_header_t) header = {0};
+    g_auto(file_fd) fd = -1;
+
+    if (is_format(source, "raw"))
+        return get_raw_capacity(source, ret_capacity, error);
+    if (!is_format(source, "qcow2"))
+        return qemu_img_get_capacity(source, ret_capacity, error);
+    fd = container_file_open(source->path, true, error);
+    if (fd < 0 || !qcow2_header_read(fd, source->path, &header, error))
+        return false;
+    *ret_capacity = header.size;
+    return true;
+}
+
+/* An image without encryption takes no key, and one with it needs one. */
+static bool
+check_has_key(const struct backend_source *source, bool is_encrypted, GError **error)
+{
+    if (is_encrypted == source->is_luks)
+        return true;
+    error_set(error, ERROR_FROM_STORAGE, ERROR_OPERATION_INVALID,
+              is_encrypted ? "%s is encrypted, and no key is given for it"
+                           : "%s is not encrypted, and a key is given for it",
+              source->path);
+    return false;
+}
+
+static bool
+check_qcow2_key(const struct backend_source *source, GError **error)
+{
+    g_auto(file_fd) fd = container_file_open(source->path, true, error);
+    g_auto(qcow2_header_t) header = {0};
+    g_auto(luks_image_t) keyslots = {.fd = -1};
+    struct luks_place place;
+
+    if (fd < 0 || !qcow2_header_read(fd, source->path, &header, error) ||
+        !check_has_key(source, header.crypt_method == QCOW2_CRYPT_LUKS, error))
+        return false;
+    if (!source->is_luks)
+        return true;
+    if (!luks_image_load(fd, source->path, header.luks_offset, header.luks_length, &keyslots,
+                         error))
+        return false;
+    place = luks_image_place(&keyslots);
+    if (luks_check_key(&place, source->key, error))
+        return true;
+    image_name_in_error(source->path, error);
+    return false;
+}
+
+bool
+image_check_key(const struct backend_source *source, GError **error)
+{
+    const struct luks_place place = {.device = source->path};
+
+    if (is_format(source, "qcow2"))
+        return check_qcow2_key(source, error);
+    if (is_format(source, "raw"))
+        return !source->is_luks || luks_check_key(&place, source->key, error);
+    return check_has_key(source, false, error);
 }
 
 bool
@@ -141,6 +233,23 @@ image_check_unused(int fd, const char *path, GError **error)
         return true;
     error_set(error, ERROR_FROM_STORAGE, ERROR_RESOURCE_BUSY,
               "%s is in use by a guest or another program of QEMU; stop that first", path);
+    return false;
+}
+
+bool
+image_check_resize(const struct backend_resize_params *params, uint64_t present, GError **error)
+{
+    if (params->capacity == 0 || params->capacity > INT64_MAX / 2) {
+        error_set(error, ERROR_FROM_STORAGE, ERROR_INVALID_ARG, "volume '%s' can't have %llu bytes",
+                  params->record->name, (unsigned long long)params->capacity);
+        return false;
+    }
+    if (params->capacity >= present || params->shrink)
+        return true;
+    error_set(error, ERROR_FROM_STORAGE, ERROR_INVALID_ARG,
+              "volume '%s' has %llu bytes; making it smaller loses what is behind, and must be "
+              "asked for (--shrink)",
+              params->record->name, (unsigned long long)present);
     return false;
 }
 

@@ -20,12 +20,24 @@ bool image_find_capacity(const struct backend_create_params *params,
                          const struct backend_source *source, uint64_t *ret_capacity,
                          GError **error);
 
+/* How many bytes a guest sees in it; without running a program for the formats that are our own. */
+bool image_get_capacity(const struct backend_source *source, uint64_t *ret_capacity,
+                        GError **error);
+
+/* Opens a keyslot of it with its key (nothing to do if it has no encryption): a wrong key, none
+ * for an image that has LUKS, and one for an image without are errors naming it. */
+bool image_check_key(const struct backend_source *source, GError **error);
+
 /* Whether anything was ever written to it through its encryption: a LUKS image in a file may
  * consist of its header alone. What else it is, is true. */
 bool image_source_is_written(const struct backend_source *source);
 
 /* ERROR_RESOURCE_BUSY if a program of QEMU has the image open, by QEMU's own locks. */
 bool image_check_unused(int fd, const char *path, GError **error);
+
+/* Whether a volume that has `present` bytes may be resized as is asked. */
+bool image_check_resize(const struct backend_resize_params *params, uint64_t present,
+                        GError **error);
 
 /* A virStorageVolWipeAlgorithm of those that make sense where keys are lost first. */
 bool image_find_wipe(unsigned int algorithm, enum container_wipe *ret_how, GError **error);

@@ -283,12 +283,13 @@ class Completion(unittest.TestCase):
 
     def test_commands_are_offered(self):
         self.assertEqual(self.complete("virtcrypt secret-d"), ["secret-define", "secret-dumpxml"])
-        self.assertEqual(len(self.complete("virtcrypt ")), 9)
+        self.assertEqual(len(self.complete("virtcrypt ")), 25)
         self.assertEqual(self.complete("virtcrypt -q -c secret:///system dae"), ["daemon-status"])
 
     def test_global_options_are_offered(self):
         self.assertEqual(self.complete("virtcrypt --r"), ["--readonly"])
         self.assertEqual(self.complete("virtcrypt -c sec"), ["secret:///session", "secret:///system"])
+        self.assertEqual(self.complete("virtcrypt -c st"), ["storage:///system"])
 
     def test_options_of_a_command_are_offered(self):
         self.assertEqual(self.complete("virtcrypt secret-get-value --"),

@@ -47,7 +47,8 @@ class Away(volumes.VolumeCase):
         self.assertFalse(self.machine.exists(f"{volumes.TARGET}/new"))
 
     def test_nothing_is_made_in_a_pool_with_a_policy(self):
-        volumes.define_pool(self.machine, "marked", "/var/lib/libvirt/images/marked")
+        volumes.define_pool(self.machine, "marked", "/var/lib/libvirt/images/marked",
+                            "0e7c6c1e-6b0f-4c3c-9d3c-5d8f4d2e7a11")
         self.machine.write(f"{volumes.POLICIES}/marked.xml", "<policy/>")
         self.assert_away("vol-create-as", "marked", "new", "1M")
         self.assertFalse(self.machine.exists("/var/lib/libvirt/images/marked/new"))
@@ -77,14 +78,14 @@ class Restart(volumes.VolumeCase):
         uuid = self.secret("kept")
         self.virtcryptd.stop_in_order()
         self.refused("vol-dumpxml", "kept", _POOL)
-        type(self).virtcryptd = volumes.start_virtcryptd(self.machine)
+        type(self).virtcryptd = self.machine.start_virtcryptd()
         self.assertEqual(self.secret("kept"), uuid)
 
     def test_a_kept_connection_that_was_cut_is_not_used(self):
         self.create("cut", "raw")
         self.dump("cut")
         self.virtcryptd.kill()
-        type(self).virtcryptd = volumes.start_virtcryptd(self.machine)
+        type(self).virtcryptd = self.machine.start_virtcryptd()
         self.virsh("vol-delete", "cut", _POOL)
 
     def test_libvirtd_works_while_virtcryptd_hangs(self):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A private host: a mount namespace in which libvirt's folders are empty, so that stock libvirtd and
-virtcrypt-secretd run there as on a machine of their own while the machine's libvirt is untouched.
+our daemons run there as on a machine of their own while the machine's libvirt is untouched.
 
     with host.Host() as machine:
         machine.start_secretd()
@@ -18,6 +18,7 @@ import socket
 import struct
 import subprocess
 import time
+import uuid
 
 BUILD_ROOT = os.environ.get("BUILD_ROOT", "")
 
@@ -29,6 +30,8 @@ RUN_BOUND_S = 120 * PATIENCE
 
 SECRETD_SOCKET = "/run/libvirt/virtsecretd-sock"
 SECRETD_SOCKET_RO = "/run/libvirt/virtsecretd-sock-ro"
+VIRTCRYPTD_SOCKET = "/run/libvirt/virtcryptd-sock"
+VIRTCRYPTD_SOCKET_RO = "/run/libvirt/virtcryptd-sock-ro"
 LIBVIRTD_SOCKET = "/run/libvirt/libvirt-sock"
 REFERENCE_SOCKET = "/run/reference/libvirt-sock"
 DRIVER_DIR = "/run/virtcrypt/connection-driver"
@@ -85,6 +88,24 @@ stdio_handler = "file"
 security_driver = "none"
 namespaces = [ ]
 cgroup_controllers = [ ]
+"""
+
+
+# As libvirt 9.0.0 writes them.
+_POOL_STATE = """\
+<poolstate>
+  <pool type='{kind}'>
+    <name>{name}</name>
+    <uuid>{uuid}</uuid>
+    <capacity unit='bytes'>0</capacity>
+    <allocation unit='bytes'>0</allocation>
+    <available unit='bytes'>0</available>
+    <source>{source}</source>
+    <target>
+      <path>{target}</path>
+    </target>
+  </pool>
+</poolstate>
 """
 
 
@@ -298,6 +319,19 @@ class Host:
         self.write("/etc/libvirt/virtcrypt-secretd.conf", config)
         program = program or os.path.join(self.build_root, "src/secret/virtcrypt-secretd")
         return self.start("virtcrypt-secretd", [program, *args], SECRETD_SOCKET, env)
+
+    def start_virtcryptd(self, config="", args=(), env=None, program=None):
+        """virtcryptd on VIRTCRYPTD_SOCKET, with `config` as its configuration. It can make volumes
+        while virtcrypt-secretd runs too."""
+        self.write("/etc/libvirt/virtcryptd.conf", config)
+        program = program or os.path.join(self.build_root, "src/storage/virtcryptd")
+        return self.start("virtcryptd", [program, *args], VIRTCRYPTD_SOCKET, env)
+
+    def write_pool(self, name, target, kind="dir", source=""):
+        """What libvirt keeps of an active pool, for a host without libvirtd."""
+        self.write(f"/run/libvirt/storage/{name}.xml", _POOL_STATE.format(
+            name=name, uuid=uuid.uuid4(), target=target, kind=kind, source=source))
+        os.makedirs(self.path(target), exist_ok=True)
 
     def link_drivers(self, connector_folder=None, made=DRIVER_DIR):
         """The folder with links to libvirt's drivers and ours, by the script that packages it."""

@@ -18,7 +18,6 @@ import host
 
 POOL = "pool"
 TARGET = "/var/lib/libvirt/images/pool"
-VIRTCRYPTD_SOCKET = "/run/libvirt/virtcryptd-sock"
 TOKEN = "/run/libvirt/common/system.token"
 RECORDS = "/etc/libvirt/virtcrypt/volumes"
 POLICIES = "/etc/libvirt/virtcrypt/pools"
@@ -26,19 +25,16 @@ POLICIES = "/etc/libvirt/virtcrypt/pools"
 MIB = 1 << 20
 
 
-def start_virtcryptd(machine, env=None):
-    return machine.start("virtcryptd", [os.path.join(machine.build_root, "src/storage/virtcryptd")],
-                         VIRTCRYPTD_SOCKET, env)
-
-
 def volume_xml(name, image_format, mib=4, encryption="<encryption format='luks'/>", more=""):
     return (f"<volume><name>{name}</name><capacity unit='MiB'>{mib}</capacity>{more}"
             f"<target><format type='{image_format}'/>{encryption}</target></volume>")
 
 
-def define_pool(machine, name=POOL, target=TARGET):
+def define_pool(machine, name=POOL, target=TARGET, uuid="0e7c6c1e-6b0f-4c3c-9d3c-5d8f4d2e7a10"):
     os.makedirs(machine.path(target), exist_ok=True)
-    machine.virsh("pool-define-as", name, "dir", "--target", target).check()
+    machine.write("/run/pool.xml", f"<pool type='dir'><name>{name}</name><uuid>{uuid}</uuid><target>"
+                                   f"<path>{target}</path></target></pool>")
+    machine.virsh("pool-define", "/run/pool.xml").check()
     machine.virsh("pool-start", name).check()
 
 
@@ -73,7 +69,7 @@ class VolumeCase(unittest.TestCase):
         cls.machine = host.Host()
         cls.addClassCleanup(cls.machine.close)
         cls.secretd = cls.machine.start_secretd()
-        cls.virtcryptd = start_virtcryptd(cls.machine)
+        cls.virtcryptd = cls.machine.start_virtcryptd()
         cls.libvirtd = cls.machine.start_libvirtd(connector=True)
         define_pool(cls.machine)
 

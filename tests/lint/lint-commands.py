@@ -14,8 +14,8 @@ _MAN_PAGE = "docs/man/virtcrypt.1"
 _COMPLETION = "tools/bash-completion/virtcrypt"
 
 _COMMAND = re.compile(r'\.name = "([a-z-]+)"')
-# OPTION_SECRET is the macro for the option that many commands begin with.
-_OPTION = re.compile(r'\{\s*"([a-z0-9-]+)",\s*OPTION_[A-Z]+,|\b(OPTION_SECRET)\b')
+# OPTION_SECRET and the like are macros for options that many commands have.
+_OPTION = re.compile(r'\{\s*"([a-z0-9-]+)",\s*OPTION_[A-Z]+,|\bOPTION_(SECRET|VOL|POOL)\b(?! *\\)')
 _GLOBAL_OPTION = re.compile(r'\{"([a-z]+)", (?:no|required)_argument,')
 
 
@@ -28,7 +28,7 @@ def table(root):
         ends = [start.start() for start in starts[1:]] + [len(text)]
         for start, end in zip(starts, ends):
             commands[start.group(1)] = [
-                option.group(1) or "secret"
+                option.group(1) or option.group(2).lower()
                 for option in _OPTION.finditer(text, start.end(), end)]
         globals_ = _GLOBAL_OPTION.findall(text)
         if globals_:
@@ -59,8 +59,10 @@ def missing_in_completion(root):
 
 def _man_sections(root):
     text = tree.read(root, _MAN_PAGE).replace("\\-", "-")
-    sections = {name: body for name, body in re.findall(
-        r'^\.SS "?([a-z-]+)(.*?)(?=^\.S[SH]|\Z)', text, re.M | re.S)}
+    sections = {}
+    # A command with several forms has a section for each.
+    for name, body in re.findall(r'^\.SS "?([a-z-]+)(.*?)(?=^\.S[SH]|\Z)', text, re.M | re.S):
+        sections[name] = sections.get(name, "") + body
     options = re.search(r"^\.SH OPTIONS(.*?)^\.SH", text, re.M | re.S)
     sections[""] = options.group(1) if options else ""
     return sections

@@ -47,6 +47,37 @@ def long_lines(root):
             if len(line) > _LINE_MAX and not line.startswith(("|", "src/")) and "://" not in line]
 
 
+# Of each format: its page, and the tables of its words in the sources.
+_FORMATS = {
+    "docs/volume-record.md": (("src/conf/volume_record.c", "children"),
+                              ("src/conf/volume_record.c", "kind_names"),
+                              ("src/conf/volume_record.c", "state_names")),
+    "docs/encryption.md": (("src/conf/encryption.c", "integrity_names"),
+                           ("src/conf/encryption.c", "engine_names"),
+                           ("src/conf/encryption.c", "format_names"),
+                           ("src/conf/encryption_format.c", "encryption_dmcrypt_flags"),
+                           ("src/conf/encryption_parse.c", "attributes"),
+                           ("src/conf/encryption_parse.c", "children")),
+}
+_NOT_WRITTEN = {"default", "none"}
+
+
+def undocumented_words(root):
+    offenders = []
+    for page, tables in _FORMATS.items():
+        text = tree.read(root, page) if os.path.exists(os.path.join(root, page)) else ""
+        words = set(re.findall(r"[\w-]+", text))
+        for source, table in tables:
+            code = tree.read(root, source)
+            found = re.findall(rf"\b{table}\[[^]]*\] = (\{{.*?\}});", code, re.S)
+            if not found:
+                offenders.append(f"{source}: there is no table {table}")
+            offenders += [f"{page}: {word} of {source} is missing"
+                          for body in found for word in re.findall(r'"([^"]+)"', body)
+                          if word not in words | _NOT_WRITTEN]
+    return offenders
+
+
 class Docs(tree.RuleMixin, unittest.TestCase):
     def test_links_lead_to_files(self):
         self.assert_kept(broken_links)
@@ -66,6 +97,15 @@ class Docs(tree.RuleMixin, unittest.TestCase):
 
     def test_a_longer_line_is_caught(self):
         self.assert_caught(long_lines, {"docs/x.md": "a" * 101 + "\n"}, "101 columns")
+
+    def test_pages_of_formats_name_every_word(self):
+        self.assert_kept(undocumented_words)
+
+    def test_a_word_that_a_page_lacks_is_caught(self):
+        sample = {source: "" for tables in _FORMATS.values() for source, _ in tables}
+        sample["src/conf/encryption.c"] = 'format_names[] = {\n    [X] = "rot13",\n};\n'
+        self.assert_caught(undocumented_words, {**sample, "docs/encryption.md": "luks\n"},
+                           "rot13 of src/conf/encryption.c is missing")
 
 
 if __name__ == "__main__":

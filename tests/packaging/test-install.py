@@ -17,17 +17,23 @@ BUILD_ROOT = os.environ["BUILD_ROOT"]
 # Below the prefix, in any library folder of the machine.
 _EXPECTED = (
     "sbin/virtcrypt-secretd",
+    "sbin/virtcryptd",
     "bin/virtcrypt",
     "libexec/virtcrypt/link-drivers",
+    "lib/systemd/system/virtcrypt-mappings.service",
     "lib/systemd/system/virtcrypt-secretd.service",
     "lib/systemd/system/virtcrypt-secretd.socket",
     "lib/systemd/system/virtcrypt-secretd-ro.socket",
+    "lib/systemd/system/virtcryptd.service",
+    "lib/systemd/system/virtcryptd.socket",
+    "lib/systemd/system/virtcryptd-ro.socket",
     "lib/systemd/system/libvirtd.service.d/virtcrypt.conf",
     "share/bash-completion/completions/virtcrypt",
     "share/man/man1/virtcrypt.1",
     "share/man/man5/virtcrypt-secretd.conf.5",
     "share/man/man5/virtcryptd.conf.5",
     "share/man/man8/virtcrypt-secretd.8",
+    "share/man/man8/virtcryptd.8",
 )
 
 
@@ -64,12 +70,19 @@ class Install(unittest.TestCase):
             self.assertEqual(len(connectors), 1, connectors)
             self.assertIn("/virtcrypt/connection-driver/", connectors[0])
 
+    def test_libvirt_finds_the_hook(self):
+        link = os.path.join(self.dest, "etc/libvirt/hooks/qemu.d/virtcrypt")
+        target = self.dest + os.readlink(link)
+        self.assertTrue(os.access(target, os.X_OK), target)
+
     def test_nothing_is_installed_outside_the_prefix_and_the_configuration(self):
         strays = [name for name in self.files if not name.startswith(("usr/local/", "etc/"))]
         self.assertEqual(strays, [])
 
     def test_no_placeholder_is_left_in_an_installed_text(self):
         for name in self.files:
+            if os.path.islink(os.path.join(self.dest, name)):
+                continue
             with open(os.path.join(self.dest, name), "rb") as file:
                 text = file.read()
             if not text.startswith(b"\x7fELF"):
@@ -85,7 +98,8 @@ class Install(unittest.TestCase):
                 text = file.read()
             # The programs are in the staging folder, not where the units will find them.
             with open(path, "w", encoding="utf-8") as file:
-                file.write(text.replace("/usr/local/sbin", self.prefix + "/sbin"))
+                file.write(text.replace("/usr/local/sbin", self.prefix + "/sbin")
+                           .replace("/usr/local/bin", self.prefix + "/bin"))
         done = _run("systemd-analyze", "verify", "--man=no", "--recursive-errors=no",
                     *[os.path.join(units, name) for name in sorted(os.listdir(units))])
         ours = [line for line in done.stdout.splitlines() if "virtcrypt" in line]

@@ -57,16 +57,22 @@ class Settings(unittest.TestCase):
                              _keys_of_the_daemon(program), program)
 
 
+# Where the daemons are in the folder of the build.
+PROGRAMS = {"virtcrypt-secretd": "src/secret/virtcrypt-secretd",
+            "virtcryptd": "src/storage/virtcryptd"}
+
+
 class Options(unittest.TestCase):
     def test_every_option_is_in_the_manual_page_and_no_other(self):
-        usage = subprocess.run([os.path.join(BUILD_ROOT, "src/secret/virtcrypt-secretd"), "--help"],
-                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
-                               timeout=30, check=True).stdout
-        page = _read("docs/man/virtcrypt-secretd.8").replace("\\-", "-")
-        options = page.split(".SH OPTIONS")[1].split(".SH")[0]
-        heads = "\n".join(re.findall(r"(?m)^\.TP\n\.BR? (.*)$", options))
-        self.assertEqual(set(re.findall(r"--?[a-zA-Z][a-z-]*", heads)),
-                         set(re.findall(r"(?m)(?<=[ ,])--?[a-zA-Z][a-z-]*", usage)))
+        for program, path in PROGRAMS.items():
+            usage = subprocess.run([os.path.join(BUILD_ROOT, path), "--help"],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+                                   timeout=30, check=True).stdout
+            page = _read(f"docs/man/{program}.8").replace("\\-", "-")
+            options = page.split(".SH OPTIONS")[1].split(".SH")[0]
+            heads = "\n".join(re.findall(r"(?m)^\.TP\n\.BR? (.*)$", options))
+            self.assertEqual(set(re.findall(r"--?[a-zA-Z][a-z-]*", heads)),
+                             set(re.findall(r"(?m)(?<=[ ,])--?[a-zA-Z][a-z-]*", usage)), program)
 
 
 if __name__ == "__main__":

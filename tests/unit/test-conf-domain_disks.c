@@ -195,11 +195,13 @@ test_flags_of_a_disk_are_read(void)
 static void
 test_an_empty_drive_has_no_source(void)
 {
+    static const char two_lines[] =
+        "<disk type='block' device='cdrom'><source startupPolicy='optional'/><target dev='hda'/>"
+        "<backingStore/></disk>";
     static const char *const drives[] = {
         "<disk type='file' device='cdrom'><target dev='hda'/></disk>",
         "<disk type='file' device='cdrom'><source/><target dev='hda'/></disk>",
-        "<disk type='block' device='cdrom'><source startupPolicy='optional'/><target dev='hda'/>"
-        "<backingStore/></disk>",
+        two_lines,
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(drives); i++) {

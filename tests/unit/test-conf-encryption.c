@@ -395,6 +395,23 @@ test_an_encryption_made_otherwise_is_checked_alike(void)
 }
 
 static void
+test_text_that_xml_cannot_hold_is_refused(void)
+{
+    static const char *const texts[] = {"/h\x01", "/\xff", "/\xef\xbf\xbf"};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(texts); i++) {
+        struct encryption encryption = {.engine = ENCRYPTION_ENGINE_DM_CRYPT,
+                                        .format = ENCRYPTION_FORMAT_LUKS2,
+                                        .dmcrypt = {.header_path = (char *)texts[i]}};
+        g_autoptr(GError) error = NULL;
+
+        g_assert_false(encryption_validate(&encryption, &error));
+        expect_error_part(error, ERROR_CONFIG_UNSUPPORTED, ERROR_FROM_STORAGE,
+                          "holds what XML cannot: control characters, or bytes that are not UTF-8");
+    }
+}
+
+static void
 test_only_dm_crypt_is_dm_crypt(void)
 {
     g_autoptr(encryption_t) ours = parse("<encryption engine='dm-crypt'/>");
@@ -428,6 +445,7 @@ main(int argc, char **argv)
     ADD(dm_crypt_has_three_formats);
     ADD(contradictions_of_dm_crypt_are_refused);
     ADD(an_encryption_made_otherwise_is_checked_alike);
+    ADD(text_that_xml_cannot_hold_is_refused);
     ADD(only_dm_crypt_is_dm_crypt);
     return g_test_run();
 }

@@ -142,8 +142,8 @@ test_what_is_unknown_is_refused_by_name(void)
     expect_refused("<pool>vg0", "<pool>v<b/>g0", ERROR_XML,
                    "unknown element 'b' in element 'pool'");
     expect_refused("ready", "asleep", ERROR_XML,
-                   "<state> of the record is 'asleep' and not 'creating', 'ready', 'rekeying' or "
-                   "'deleting'");
+                   "<state> of the record is 'asleep' and not 'creating', 'ready', 'rekeying', "
+                   "'deleting', 'wiping' or 'adopting'");
     expect_refused("<kind>dm-crypt", "<kind>qed", ERROR_XML,
                    "<kind> of the record is 'qed' and not 'qcow2', 'raw' or 'dm-crypt'");
     expect_refused("<made>yes", "<made>true", ERROR_XML,
@@ -175,6 +175,8 @@ test_impossible_values_are_refused(void)
                    "<capacity> of the record is '-1', which is not a number of bytes");
     expect_refused("</generated>", "</generated><otherSecret>x</otherSecret>", ERROR_XML,
                    "<otherSecret> of the record is 'x', and no UUID");
+    expect_refused("</generated>", "</generated><otherMade>yes</otherMade>", ERROR_XML,
+                   "the record has <otherMade> without <otherSecret>");
 }
 
 static void

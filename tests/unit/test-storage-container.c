@@ -248,7 +248,7 @@ test_a_full_volume_group_is_said_in_lvm_s_words(struct fixture *fixture, gconstp
                 "echo '  Volume group \"group\" has insufficient free space' >&2; exit 5");
     g_assert_false(create_logical(fixture, "/dev/group/volume", &error));
     expect_error(error, ERROR_OPERATION_FAILED, ERROR_FROM_STORAGE,
-                 "lvcreate failed (status 5):   Volume group \"group\" has insufficient free "
+                 "lvcreate failed (status 5): Volume group \"group\" has insufficient free "
                  "space");
 }
 

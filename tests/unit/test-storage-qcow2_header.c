@@ -2,63 +2,89 @@
  *
  * Headers of qcow2 images: those that qemu-img makes, and those that nobody should believe.
  */
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "expect.h"
 #include "folder.h"
 #include "storage/child.h"
+#include "storage/luks_image.h"
 #include "storage/qcow2_header.h"
 #include "util/file.h"
+#include "util/secret_buf.h"
 
-enum { LUKS_LENGTH = 2 * 1024 * 1024, HEADER_MAX = 4096 };
+enum { HEADER_MAX = 4096 };
 
 struct fixture {
     struct folder folder;
     char *path;
+    char *base; /* an empty file */
     int fd;
+    struct secret_buf *key;
+    GBytes *luks; /* a header that the key opens */
 };
 
 static void
 set_up(struct fixture *fixture, gconstpointer unused)
 {
+    g_auto(luks_image_t) image = {.fd = -1};
+
     folder_init(&fixture->folder);
     fixture->path = folder_path(&fixture->folder, "image");
+    fixture->base = folder_path(&fixture->folder, "base");
+    g_assert_true(g_file_set_contents(fixture->base, "", 0, NULL));
     fixture->fd = open(fixture->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    fixture->key = secret_buf_new_from("key", 3, NULL);
+    g_assert_true(luks_image_make(NULL, fixture->key, true, &image, NULL));
+    fixture->luks = luks_image_get_bytes(&image, NULL);
+    g_assert_nonnull(fixture->luks);
 }
 
 static void
 tear_down(struct fixture *fixture, gconstpointer unused)
 {
     close(fixture->fd);
+    secret_buf_free(fixture->key);
+    g_bytes_unref(fixture->luks);
     g_free(fixture->path);
+    g_free(fixture->base);
     folder_clear(&fixture->folder);
 }
 
 static void
 make_image(struct fixture *fixture, const char *options, const char *size)
 {
-    const char *argv[] = {"qemu-img", "create", "-q", "-f",    "qcow2", "-u", "-b", "/base",
-                          "-F",       "raw",    "-o", options, NULL,    NULL, NULL};
+    const char *argv[] = {"qemu-img", "create", "-q",          "-f", "qcow2",
+                          "-u",       "-b",     fixture->base, "-F", "raw",
+                          "-o",       options,  fixture->path, size, NULL};
     const struct child child = {.argv = argv};
     g_autoptr(GError) error = NULL;
 
-    argv[12] = fixture->path;
-    argv[13] = size;
     child_run(&child, NULL, &error);
     g_assert_no_error(error);
 }
 
-/* No error and no leak by qemu-img check; encryption is hidden from it, since it has no key. */
+static bool
+put_luks(struct fixture *fixture, GError **error)
+{
+    return qcow2_header_put_luks(fixture->fd, fixture->path, g_bytes_get_data(fixture->luks, NULL),
+                                 g_bytes_get_size(fixture->luks), error);
+}
+
+/* No error and no leak by qemu-img check. */
 static void
 expect_sound(struct fixture *fixture)
 {
-    const char *argv[] = {"qemu-img", "check", "-q", "-f", "qcow2", fixture->path, NULL};
-    const struct child child = {.argv = argv};
-    static const uint8_t none[4];
+    const char *argv[] = {"qemu-img",
+                          "check",
+                          "-q",
+                          "--object",
+                          "secret,id=k,file=" CHILD_KEY0,
+                          "--image-opts",
+                          "driver=qcow2,encrypt.key-secret=k,file.filename=" CHILD_FILE0,
+                          NULL};
+    const struct child child = {.argv = argv, .keys = {fixture->key}, .files = {&fixture->fd}};
     g_autoptr(GError) error = NULL;
 
-    g_assert_true(file_write_all_at(fixture->fd, none, sizeof(none), 32));
     child_run(&child, NULL, &error);
     g_assert_no_error(error);
 }
@@ -77,7 +103,7 @@ test_a_header_says_what_qemu_img_was_told(struct fixture *fixture, gconstpointer
     g_assert_cmpuint(header.crypt_method, ==, QCOW2_CRYPT_NONE);
     g_assert_true(header.lazy_refcounts);
     g_assert_true(header.extended_l2);
-    g_assert_cmpstr(header.backing_path, ==, "/base");
+    g_assert_cmpstr(header.backing_path, ==, fixture->base);
     g_assert_cmpstr(header.backing_format, ==, "raw");
 }
 
@@ -86,22 +112,21 @@ static void
 expect_luks_put(struct fixture *fixture, const char *options, const char *size)
 {
     g_auto(qcow2_header_t) header = {0};
-    g_autofree char *luks = g_strnfill(LUKS_LENGTH, 'L');
-    g_autofree char *there = g_malloc(LUKS_LENGTH);
+    gsize len = g_bytes_get_size(fixture->luks);
+    g_autofree char *there = g_malloc(len);
     g_autoptr(GError) error = NULL;
 
     g_test_message("%s %s", options, size);
     make_image(fixture, options, size);
-    g_assert_true(qcow2_header_put_luks(fixture->fd, fixture->path, luks, LUKS_LENGTH, &error));
+    g_assert_true(put_luks(fixture, &error));
     g_assert_true(qcow2_header_read(fixture->fd, fixture->path, &header, &error));
     g_assert_no_error(error);
     g_assert_cmpuint(header.crypt_method, ==, QCOW2_CRYPT_LUKS);
-    g_assert_cmpuint(header.luks_length, ==, LUKS_LENGTH);
-    g_assert_cmpstr(header.backing_path, ==, "/base");
+    g_assert_cmpuint(header.luks_length, ==, len);
+    g_assert_cmpstr(header.backing_path, ==, fixture->base);
     g_assert_cmpstr(header.backing_format, ==, "raw");
-    g_assert_cmpint(pread(fixture->fd, there, LUKS_LENGTH, (off_t)header.luks_offset), ==,
-                    LUKS_LENGTH);
-    g_assert_cmpmem(there, LUKS_LENGTH, luks, LUKS_LENGTH);
+    g_assert_cmpint(pread(fixture->fd, there, len, (off_t)header.luks_offset), ==, len);
+    g_assert_cmpmem(there, len, g_bytes_get_data(fixture->luks, NULL), len);
     expect_sound(fixture);
 }
 
@@ -132,12 +157,11 @@ test_refcounts_grow_at_every_edge(struct fixture *fixture, gconstpointer unused)
 static void
 test_an_image_that_is_encrypted_already_is_refused(struct fixture *fixture, gconstpointer unused)
 {
-    g_autofree char *luks = g_strnfill(LUKS_LENGTH, 'L');
     g_autoptr(GError) error = NULL;
 
     make_image(fixture, "compat=1.1", "1M");
-    g_assert_true(qcow2_header_put_luks(fixture->fd, fixture->path, luks, LUKS_LENGTH, NULL));
-    g_assert_false(qcow2_header_put_luks(fixture->fd, fixture->path, luks, LUKS_LENGTH, &error));
+    g_assert_true(put_luks(fixture, NULL));
+    g_assert_false(put_luks(fixture, &error));
     expect_error_part(error, ERROR_OPERATION_INVALID, ERROR_FROM_STORAGE,
                       "is not a new image without encryption");
 }
@@ -145,7 +169,6 @@ test_an_image_that_is_encrypted_already_is_refused(struct fixture *fixture, gcon
 static void
 test_wrong_refcounts_are_noticed(struct fixture *fixture, gconstpointer unused)
 {
-    g_autofree char *luks = g_strnfill(LUKS_LENGTH, 'L');
     static const uint8_t used[2] = {0, 1};
     g_autoptr(GError) error = NULL;
     struct stat info;
@@ -155,7 +178,7 @@ test_wrong_refcounts_are_noticed(struct fixture *fixture, gconstpointer unused)
     /* The first cluster behind the end is in use, says the refcount block (cluster 2). */
     g_assert_true(file_write_all_at(fixture->fd, used, sizeof(used),
                                     2 * 65536 + 2 * ((info.st_size + 65535) / 65536)));
-    g_assert_false(qcow2_header_put_luks(fixture->fd, fixture->path, luks, LUKS_LENGTH, &error));
+    g_assert_false(put_luks(fixture, &error));
     expect_error_part(error, ERROR_OPERATION_FAILED, ERROR_FROM_STORAGE, "qemu-img check");
 }
 
@@ -181,12 +204,11 @@ static void
 test_no_byte_of_a_header_is_believed(struct fixture *fixture, gconstpointer unused)
 {
     static const uint8_t values[] = {0, 1, 0x7f, 0x80, 0xff};
-    g_autofree char *luks = g_strnfill(LUKS_LENGTH, 'L');
     uint8_t bytes[HEADER_MAX];
     unsigned int refused = 0;
 
     make_image(fixture, "compat=1.1", "1M");
-    g_assert_true(qcow2_header_put_luks(fixture->fd, fixture->path, luks, LUKS_LENGTH, NULL));
+    g_assert_true(put_luks(fixture, NULL));
     g_assert_cmpint(pread(fixture->fd, bytes, sizeof(bytes), 0), ==, sizeof(bytes));
     for (size_t at = 0; at < 640; at++) {
         for (size_t i = 0; i < G_N_ELEMENTS(values); i++) {

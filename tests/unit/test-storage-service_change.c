@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Volumes that are there: deleted, wiped, resized, re-keyed, and left alone while a guest runs.
+ */
+#include "service_fixture.h"
+
+static void
+put_guest(struct fixture *test, const char *name, const char *image)
+{
+    g_autofree char *path = folder_path(&test->images, image);
+    g_autofree char *file = g_strconcat(name, ".xml", NULL);
+    g_autofree char *xml = g_strdup_printf(
+        "<domstatus state='running'><domain><name>%s</name><uuid>" GUEST_UUID "</uuid><devices>"
+        "<disk type='file'><driver type='raw'/><source file='%s'/><target dev='vda'/></disk>"
+        "</devices></domain></domstatus>",
+        name, path);
+
+    folder_put_text(&test->guests, file, xml);
+}
+
+static void
+test_volume_of_a_running_guest_stays(struct fixture *test, gconstpointer unused)
+{
+    g_autoptr(storage_volume_t) volume = create(test, "disk", TARGET("raw", LUKS));
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GError) wipe_error = NULL;
+
+    put_guest(test, "web1", "disk");
+    g_assert_false(storage_service_delete(test->service, "images", "disk", NULL, &error));
+    expect_error(error, ERROR_RESOURCE_BUSY, ERROR_FROM_STORAGE,
+                 "volume 'disk' is in use by guest 'web1' and can't be deleted");
+    g_assert_false(storage_service_wipe(test->service, "images", "disk", 0, NULL, &wipe_error));
+    expect_error(wipe_error, ERROR_RESOURCE_BUSY, ERROR_FROM_STORAGE,
+                 "volume 'disk' is in use by guest 'web1' and can't be wiped");
+    g_assert_true(qemu_opens(test, "disk", "raw", &volume->secret));
+}
+
+static void
+test_unknown_volume_is_refused(struct fixture *test, gconstpointer unused)
+{
+    g_autoptr(GError) error = NULL;
+
+    g_assert_false(storage_service_delete(test->service, "images", "disk", NULL, &error));
+    expect_error(error, ERROR_NO_STORAGE_VOL, ERROR_FROM_STORAGE,
+                 "no storage vol with matching name 'disk'");
+}
+
+static void
+test_wiped_volume_opens_with_its_key(struct fixture *test, gconstpointer format)
+{
+    g_autofree char *rest = g_strdup_printf(TARGET("%s", LUKS), (const char *)format);
+    g_autoptr(storage_volume_t) volume = create(test, "disk", rest);
+    g_autoptr(GError) error = NULL;
+
+    storage_service_wipe(test->service, "images", "disk", 0, NULL, &error);
+    g_assert_no_error(error);
+    g_assert_true(qemu_opens(test, "disk", format, &volume->secret));
+}
+
+static void
+test_wipe_by_many_passes_is_refused(struct fixture *test, gconstpointer unused)
+{
+    g_autoptr(storage_volume_t) volume = create(test, "disk", TARGET("raw", LUKS));
+    g_autoptr(GError) error = NULL;
+
+    g_assert_false(storage_service_wipe(test->service, "images", "disk", 4, NULL, &error));
+    expect_error_part(error, ERROR_ARGUMENT_UNSUPPORTED, ERROR_FROM_STORAGE,
+                      "algorithm zero, random or trim");
+}
+
+static uint64_t
+capacity_of(struct fixture *test, const char *name)
+{
+    g_autoptr(GError) error = NULL;
+    struct backend_info info;
+
+    storage_service_get_info(test->service, "images", name, &info, &error);
+    g_assert_no_error(error);
+    return info.capacity;
+}
+
+static void
+test_volume_grows_and_opens(struct fixture *test, gconstpointer format)
+{
+    g_autofree char *rest = g_strdup_printf(TARGET("%s", LUKS), (const char *)format);
+    g_autoptr(storage_volume_t) volume = create(test, "disk", rest);
+    g_autoptr(GError) error = NULL;
+
+    storage_service_resize(test->service, "images", "disk", 8 * 1024 * 1024, 0, NULL, &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(capacity_of(test, "disk"), ==, 8 * 1024 * 1024);
+    storage_service_resize(test->service, "images", "disk", 1024 * 1024, STORAGE_RESIZE_DELTA, NULL,
+                           &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(capacity_of(test, "disk"), ==, 9 * 1024 * 1024);
+    g_assert_true(qemu_opens(test, "disk", format, &volume->secret));
+}
+
+static void
+test_volume_shrinks_only_when_asked(struct fixture *test, gconstpointer unused)
+{
+    g_autoptr(storage_volume_t) volume = create(test, "disk", TARGET("raw", LUKS));
+    g_autoptr(GError) error = NULL;
+
+    g_assert_false(
+        storage_service_resize(test->service, "images", "disk", 1024 * 1024, 0, NULL, &error));
+    expect_error_part(error, ERROR_INVALID_ARG, ERROR_FROM_STORAGE, "Can't shrink capacity");
+    g_clear_error(&error);
+    storage_service_resize(test->service, "images", "disk", 1024 * 1024, STORAGE_RESIZE_SHRINK,
+                           NULL, &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(capacity_of(test, "disk"), ==, 1024 * 1024);
+}
+
+static void
+test_rekeyed_volume_opens_with_the_new_key_alone(struct fixture *test, gconstpointer format)
+{
+    g_autofree char *rest = g_strdup_printf(TARGET("%s", LUKS), (const char *)format);
+    g_autoptr(storage_volume_t) volume = create(test, "disk", rest);
+    g_autoptr(secret_buf_t) old = key_files_get(&test->keys, &volume->secret, NULL);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(storage_volume_t) rekeyed =
+        storage_service_rekey(test->service, "images", "disk", &error);
+    char uuid[UUID_TEXT_SIZE];
+
+    g_assert_no_error(error);
+    g_assert_false(uuid_equal(&rekeyed->secret, &volume->secret));
+    g_assert_null(rekeyed->state);
+    g_assert_true(qemu_opens(test, "disk", format, &rekeyed->secret));
+    g_assert_cmpuint(folder_count(&test->keys_folder), ==, 1);
+    g_assert_nonnull(strstr(rekeyed->warnings[0], uuid_format(&rekeyed->secret, uuid)));
+
+    /* The old key, put back under its name, opens nothing. */
+    g_assert_true(key_files_put(&test->keys, &volume->secret, "old", "by virtcrypt", old, NULL));
+    g_assert_false(qemu_opens(test, "disk", format, &volume->secret));
+}
+
+static void
+test_rekeyed_clone_leaves_its_source_alone(struct fixture *test, gconstpointer unused)
+{
+    g_autoptr(storage_volume_t) source = create(test, "source", TARGET("raw", LUKS));
+    g_autofree char *xml = volume_xml("clone", TARGET("raw", ""));
+    const struct storage_create_request request = {
+        .pool = "images", .xml = xml, .source_pool = "images", .source_volume = "source"};
+    g_autoptr(GError) error = NULL;
+    g_autoptr(storage_volume_t) clone =
+        storage_service_create(test->service, &request, NULL, &error);
+    g_autoptr(storage_volume_t) rekeyed = NULL;
+
+    g_assert_no_error(error);
+    rekeyed = storage_service_rekey(test->service, "images", "clone", &error);
+    g_assert_no_error(error);
+    g_assert_true(qemu_opens(test, "source", "raw", &source->secret));
+    g_assert_true(qemu_opens(test, "clone", "raw", &rekeyed->secret));
+    delete_volume(test, "source");
+    g_assert_true(qemu_opens(test, "clone", "raw", &rekeyed->secret));
+    delete_volume(test, "clone");
+    expect_nothing(test);
+}
+
+#define ADD(path, argument, function)                                                              \
+    g_test_add("/storage/service_change/" path, struct fixture, argument, fixture_set_up,          \
+               function, fixture_tear_down)
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    ADD("running-guest", NULL, test_volume_of_a_running_guest_stays);
+    ADD("unknown", NULL, test_unknown_volume_is_refused);
+    ADD("wipe-raw", "raw", test_wiped_volume_opens_with_its_key);
+    ADD("wipe-qcow2", "qcow2", test_wiped_volume_opens_with_its_key);
+    ADD("wipe-algorithm", NULL, test_wipe_by_many_passes_is_refused);
+    ADD("resize-raw", "raw", test_volume_grows_and_opens);
+    ADD("resize-qcow2", "qcow2", test_volume_grows_and_opens);
+    ADD("shrink", NULL, test_volume_shrinks_only_when_asked);
+    ADD("rekey-raw", "raw", test_rekeyed_volume_opens_with_the_new_key_alone);
+    ADD("rekey-qcow2", "qcow2", test_rekeyed_volume_opens_with_the_new_key_alone);
+    ADD("rekey-clone", NULL, test_rekeyed_clone_leaves_its_source_alone);
+    return g_test_run();
+}
