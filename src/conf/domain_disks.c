@@ -49,25 +49,19 @@ domain_disks_free(struct domain_disks *disks)
     g_free(disks);
 }
 
-static char *
-get_attribute(const xmlNode *element, const char *name)
-{
-    return element ? xml_get_attribute(element, name) : NULL;
-}
-
 static void
 fill_names(const xmlNode *element, const char *type, struct disk_source *source)
 {
     if (g_str_equal(type, "file")) {
         source->type = DISK_SOURCE_FILE;
-        source->path = get_attribute(element, "file");
+        source->path = xml_get_attribute(element, "file");
     } else if (g_str_equal(type, "block")) {
         source->type = DISK_SOURCE_BLOCK;
-        source->path = get_attribute(element, "dev");
+        source->path = xml_get_attribute(element, "dev");
     } else if (g_str_equal(type, "volume")) {
         source->type = DISK_SOURCE_VOLUME;
-        source->pool = get_attribute(element, "pool");
-        source->volume = get_attribute(element, "volume");
+        source->pool = xml_get_attribute(element, "pool");
+        source->volume = xml_get_attribute(element, "volume");
     } else {
         source->type = DISK_SOURCE_OTHER;
     }
@@ -118,7 +112,7 @@ add_source(const xmlNode *node, char *format, GPtrArray *sources, GError **error
 static char *
 get_type_of(const xmlNode *node, const char *child)
 {
-    return get_attribute(xml_find_element(node->children, child), "type");
+    return xml_get_attribute(xml_find_element(node->children, child), "type");
 }
 
 /* The file that holds the data of a qcow2 image whose metadata are in another. */
@@ -180,7 +174,7 @@ parse_disk(const xmlNode *node, GError **error)
     g_autofree char *device = xml_get_attribute(node, "device");
 
     disk->sources = g_ptr_array_new_with_free_func(free_source);
-    disk->target = get_attribute(xml_find_element(node->children, "target"), "dev");
+    disk->target = xml_get_attribute(xml_find_element(node->children, "target"), "dev");
     disk->is_readonly = xml_find_element(node->children, "readonly") != NULL;
     disk->is_shareable = xml_find_element(node->children, "shareable") != NULL;
     disk->is_removable = g_strcmp0(device, "cdrom") == 0 || g_strcmp0(device, "floppy") == 0;

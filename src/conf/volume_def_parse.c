@@ -57,7 +57,7 @@ static bool
 parse_size(const xmlNode *element, bool *ret_has, uint64_t *ret_size, GError **error)
 {
     g_autofree char *text = xml_get_text(element);
-    g_autofree char *unit = element ? xml_get_attribute(element, "unit") : NULL;
+    g_autofree char *unit = xml_get_attribute(element, "unit");
     uint64_t factor = unit_factor(unit ? unit : "");
     uint64_t number;
 
@@ -105,7 +105,7 @@ static bool
 parse_format(const xmlNode *parent, char **ret_format, GError **error)
 {
     const xmlNode *element = xml_find_element(parent->children, "format");
-    g_autofree char *format = element ? xml_get_attribute(element, "type") : NULL;
+    g_autofree char *format = xml_get_attribute(element, "type");
 
     if (format && xml_find_name(format, format_names, G_N_ELEMENTS(format_names)) < 0) {
         error_set(error, ERROR_FROM_STORAGE, ERROR_CONFIG_UNSUPPORTED,

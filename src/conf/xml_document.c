@@ -188,7 +188,7 @@ xml_get_text(const xmlNode *element)
 static const xmlAttr *
 find_attribute(const xmlNode *element, const char *name)
 {
-    const xmlAttr *attribute = element->properties;
+    const xmlAttr *attribute = element ? element->properties : NULL;
 
     while (attribute && (attribute->ns || !g_str_equal((const char *)attribute->name, name)))
         attribute = attribute->next;

@@ -26,7 +26,8 @@ xmlNode *xml_find_element(xmlNode *node, const char *name);
 /* The text within `element`, markup dropped; NULL when it is empty or `element` is NULL. */
 char *xml_get_text(const xmlNode *element);
 
-/* The value of an attribute without a namespace; NULL when it is empty or not there. */
+/* The value of an attribute without a namespace; NULL when it is empty or not there, or `element`
+ * is NULL. */
 char *xml_get_attribute(const xmlNode *element, const char *name);
 
 bool xml_has_attribute(const xmlNode *element, const char *name);

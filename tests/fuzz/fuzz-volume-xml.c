@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Volumes, pools, domains and records from hostile text: what is taken can be written and read
- * again as the same, an <encryption> put into a volume's XML is the one that is read, and whatever
- * is refused comes with an error.
+ * Volumes, pools, their policies, domains and records from hostile text: what is taken can be
+ * written and read again as the same, an <encryption> put into a volume's XML is the one that is
+ * read, and whatever is refused comes with an error.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "conf/domain_disks.h"
 #include "conf/pool_def.h"
+#include "conf/pool_policy.h"
 #include "conf/volume_def.h"
 #include "conf/volume_record.h"
 #include "util/error.h"
@@ -105,6 +106,17 @@ try_pool(const char *text, size_t len)
 }
 
 static void
+try_policy(const char *text, size_t len)
+{
+    enum pool_policy policy = POOL_POLICY_LAST;
+    g_autoptr(GError) error = NULL;
+    bool taken = pool_policy_parse("p", text, len, &policy, &error);
+
+    check_answer(taken, error);
+    check(taken == (policy != POOL_POLICY_LAST));
+}
+
+static void
 check_disk(const struct domain_disk *disk)
 {
     check(disk->target != NULL);
@@ -164,6 +176,7 @@ LLVMFuzzerTestOneInput(const uint8_t *input, size_t len)
 
     try_volume(text, len);
     try_pool(text, len);
+    try_policy(text, len);
     try_domain(text, len);
     try_record(text, len);
     return 0;

@@ -52,6 +52,10 @@ def opaque(value):
     return uint32(len(value)) + value + bytes(-len(value) % 4)
 
 
+def uint64(value):
+    return struct.pack(">Q", value)
+
+
 def string(text):
     return opaque(text.encode() if isinstance(text, str) else text)
 
@@ -98,6 +102,11 @@ class Reader:
 
     def opaque(self):
         size = self.uint32()
+        value = self._take(size)
+        self._take(-size % 4)
+        return value
+
+    def fixed(self, size):
         value = self._take(size)
         self._take(-size % 4)
         return value
