@@ -128,6 +128,11 @@ storage_service_resize(struct storage_service *service, const char *pool, const 
     g_autoptr(service_lock_t) lock = NULL;
     g_autoptr(volume_record_t) record = NULL;
     g_autoptr(secret_buf_t) key = NULL;
+    struct backend_resize_params params = {
+        .pool = active,
+        .preallocate = flags & STORAGE_RESIZE_ALLOCATE,
+        .shrink = flags & STORAGE_RESIZE_SHRINK,
+    };
     uint64_t bytes;
 
     if (!active)
@@ -140,9 +145,10 @@ storage_service_resize(struct storage_service *service, const char *pool, const 
             return false;
     }
     key = service_secret_get(service, record, error);
-    if (!key || !backend_find(record->kind)
-                     ->resize(active, record, bytes, flags & STORAGE_RESIZE_ALLOCATE,
-                              flags & STORAGE_RESIZE_SHRINK, key, progress, error))
+    params.record = record;
+    params.capacity = bytes;
+    params.key = key;
+    if (!key || !backend_find(record->kind)->resize(&params, progress, error))
         return false;
     if (record->kind != VOLUME_KIND_DM_CRYPT)
         return true;

@@ -394,6 +394,20 @@ volume_create(struct volume *volume, const struct backend_source *source)
     g_clear_pointer(&volume->record.temporary, g_free);
 }
 
+static bool
+volume_resize(const struct volume *volume, uint64_t capacity, bool shrink, GError **error)
+{
+    const struct backend_resize_params params = {
+        .pool = &volume->pool,
+        .record = &volume->record,
+        .capacity = capacity,
+        .shrink = shrink,
+        .key = volume->fixture->key,
+    };
+
+    return backend_dm_crypt.resize(&params, NULL, error);
+}
+
 static void
 volume_open(struct volume *volume)
 {
@@ -551,19 +565,16 @@ test_resizing_reaches_an_open_volume(struct luks_fixture *fixture, gconstpointer
     volume_create(&volume, NULL);
     volume_open(&volume);
     put_text(volume.alias, "kept");
-    backend_dm_crypt.resize(&volume.pool, &volume.record, 16 * MIB, false, false, fixture->key,
-                            NULL, &error);
+    volume_resize(&volume, 16 * MIB, false, &error);
     g_assert_no_error(error);
     name = mapping_name(volume.record.pool, volume.record.name);
     luks_find_mapping(name, &present, NULL);
     g_assert_cmpuint(present.size, ==, 16 * MIB);
     expect_text(volume.alias, "kept");
-    g_assert_false(backend_dm_crypt.resize(&volume.pool, &volume.record, 8 * MIB, false, false,
-                                           fixture->key, NULL, &error));
+    g_assert_false(volume_resize(&volume, 8 * MIB, false, &error));
     g_assert_true(error_is(error, ERROR_INVALID_ARG));
     g_clear_error(&error);
-    backend_dm_crypt.resize(&volume.pool, &volume.record, 4 * MIB, false, true, fixture->key, NULL,
-                            &error);
+    volume_resize(&volume, 4 * MIB, true, &error);
     g_assert_no_error(error);
     backend_dm_crypt.get_info(&volume.record, &info, NULL);
     g_assert_cmpuint(info.capacity, ==, 4 * MIB);
@@ -637,8 +648,7 @@ test_a_logical_volume_is_made_and_removed(struct luks_fixture *fixture, gconstpo
     volume_create(&volume, NULL);
     volume_open(&volume);
     put_text(volume.alias, "on LVM");
-    backend_dm_crypt.resize(&volume.pool, &volume.record, 16 * MIB, false, false, fixture->key,
-                            NULL, &error);
+    volume_resize(&volume, 16 * MIB, false, &error);
     g_assert_no_error(error);
     expect_text(volume.alias, "on LVM");
     volume_close(&volume);
@@ -695,8 +705,7 @@ test_a_detached_header_is_made_and_removed(struct luks_fixture *fixture, gconstp
     volume_open(&volume);
     put_text(volume.alias, "below");
     g_clear_error(&error);
-    backend_dm_crypt.resize(&volume.pool, &volume.record, 12 * MIB, false, false, fixture->key,
-                            NULL, &error);
+    volume_resize(&volume, 12 * MIB, false, &error);
     g_assert_no_error(error);
     expect_text(volume.alias, "below");
     volume_remove(&volume);
