@@ -229,7 +229,7 @@ PidFile none
 
     def test_virtcryptd_is_reached_on_the_same_host(self):
         self.machine.start_virtcryptd()
-        for parameters in ("", "&proxy=native", f"&socket={host.VIRTCRYPTD_SOCKET}"):
+        for parameters in ("", "&proxy=netcat", f"&socket={host.VIRTCRYPTD_SOCKET}"):
             with self.subTest(parameters):
                 done = self.ours("&no_verify=1" + parameters, "vol-list", scheme="storage")
                 self.assertIn("Pool", done.stdout, done.stderr)
