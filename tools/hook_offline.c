@@ -54,6 +54,27 @@ refuse_volume(const struct check *check, const struct domain_disk *disk, const c
     return false;
 }
 
+static bool
+refuse_bare(const struct check *check, const struct domain_disk *disk, const char *path,
+            GError **error)
+{
+    error_set(error, ERROR_FROM_DOMAIN, ERROR_OPERATION_FAILED,
+              "disk '%s' of guest '%s' is %s, which is encrypted, and its <source> has no "
+              "<encryption> element: the guest would get the container as its disk",
+              disk->target, check->guest->name, path);
+    return false;
+}
+
+/* QEMU opens its images itself, with a key that virtcrypt-secretd has. */
+static bool
+check_record(const struct check *check, const struct domain_disk *disk,
+             const struct disk_source *source, const struct volume_record *record, GError **error)
+{
+    if (record->kind == VOLUME_KIND_DM_CRYPT || record->state != VOLUME_STATE_READY)
+        return refuse_volume(check, disk, record->pool, record->name, error);
+    return source->encryption || refuse_bare(check, disk, record->path, error);
+}
+
 /* A record that can't be read is one all the same. */
 static bool
 check_volume_name(const struct check *check, const struct domain_disk *disk,
@@ -66,7 +87,8 @@ check_volume_name(const struct check *check, const struct domain_disk *disk,
 
     if (!check->records || (!record && error_is(reason, ERROR_NO_STORAGE_VOL)))
         return true;
-    return refuse_volume(check, disk, source->pool, source->volume, error);
+    return record ? check_record(check, disk, source, record, error)
+                  : refuse_volume(check, disk, source->pool, source->volume, error);
 }
 
 static bool
@@ -78,15 +100,15 @@ is_below(const char *path, const char *folder)
 }
 
 static bool
-check_path(const struct check *check, const struct domain_disk *disk, const char *path,
-           GError **error)
+check_path(const struct check *check, const struct domain_disk *disk,
+           const struct disk_source *source, const char *path, GError **error)
 {
     g_autofree char *clean = g_canonicalize_filename(path, "/");
     g_autoptr(volume_record_t) record =
         check->records ? storage_records_get_by_path(check->records, clean, NULL) : NULL;
 
     if (record)
-        return refuse_volume(check, disk, record->pool, record->name, error);
+        return check_record(check, disk, source, record, error);
     if (!is_below(clean, check->folders->device_dir))
         return true;
     error_set(error, ERROR_FROM_DOMAIN, ERROR_OPERATION_FAILED,
@@ -110,19 +132,16 @@ has_luks_magic(const char *path)
            memcmp(start, magic, sizeof(magic)) == 0;
 }
 
+/* In a read-only one (a CD) nothing can be overwritten. */
 static bool
 check_no_container(const struct check *check, const struct domain_disk *disk,
                    const struct disk_source *source, const char *path, GError **error)
 {
     bool is_raw = !source->format || strcmp(source->format, "raw") == 0;
 
-    if (!is_raw || source->encryption || !has_luks_magic(path))
+    if (!is_raw || source->encryption || disk->is_readonly || !has_luks_magic(path))
         return true;
-    error_set(error, ERROR_FROM_DOMAIN, ERROR_OPERATION_FAILED,
-              "disk '%s' of guest '%s' is %s, which is LUKS, and its <source> has no <encryption> "
-              "element: the guest would get the container as its disk",
-              disk->target, check->guest->name, path);
-    return false;
+    return refuse_bare(check, disk, path, error);
 }
 
 /* Where a volume of a pool is; NULL if libvirt will say what is wrong with it. */
@@ -152,7 +171,7 @@ check_source(const struct check *check, const struct domain_disk *disk,
             return false;
         path = found = path_of_volume(check, source);
     }
-    return !path || (check_path(check, disk, path, error) &&
+    return !path || (check_path(check, disk, source, path, error) &&
                      check_no_container(check, disk, source, path, error));
 }
 

@@ -168,7 +168,7 @@ output_table(const GPtrArray *cells, guint column_count, bool is_quiet)
     g_autofree size_t *widths = g_new0(size_t, column_count);
     size_t line = 0;
 
-    for (guint i = 0; i < printable->len; i++) {
+    for (guint i = is_quiet ? column_count : 0; i < printable->len; i++) {
         size_t *width = &widths[i % column_count];
 
         *width = MAX(*width, g_array_index(printable, struct cell, i).width);

@@ -34,6 +34,15 @@ struct backend_source {
     const struct secret_buf *key;
 };
 
+struct backend_resize_params {
+    const struct pool_def *pool;
+    const struct volume_record *record;
+    uint64_t capacity; /* bytes that a guest is to see */
+    bool preallocate;
+    bool shrink; /* less than now is meant */
+    const struct secret_buf *key;
+};
+
 struct backend_info {
     enum volume_type type;
     uint64_t capacity;
@@ -57,9 +66,8 @@ struct backend {
     struct volume_def *(*describe)(const struct volume_record *record, GError **error);
     bool (*check_key)(const struct volume_record *record, const struct secret_buf *key,
                       GError **error);
-    bool (*resize)(const struct pool_def *pool, const struct volume_record *record,
-                   uint64_t capacity, bool preallocate, bool shrink, const struct secret_buf *key,
-                   struct storage_progress *progress, GError **error);
+    bool (*resize)(const struct backend_resize_params *params, struct storage_progress *progress,
+                   GError **error);
     /* A keyslot for `new_key` beside that of `key`; then one taken away. */
     bool (*add_key)(const struct volume_record *record, const struct secret_buf *key,
                     const struct secret_buf *new_key, bool new_is_generated, GError **error);

@@ -148,10 +148,12 @@ resize_container(const struct pool_def *pool, const struct volume_record *record
 }
 
 static bool
-resize(const struct pool_def *pool, const struct volume_record *record, uint64_t capacity,
-       bool preallocate, bool shrink, const struct secret_buf *key,
-       struct storage_progress *progress, GError **error)
+resize(const struct backend_resize_params *params, struct storage_progress *progress,
+       GError **error)
 {
+    const struct volume_record *record = params->record;
+    const struct secret_buf *key = params->key;
+    uint64_t capacity = params->capacity;
     const struct luks_place place = dm_crypt_place(record, record->device);
     g_autofree char *name = mapping_name(record->pool, record->name);
     bool is_open = mapping_is_open(record);
@@ -161,13 +163,14 @@ resize(const struct pool_def *pool, const struct volume_record *record, uint64_t
     if (!luks_cipher_init(&cipher, dm_crypt_type(record), record->encryption, false, error) ||
         !get_offset(record, &offset, error) ||
         !container_get_size(record->device, &size, &allocation, error) ||
-        !check_size(record, capacity, size - MIN(size, offset), shrink, error))
+        !check_size(record, capacity, size - MIN(size, offset), params->shrink, error))
         return false;
     capacity = (capacity + cipher.sector_size - 1) / cipher.sector_size * cipher.sector_size;
     /* The mapping is never larger than its container. */
     if (is_open && offset + capacity < size && !luks_resize(&place, name, capacity, key, error))
         return false;
-    return resize_container(pool, record, size, offset + capacity, preallocate, error) &&
+    return resize_container(params->pool, record, size, offset + capacity, params->preallocate,
+                            error) &&
            (!is_open || luks_resize(&place, name, capacity, key, error));
 }
 

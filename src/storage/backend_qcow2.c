@@ -272,29 +272,21 @@ remove_key_qcow2(const struct volume_record *record, const struct secret_buf *ke
 }
 
 static bool
-resize_qcow2(const struct pool_def *pool, const struct volume_record *record, uint64_t capacity,
-             bool preallocate, bool shrink, const struct secret_buf *key,
-             struct storage_progress *progress, GError **error)
+resize_qcow2(const struct backend_resize_params *params, struct storage_progress *progress,
+             GError **error)
 {
+    const char *path = params->record->device;
     g_auto(qcow2_header_t) header = {0};
-    g_auto(file_fd) fd = open_image(record->device, false, &header, error);
-    const struct qemu_img_target target = {.fd = fd, .is_qcow2 = true, .key = key};
-    bool is_smaller = capacity < header.size;
+    g_auto(file_fd) fd = open_image(path, false, &header, error);
+    const struct qemu_img_target target = {.fd = fd, .is_qcow2 = true, .key = params->key};
+    bool is_smaller = params->capacity < header.size;
 
-    if (fd < 0)
+    if (fd < 0 || !image_check_resize(params, header.size, error) ||
+        !image_check_unused(fd, path, error))
         return false;
-    if (capacity == 0 || capacity > INT64_MAX / 2 || (is_smaller && !shrink)) {
-        error_set(error, ERROR_FROM_STORAGE, ERROR_INVALID_ARG,
-                  "volume '%s' has %llu bytes; making it smaller loses what is behind, and must be "
-                  "asked for (--shrink)",
-                  record->name, (unsigned long long)header.size);
-        return false;
-    }
-    if (!image_check_unused(fd, record->device, error))
-        return false;
-    return qemu_img_resize(&target, capacity, preallocate && !is_smaller, is_smaller, progress,
-                           error) &&
-           image_qcow2_flush(fd, record->device, error);
+    return qemu_img_resize(&target, params->capacity, params->preallocate && !is_smaller,
+                           is_smaller, progress, error) &&
+           image_qcow2_flush(fd, path, error);
 }
 
 /* The old image is overwritten but for its first cluster, which goes on saying how large the

@@ -219,30 +219,40 @@ check_key_raw(const struct volume_record *record, const struct secret_buf *key, 
     return container_make_available(record->device, error) && luks_check_key(&place, key, error);
 }
 
+/* What a device outside of the pool has room for, its owner says. */
 static bool
-resize_raw(const struct pool_def *pool, const struct volume_record *record, uint64_t capacity,
-           bool preallocate, bool shrink, const struct secret_buf *key,
-           struct storage_progress *progress, GError **error)
+resize_room(const struct backend_resize_params *params, uint64_t present, uint64_t wanted,
+            GError **error)
 {
+    if (params->record->is_made)
+        return container_resize(params->pool, params->record->device, wanted, params->preallocate,
+                                error);
+    error_set(error, ERROR_FROM_STORAGE, ERROR_OPERATION_UNSUPPORTED,
+              "volume '%s' has all %llu bytes of %s, which was there before it: resize that by its "
+              "own tools",
+              params->record->name, (unsigned long long)present, params->record->device);
+    return false;
+}
+
+static bool
+resize_raw(const struct backend_resize_params *params, struct storage_progress *progress,
+           GError **error)
+{
+    const struct volume_record *record = params->record;
+    uint64_t capacity = params->capacity;
     g_auto(luks_info_t) header = {0};
     g_auto(file_fd) fd = -1;
     uint64_t size, allocation, wanted;
 
     if (!probe(record, &header, error) ||
-        !container_get_size(record->device, &size, &allocation, error))
+        !container_get_size(record->device, &size, &allocation, error) ||
+        !image_check_resize(params, size - MIN(size, header.payload_offset), error))
         return false;
     wanted = header.payload_offset + (capacity + SECTOR - 1) / SECTOR * SECTOR;
-    if (capacity == 0 || capacity > INT64_MAX / 2 || (wanted < size && !shrink)) {
-        error_set(error, ERROR_FROM_STORAGE, ERROR_INVALID_ARG,
-                  "volume '%s' has %llu bytes; making it smaller loses what is behind, and must be "
-                  "asked for (--shrink)",
-                  record->name, (unsigned long long)(size - header.payload_offset));
-        return false;
-    }
     fd = container_file_open(record->device, false, error);
     if (fd < 0 || (wanted < size && !image_check_unused(fd, record->device, error)))
         return false;
-    return container_resize(pool, record->device, wanted, preallocate, error);
+    return wanted == size || resize_room(params, size, wanted, error);
 }
 
 static bool

@@ -125,7 +125,7 @@ look_for_custodian(struct daemon *daemon)
     look->work.run = run_first_look;
     look->work.done = on_first_look;
     look->keys = daemon->keys;
-    dispatch_workers_push(daemon->dispatch.workers, DISPATCH_POOL_LOOKS, &look->work);
+    dispatch_workers_push(daemon->dispatch.workers, DISPATCH_POOL_STATUS, &look->work);
 }
 
 /* ---- end ---- */

@@ -39,7 +39,7 @@ dispatch_daemon_status(struct rpc_call *call, void *opaque,
     if (!made)
         return RPC_FAILED;
     ret->clients = rpc_server_count_clients(dispatch->server);
-    return dispatch_call_push(made, DISPATCH_POOL_LOOKS);
+    return dispatch_call_push(made, DISPATCH_POOL_STATUS);
 }
 
 /* ---- one volume ---- */

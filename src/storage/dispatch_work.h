@@ -12,6 +12,7 @@
 #include "util/loop.h"
 
 enum dispatch_pool {
+    DISPATCH_POOL_STATUS, /* asks the custodian, which may not answer */
     DISPATCH_POOL_LOOKS,
     DISPATCH_POOL_CHANGES,
     DISPATCH_POOL_GUESTS,

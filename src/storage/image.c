@@ -237,6 +237,23 @@ image_check_unused(int fd, const char *path, GError **error)
 }
 
 bool
+image_check_resize(const struct backend_resize_params *params, uint64_t present, GError **error)
+{
+    if (params->capacity == 0 || params->capacity > INT64_MAX / 2) {
+        error_set(error, ERROR_FROM_STORAGE, ERROR_INVALID_ARG, "volume '%s' can't have %llu bytes",
+                  params->record->name, (unsigned long long)params->capacity);
+        return false;
+    }
+    if (params->capacity >= present || params->shrink)
+        return true;
+    error_set(error, ERROR_FROM_STORAGE, ERROR_INVALID_ARG,
+              "volume '%s' has %llu bytes; making it smaller loses what is behind, and must be "
+              "asked for (--shrink)",
+              params->record->name, (unsigned long long)present);
+    return false;
+}
+
+bool
 image_find_wipe(unsigned int algorithm, enum container_wipe *ret_how, GError **error)
 {
     switch (algorithm) {

@@ -35,6 +35,10 @@ bool image_source_is_written(const struct backend_source *source);
 /* ERROR_RESOURCE_BUSY if a program of QEMU has the image open, by QEMU's own locks. */
 bool image_check_unused(int fd, const char *path, GError **error);
 
+/* Whether a volume that has `present` bytes may be resized as is asked. */
+bool image_check_resize(const struct backend_resize_params *params, uint64_t present,
+                        GError **error);
+
 /* A virStorageVolWipeAlgorithm of those that make sense where keys are lost first. */
 bool image_find_wipe(unsigned int algorithm, enum container_wipe *ret_how, GError **error);
 

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/loop.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -21,6 +22,7 @@ enum {
     ATTACH_TRIES = 64, /* others take free devices too */
     DETACH_WAITS = 20, /* of a device whose last user has just gone */
     DETACH_WAIT_US = 100 * 1000,
+    DIRECT_BLOCK = 4096,
 };
 static const char control_path[] = "/dev/loop-control";
 static const char block_dir[] = "/sys/block";
@@ -112,17 +114,34 @@ attach_free(int control_fd, const struct loop_config *config, struct loop_device
     return true;
 }
 
+/* Some file systems (overlays) say that they can, and fail each read: so one is tried. */
+static bool
+can_read_directly(const char *path)
+{
+    g_auto(file_fd) fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC | O_NONBLOCK);
+    void *block = NULL;
+    bool can;
+
+    if (fd < 0 || posix_memalign(&block, DIRECT_BLOCK, DIRECT_BLOCK) != 0)
+        return false;
+    can = pread(fd, block, DIRECT_BLOCK, 0) >= 0;
+    free(block);
+    return can;
+}
+
 bool
 loop_device_attach(const char *path, bool readonly, struct loop_device *ret_loop, GError **error)
 {
     g_auto(file_fd) fd = luks_context_open_file(path, readonly ? O_RDONLY : O_RDWR, error);
     g_auto(file_fd) control_fd = -1;
     struct loop_device loop = LOOP_DEVICE_NONE;
-    struct loop_config config = {.info.lo_flags = LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO};
+    struct loop_config config = {.info.lo_flags = LO_FLAGS_AUTOCLEAR};
 
     if (fd < 0 || !check_free(path, fd, error))
         return false;
     config.fd = (uint32_t)fd;
+    if (can_read_directly(path))
+        config.info.lo_flags |= LO_FLAGS_DIRECT_IO;
     if (readonly)
         config.info.lo_flags |= LO_FLAGS_READ_ONLY;
     g_strlcpy((char *)config.info.lo_file_name, path, sizeof(config.info.lo_file_name));

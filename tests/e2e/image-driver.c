@@ -16,7 +16,7 @@ enum { KEY_MAX = 65536 };
 
 /* The command line. */
 static struct {
-    char *pool; /* a folder */
+    char *pool; /* a folder, or "vg:NAME" for a volume group */
     char *xml;
     char *device; /* one that is there already */
     char *key, *new_key, *backing_key, *source_key;
@@ -80,10 +80,16 @@ init_subject(struct subject *subject, GError **error)
 {
     struct volume_record *record = &subject->record;
 
-    subject->pool = (struct pool_def){.name = (char *)"pool",
-                                      .type = POOL_TYPE_DIR,
-                                      .type_name = (char *)"dir",
-                                      .target_path = options.pool};
+    bool is_logical = g_str_has_prefix(options.pool, "vg:");
+
+    subject->pool = (struct pool_def){
+        .name = (char *)"pool",
+        .type = is_logical ? POOL_TYPE_LOGICAL : POOL_TYPE_DIR,
+        .type_name = (char *)(is_logical ? "logical" : "dir"),
+        .source_name = is_logical ? options.pool + strlen("vg:") : NULL,
+        .target_path = is_logical ? g_strdup_printf("/dev/%s", options.pool + strlen("vg:"))
+                                  : g_strdup(options.pool),
+    };
     subject->def = volume_def_parse(options.xml, strlen(options.xml), error);
     if (!subject->def)
         return false;
@@ -93,10 +99,12 @@ init_subject(struct subject *subject, GError **error)
         g_strcmp0(subject->def->format, "raw") == 0 ? VOLUME_KIND_RAW : VOLUME_KIND_QCOW2;
     record->state = options.is_creating ? VOLUME_STATE_CREATING : VOLUME_STATE_READY;
     record->is_made = !options.device;
-    record->device = options.device ? g_strdup(options.device)
-                                    : g_build_filename(options.pool, record->name, NULL);
+    record->device = options.device
+                         ? g_strdup(options.device)
+                         : g_build_filename(subject->pool.target_path, record->name, NULL);
     record->path = g_strdup(record->device);
-    record->temporary = options.device ? NULL : image_qcow2_temporary_path(record->device);
+    record->temporary =
+        options.device || is_logical ? NULL : image_qcow2_temporary_path(record->device);
     record->encryption = subject->def->encryption;
     subject->backend = record->kind == VOLUME_KIND_RAW ? &backend_raw : &backend_qcow2;
     return read_key(options.key, &subject->key, error) &&
@@ -108,10 +116,11 @@ init_subject(struct subject *subject, GError **error)
 static void
 clear_subject(struct subject *subject)
 {
+    g_free(subject->pool.target_path);
     g_free(subject->record.device);
     g_free(subject->record.path);
     g_free(subject->record.temporary);
-    volume_def_free(subject->def);
+    g_clear_pointer(&subject->def, volume_def_free);
     secret_buf_free(subject->key);
     secret_buf_free(subject->new_key);
     secret_buf_free(subject->backing_key);
@@ -226,9 +235,16 @@ remove_key(struct subject *subject, GError **error)
 static bool
 resize(struct subject *subject, GError **error)
 {
-    return subject->backend->resize(&subject->pool, &subject->record, (uint64_t)options.capacity,
-                                    options.preallocate, options.shrink, subject->key,
-                                    &subject->progress, error);
+    const struct backend_resize_params params = {
+        .pool = &subject->pool,
+        .record = &subject->record,
+        .capacity = (uint64_t)options.capacity,
+        .preallocate = options.preallocate,
+        .shrink = options.shrink,
+        .key = subject->key,
+    };
+
+    return subject->backend->resize(&params, &subject->progress, error);
 }
 
 static bool

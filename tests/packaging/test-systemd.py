@@ -38,6 +38,10 @@ exec chroot root /lib/systemd/systemd --unit=alone.target
 _SECRET = ("<secret ephemeral='no' private='no'><usage type='volume'><volume>/v/1</volume></usage>"
            "</secret>")
 
+_POOL = ("<poolstate><pool type='dir'><name>pool</name>"
+         "<uuid>11111111-2222-4333-8444-555555555555</uuid><source/>"
+         "<target><path>/srv/pool</path></target></pool></poolstate>")
+
 
 def _has_cgroups():
     return any(os.path.exists("/sys/fs/cgroup/" + name) for name in ("systemd", "cgroup.procs"))
@@ -100,10 +104,12 @@ class Systemd(unittest.TestCase):
         cls.booted = Booted()
         cls.addClassCleanup(cls.booted.close)
         cls.enabled = cls.booted.run("systemctl", "enable", "--now", "virtcrypt-secretd.socket",
-                                     "virtcrypt-secretd.service")
+                                     "virtcrypt-secretd.service", "virtcryptd.socket",
+                                     "virtcryptd.service")
 
     def setUp(self):
-        self.ok("systemctl", "start", "virtcrypt-secretd.socket", "virtcrypt-secretd.service")
+        self.ok("systemctl", "start", "virtcrypt-secretd.socket", "virtcrypt-secretd.service",
+                "virtcryptd.socket", "virtcryptd.service")
 
     def ok(self, *argv):
         done = self.booted.run(*argv)
@@ -185,6 +191,57 @@ class Systemd(unittest.TestCase):
         began = time.monotonic()
         self.ok("virtcrypt", "secret-list")
         self.assertLess(time.monotonic() - began, 10 * host.PATIENCE)
+
+    # ---- virtcryptd ----
+
+    def make_pool(self):
+        """What libvirt keeps of an active pool."""
+        self.ok("sh", "-c", "mkdir -p /run/libvirt/storage /srv/pool && "
+                            f"echo \"{_POOL}\" > /run/libvirt/storage/pool.xml")
+
+    def make_volume(self, name):
+        self.make_pool()
+        shown = self.ok("virtcrypt", "vol-create", "pool", name, "8M", "--format", "qcow2")
+        self.addCleanup(self.booted.run, "virtcrypt", "vol-delete", name, "--pool", "pool")
+        return shown
+
+    def test_volumes_are_made_within_the_units_confinement(self):
+        self.make_volume("a.qcow2")
+        self.assertIn("luks", self.ok("qemu-img", "info", "/srv/pool/a.qcow2"))
+        self.assertIn("a.qcow2", self.ok("virtcrypt", "vol-list"))
+        self.ok("virtcrypt", "vol-delete", "a.qcow2", "--pool", "pool")
+        self.assertEqual(self.ok("ls", "/srv/pool"), "")
+
+    def test_the_storage_daemon_runs_with_system_calls_filtered(self):
+        pid = self.ok("systemctl", "show", "--value", "-p", "MainPID", "virtcryptd.service").strip()
+        status = self.ok("cat", f"/proc/{pid}/status")
+        self.assertRegex(status, r"(?m)^Seccomp:\s+2$")
+        self.assertRegex(status, r"(?m)^NoNewPrivs:\s+1$")
+
+    def test_a_restart_of_daemons_leaves_opened_volumes_to_their_unit(self):
+        self.make_volume("b.qcow2")
+        before = self.booted.state("virtcrypt-mappings.service")
+        self.ok("systemctl", "restart", "virtcryptd.service", "virtcrypt-secretd.service")
+        self.assertEqual((before, self.booted.state("virtcrypt-mappings.service")),
+                         ("active", "active"))
+        self.assertIn("b.qcow2", self.ok("virtcrypt", "vol-list"))
+
+    def test_opened_volumes_are_closed_while_virtcryptd_still_runs(self):
+        self.ok("systemctl", "stop", "virtcrypt-mappings.service")
+        self.assertEqual(self.ok("systemctl", "show", "--value", "-p", "Result",
+                                 "virtcrypt-mappings.service").strip(), "success")
+        order = self.ok("systemctl", "show", "--value", "-p", "After",
+                        "virtcrypt-mappings.service").split()
+        self.assertIn("virtcryptd.service", order)
+        later = self.ok("systemctl", "show", "--value", "-p", "Before",
+                        "virtcrypt-mappings.service").split()
+        self.assertIn("libvirtd.service", later)
+        self.ok("systemctl", "start", "virtcrypt-mappings.service")
+
+    def test_a_storage_daemon_that_is_killed_comes_back_with_its_volumes(self):
+        self.make_volume("c.qcow2")
+        self.ok("systemctl", "kill", "--signal=KILL", "virtcryptd.service")
+        self.assertIn("c.qcow2", self.ok("virtcrypt", "vol-list"))
 
 
 if __name__ == "__main__":

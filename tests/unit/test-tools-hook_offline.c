@@ -57,7 +57,9 @@ put_image(const struct fixture *fixture, const char *name, const char *bytes, si
 static char *
 put_luks(const struct fixture *fixture, const char *name)
 {
-    return put_image(fixture, name, "LUKS\xba\xbe\0\1 and so on", 20);
+    static const char start[] = "LUKS\xba\xbe\0\1 and so on";
+
+    return put_image(fixture, name, start, sizeof(start));
 }
 
 static void
@@ -84,9 +86,30 @@ put_record_text(const struct fixture *fixture, const char *text)
 }
 
 static void
+put_image_record(const struct fixture *fixture, const char *path, enum volume_state state)
+{
+    struct encryption element = {
+        .format = ENCRYPTION_FORMAT_LUKS,
+        .secret_by = ENCRYPTION_SECRET_UUID,
+    };
+    const struct volume_record record = {
+        .pool = (char *)"p",
+        .name = (char *)"v",
+        .kind = VOLUME_KIND_RAW,
+        .state = state,
+        .path = (char *)path,
+        .device = (char *)path,
+        .encryption = &element,
+    };
+    g_autofree char *xml = volume_record_format(&record);
+
+    put_record_text(fixture, xml);
+}
+
+static void
 put_record(const struct fixture *fixture, const char *device)
 {
-    struct encryption encryption = {
+    struct encryption element = {
         .engine = ENCRYPTION_ENGINE_DM_CRYPT,
         .format = ENCRYPTION_FORMAT_LUKS2,
         .secret_by = ENCRYPTION_SECRET_UUID,
@@ -99,7 +122,7 @@ put_record(const struct fixture *fixture, const char *device)
         .path = (char *)"/dev/virtcrypt/p/v",
         .device = (char *)device,
         .capacity = 1048576,
-        .encryption = &encryption,
+        .encryption = &element,
     };
     g_autofree char *xml = volume_record_format(&record);
 
@@ -148,6 +171,9 @@ file_disk(const char *path, const char *format, const char *more)
                            "<source file='%s'>%s</source><target dev='vda'/></disk>",
                            format, path, more);
 }
+
+static const char encryption[] = "<encryption format='luks'><secret type='passphrase' "
+                                 "uuid='33333333-3333-4333-8333-333333333333'/></encryption>";
 
 static const char pool_disk[] = "<disk type='volume' device='disk'><driver name='qemu' type='raw'/>"
                                 "<source pool='p' volume='v'/><target dev='vda'/></disk>";
@@ -201,6 +227,20 @@ test_a_volume_of_ours_is_recognized_by_each_of_its_names(struct fixture *fixture
 }
 
 static void
+test_an_image_that_qemu_opens_needs_no_virtcryptd(struct fixture *fixture, const void *unused)
+{
+    g_autofree char *luks = put_luks(fixture, "v");
+    g_autofree char *disk = file_disk(luks, "raw", encryption);
+    g_autofree char *bare = file_disk(luks, "raw", "");
+
+    put_image_record(fixture, luks, VOLUME_STATE_READY);
+    expect_start(fixture, disk);
+    expect_refusal(fixture, bare, "its <source> has no <encryption> element");
+    put_image_record(fixture, luks, VOLUME_STATE_DELETING);
+    expect_refusal(fixture, disk, "volume 'v' of pool 'p', which virtcryptd keeps");
+}
+
+static void
 test_a_volume_whose_record_is_damaged_is_one_of_ours_too(struct fixture *fixture,
                                                          const void *unused)
 {
@@ -223,15 +263,17 @@ test_a_container_is_not_given_out_as_a_disk(struct fixture *fixture, const void 
 {
     g_autofree char *luks = put_luks(fixture, "v");
     g_autofree char *bare = file_disk(luks, "raw", "");
-    g_autofree char *encrypted =
-        file_disk(luks, "raw",
-                  "<encryption format='luks'><secret type='passphrase' "
-                  "uuid='33333333-3333-4333-8333-333333333333'/></encryption>");
+    g_autofree char *encrypted = file_disk(luks, "raw", encryption);
     g_autofree char *qcow2 = file_disk(luks, "qcow2", "");
+    g_autofree char *readonly = g_strdup_printf(
+        "<disk type='file' device='cdrom'><driver name='qemu' type='raw'/><source file='%s'/>"
+        "<target dev='vda'/><readonly/></disk>",
+        luks);
 
     expect_refusal(fixture, bare, "its <source> has no <encryption> element");
     expect_start(fixture, encrypted);
     expect_start(fixture, qcow2);
+    expect_start(fixture, readonly);
     put_pool(fixture);
     expect_refusal(fixture, pool_disk, "its <source> has no <encryption> element");
 }
@@ -259,6 +301,7 @@ main(int argc, char **argv)
     ADD(test_a_guest_that_has_nothing_to_do_with_us_starts);
     ADD(test_no_folder_is_made_by_asking);
     ADD(test_a_volume_of_ours_is_recognized_by_each_of_its_names);
+    ADD(test_an_image_that_qemu_opens_needs_no_virtcryptd);
     ADD(test_a_volume_whose_record_is_damaged_is_one_of_ours_too);
     ADD(test_a_device_that_only_we_make_is_recognized_without_a_record);
     ADD(test_a_container_is_not_given_out_as_a_disk);
