@@ -124,6 +124,7 @@ class Secrecy(virtcrypt.Case):
                             seen.add(file.read())
                     except OSError:
                         pass
+            time.sleep(0.005)
         self.assertEqual(process.returncode, 0)
 
     def test_no_process_shows_a_key(self):
