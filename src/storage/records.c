@@ -254,7 +254,7 @@ storage_records_get(struct storage_records *records, const char *pool, const cha
                     GError **error)
 {
     g_autofree char *place = make_place(pool, name);
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&records->mutex);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&records->mutex);
     const struct entry *entry = g_hash_table_lookup(records->by_place, place);
 
     if (!entry) {
@@ -330,7 +330,7 @@ struct volume_record *
 storage_records_get_by_path(struct storage_records *records, const char *path, bool *ret_is_device)
 {
     g_autofree char *clean = g_canonicalize_filename(path, "/");
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&records->mutex);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&records->mutex);
     const struct entry *entry = g_hash_table_lookup(records->by_path, clean);
     bool is_device = false;
 
@@ -364,7 +364,7 @@ free_record(void *record)
 GPtrArray *
 storage_records_list(struct storage_records *records, const char *pool)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&records->mutex);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&records->mutex);
     GPtrArray *list = g_ptr_array_new_with_free_func(free_record);
     const struct entry *entry;
     GHashTableIter iter;
@@ -391,7 +391,7 @@ storage_records_count_secret(struct storage_records *records, const struct uuid 
                              const struct volume_record *except)
 {
     g_autofree char *place = except ? make_place(except->pool, except->name) : NULL;
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&records->mutex);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&records->mutex);
     const struct entry *entry;
     unsigned int count = 0;
     GHashTableIter iter;
@@ -419,7 +419,7 @@ storage_records_put(struct storage_records *records, const struct volume_record 
 {
     g_autofree char *xml = volume_record_format(record);
     g_autofree char *file = g_strconcat(record->name, SUFFIX, NULL);
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&records->mutex);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&records->mutex);
     g_auto(file_fd) fd = open_pool_dir(records, record->pool, error);
 
     if (fd < 0 || !file_replace(fd, file, xml, strlen(xml), FILE_MODE, error)) {
@@ -437,7 +437,7 @@ storage_records_remove(struct storage_records *records, const char *pool, const 
 {
     g_autofree char *file = g_strconcat(name, SUFFIX, NULL);
     g_autofree char *place = make_place(pool, name);
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&records->mutex);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&records->mutex);
     g_auto(file_fd) fd = open_pool_dir(records, pool, error);
 
     if (fd < 0)

@@ -189,7 +189,7 @@ put_creating(struct creation *creation, GError **error)
 {
     struct storage_service *service = creation->service;
     const struct volume_record *record = creation->plan->record;
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&service->secrets_mutex);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&service->secrets_mutex);
     g_autoptr(secret_buf_t) again = NULL;
 
     if (creation->plan->key_from == SERVICE_KEY_NAMED ||

@@ -82,7 +82,7 @@ bool
 service_secret_drop(struct storage_service *service, const struct volume_record *record,
                     const struct uuid *uuid, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&service->secrets_mutex);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&service->secrets_mutex);
 
     if (storage_records_count_secret(service->records, uuid, record) > 0)
         return true;

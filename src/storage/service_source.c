@@ -90,7 +90,7 @@ static void
 close_dm_crypt(struct service_source *source)
 {
     struct storage_service *service = source->service;
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&service->sources_mutex);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&service->sources_mutex);
     g_autoptr(GError) error = NULL;
 
     if (service_close_for(service, source->record, &source->user, &error))
@@ -212,7 +212,8 @@ service_source_new(struct storage_service *service, const struct storage_create_
 static bool
 open_dm_crypt(struct service_source *source, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&source->service->sources_mutex);
+    G_GNUC_UNUSED g_autoptr(GMutexLocker) locker =
+        g_mutex_locker_new(&source->service->sources_mutex);
 
     source->user.kind = STORAGE_USER_STREAM;
     source->user.is_readonly = true;

@@ -61,9 +61,9 @@ class VmHost(vm.Machine):
         return self._start_and_wait("virtcrypt-secretd", [f"{SBIN}/virtcrypt-secretd"],
                                     "test -S /run/libvirt/virtsecretd-sock")
 
-    def start_virtcryptd(self):
-        return self._start_and_wait("virtcryptd", [f"{SBIN}/virtcryptd"],
-                                    "test -S /run/libvirt/virtcryptd-sock")
+    def start_virtcryptd(self, prefix=()):
+        return self._start_and_wait("virtcryptd", [*prefix, f"{SBIN}/virtcryptd"],
+                                    f"{BIN}/virtcrypt vol-list")
 
     def start_libvirtd(self, connector=True):
         env = {}
