@@ -106,9 +106,9 @@ luks_find_mapping(const char *name, struct luks_mapping *ret_mapping, GError **e
     return true;
 }
 
-/* A request to device-mapper about `name`; false with errno. */
+/* A request to device-mapper about `name`; false with errno. *ret_status may be NULL. */
 static bool
-request(unsigned long command, const char *name)
+request(unsigned long command, const char *name, struct dm_ioctl *ret_status)
 {
     g_auto(file_fd) fd = open(dm_control, O_RDWR | O_CLOEXEC);
     struct {
@@ -122,17 +122,22 @@ request(unsigned long command, const char *name)
     message.header.data_size = sizeof(message);
     message.header.data_start = sizeof(message.header);
     g_strlcpy(message.header.name, name, sizeof(message.header.name));
-    return ioctl(fd, command, &message) == 0;
+    if (ioctl(fd, command, &message) < 0)
+        return false;
+    if (ret_status)
+        *ret_status = message.header;
+    return true;
 }
 
+/* Such a device is not even in /sys. */
 void
 luks_mapping_remove_unfinished(const char *name)
 {
-    g_autofree char *block = find_block(name);
-    g_autofree char *slave = block ? find_slave(block) : NULL;
     g_autofree char *node = g_build_filename(mapper_dir, name, NULL);
+    struct dm_ioctl status;
 
-    if (block && !slave && request(DM_DEV_REMOVE, name))
+    if (request(DM_DEV_STATUS, name, &status) && !(status.flags & DM_ACTIVE_PRESENT_FLAG) &&
+        request(DM_DEV_REMOVE, name, NULL))
         unlink(node);
 }
 
@@ -140,7 +145,7 @@ bool
 luks_check_kernel(GError **error)
 {
     /* Makes the kernel load the module. */
-    if (request(DM_GET_TARGET_VERSION, "crypt"))
+    if (request(DM_GET_TARGET_VERSION, "crypt", NULL))
         return true;
     error_set(error, ERROR_FROM_STORAGE, ERROR_CONFIG_UNSUPPORTED,
               "this host's kernel has no device-mapper with the target 'crypt' (%s): dm-crypt "
@@ -149,22 +154,27 @@ luks_check_kernel(GError **error)
     return false;
 }
 
+/* One try. libcryptsetup would try for seconds, under the lock: what is open is not given to it. */
+static int
+try_close(const char *name)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(luks_context_get_lock());
+    struct dm_ioctl status;
+
+    luks_mapping_remove_unfinished(name);
+    if (!request(DM_DEV_STATUS, name, &status))
+        return -ENODEV;
+    return status.open_count > 0 ? -EBUSY : crypt_deactivate_by_name(NULL, name, 0);
+}
+
 bool
 luks_close(const char *name, GError **error)
 {
-    int result = -EBUSY;
+    int result = try_close(name);
 
     for (unsigned int i = 0; i < BUSY_WAITS && result == -EBUSY; i++) {
-        g_autoptr(GMutexLocker) locker = NULL;
-        g_autofree char *block = find_block(name);
-
-        if (!block)
-            return true;
-        if (i > 0)
-            g_usleep(BUSY_WAIT_US);
-        locker = g_mutex_locker_new(luks_context_get_lock());
-        luks_mapping_remove_unfinished(name);
-        result = crypt_deactivate_by_name(NULL, name, 0);
+        g_usleep(BUSY_WAIT_US);
+        result = try_close(name);
     }
     if (result >= 0 || result == -ENODEV)
         return true;

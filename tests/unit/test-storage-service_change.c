@@ -79,6 +79,15 @@ capacity_of(struct fixture *test, const char *name)
     return info.capacity;
 }
 
+static bool
+resize(struct fixture *test, uint64_t capacity, unsigned int flags, GError **error)
+{
+    const struct storage_resize wish = {
+        .pool = "images", .name = "disk", .capacity = capacity, .flags = flags};
+
+    return storage_service_resize(test->service, &wish, NULL, error);
+}
+
 static void
 test_volume_grows_and_opens(struct fixture *test, gconstpointer format)
 {
@@ -86,11 +95,10 @@ test_volume_grows_and_opens(struct fixture *test, gconstpointer format)
     g_autoptr(storage_volume_t) volume = create(test, "disk", rest);
     g_autoptr(GError) error = NULL;
 
-    storage_service_resize(test->service, "images", "disk", 8 * 1024 * 1024, 0, NULL, &error);
+    resize(test, 8 * 1024 * 1024, 0, &error);
     g_assert_no_error(error);
     g_assert_cmpuint(capacity_of(test, "disk"), ==, 8 * 1024 * 1024);
-    storage_service_resize(test->service, "images", "disk", 1024 * 1024, STORAGE_RESIZE_DELTA, NULL,
-                           &error);
+    resize(test, 1024 * 1024, STORAGE_RESIZE_DELTA, &error);
     g_assert_no_error(error);
     g_assert_cmpuint(capacity_of(test, "disk"), ==, 9 * 1024 * 1024);
     g_assert_true(qemu_opens(test, "disk", format, &volume->secret));
@@ -102,12 +110,10 @@ test_volume_shrinks_only_when_asked(struct fixture *test, gconstpointer unused)
     g_autoptr(storage_volume_t) volume = create(test, "disk", TARGET("raw", LUKS));
     g_autoptr(GError) error = NULL;
 
-    g_assert_false(
-        storage_service_resize(test->service, "images", "disk", 1024 * 1024, 0, NULL, &error));
+    g_assert_false(resize(test, 1024 * 1024, 0, &error));
     expect_error_part(error, ERROR_INVALID_ARG, ERROR_FROM_STORAGE, "Can't shrink capacity");
     g_clear_error(&error);
-    storage_service_resize(test->service, "images", "disk", 1024 * 1024, STORAGE_RESIZE_SHRINK,
-                           NULL, &error);
+    resize(test, 1024 * 1024, STORAGE_RESIZE_SHRINK, &error);
     g_assert_no_error(error);
     g_assert_cmpuint(capacity_of(test, "disk"), ==, 1024 * 1024);
 }

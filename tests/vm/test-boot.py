@@ -59,6 +59,9 @@ class Boot(unittest.TestCase):
             f"systemd.mask={unit}" for unit in _MASKED) + " systemd.unit=multi-user.target")
         self.machine.wait_for_boot("guest", "first", 3, 120 * host.PATIENCE)
         self.assert_guest_uses_both()
+        pools = self.machine.virsh("pool-list", "--name").check().stdout.split()
+        self.assertEqual(sorted(pools), ["dir", "lv"], self.machine.run(
+            ["journalctl", "-b", "-p", "warning"]).stdout[-3000:])
 
     def start_of(self, unit):
         done = self.machine.run(["systemctl", "show", "-P", "ActiveEnterTimestampMonotonic", unit])

@@ -46,7 +46,10 @@ fail)
     ;;
 return)
     # What the kernel has in memory is gone, with mappings that the disk knows nothing of.
-    remove() { dmsetup ls | awk -v what="$1" '$1 ~ what { print $1 }' | xargs -rn 1 dmsetup remove --retry; }
+    remove()
+    {
+        dmsetup ls | cut -f 1 | { grep "$1" || true; } | xargs -rn 1 dmsetup remove --retry
+    }
     remove '^virtcrypt-'
     losetup -D
     umount /etc/libvirt /var/lib/libvirt /mnt
@@ -103,7 +106,7 @@ class Power(unittest.TestCase):
         for name in ("virtcryptd", "virtcrypt-secretd"):
             if self.machine.daemons[name].is_running:
                 self.machine.daemons[name].kill()
-        self.machine.shell("pkill -KILL -x lvcreate; pkill -KILL -x lvremove; true").check()
+        self.machine.run(["pkill", "-KILL", "-x", "lvcreate|lvremove|lvchange"])
 
     def fail_and_return(self):
         self.power("fail")

@@ -30,6 +30,10 @@ class Volumes(vmhost.VmHostMixin, unittest.TestCase):
         printed = self.machine.virtcrypt("vol-open", self.name, "--pool", pool).check().stdout
         path = f"/dev/virtcrypt/{pool}/{self.name}"
         self.assertIn(path, printed)
+        # QEMU runs as another user, who has to get there.
+        shown = self.machine.run(["stat", "-c", "%a", "/dev/virtcrypt",
+                                  f"/dev/virtcrypt/{pool}"]).check().stdout
+        self.assertEqual(shown.split(), ["755", "755"])
         return path
 
     def device_size(self, path):
