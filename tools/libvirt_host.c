@@ -124,10 +124,13 @@ run_refresh(void *opaque)
     return NULL;
 }
 
+/* Takes `thread`: one that is done is waited for to its very end, since libraries of libvirt's free
+ * what they keep for a thread at its end, and all that they have at the program's. */
 static void
-wait_for_refresh(struct refresh *refresh)
+wait_for_refresh(struct refresh *refresh, GThread *thread)
 {
     gint64 deadline = g_get_monotonic_time() + REFRESH_BOUND_S * G_TIME_SPAN_SECOND;
+    bool is_done;
 
     g_mutex_lock(&refresh->lock);
     while (!refresh->is_done && g_cond_wait_until(&refresh->done, &refresh->lock, deadline))
@@ -140,7 +143,12 @@ wait_for_refresh(struct refresh *refresh)
         output_note("libvirt did not look at the pool '%s' again: %s; 'virsh pool-refresh %s' "
                     "makes it",
                     refresh->pool, refresh->error->message, refresh->pool);
+    is_done = refresh->is_done;
     g_mutex_unlock(&refresh->lock);
+    if (is_done)
+        g_thread_join(thread);
+    else
+        g_thread_unref(thread);
 }
 
 void
@@ -157,8 +165,8 @@ libvirt_host_refresh_pool(const struct session *session, const char *pool)
     refresh->pool = g_strdup(pool);
     g_mutex_init(&refresh->lock);
     g_cond_init(&refresh->done);
-    g_thread_unref(g_thread_new("refresh", run_refresh, g_atomic_rc_box_acquire(refresh)));
-    wait_for_refresh(refresh);
+    wait_for_refresh(refresh,
+                     g_thread_new("refresh", run_refresh, g_atomic_rc_box_acquire(refresh)));
     g_atomic_rc_box_release_full(refresh, refresh_clear);
 }
 

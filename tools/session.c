@@ -12,6 +12,10 @@
 #include "tools/polkit_agent.h"
 #include "util/error.h"
 
+/* A call of virtcryptd may wait for another on the same volume, and for a passphrase's Argon2. It
+ * goes on when we give up. */
+enum { VOLUME_TIMEOUT_MS = 300000 };
+
 const char *
 session_uri(const struct session *session)
 {
@@ -111,8 +115,11 @@ session_connect(struct session *session)
     if (!uri)
         return output_failure(error, failure);
     session->client = open_with_agent(session, uri, &error);
-    if (session->client)
+    if (session->client) {
+        if (session->daemon == URI_VIRTCRYPTD)
+            rpc_client_set_timeout(session->client, VOLUME_TIMEOUT_MS);
         return true;
+    }
     output_failure(error, failure);
     print_remedy(uri, error);
     return false;

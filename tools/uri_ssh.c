@@ -23,13 +23,10 @@ netcat_script(const struct uri *uri, const char *socket)
                            netcat, netcat, path);
 }
 
-/* libvirt's helper knows of no virtcryptd: it is told the socket. */
 static char *
 native_script(const struct uri *uri, bool readonly)
 {
-    g_autofree char *socket =
-        uri->socket || uri->daemon == URI_VIRTCRYPTD ? uri_socket_path(uri, readonly) : NULL;
-    g_autofree char *escaped = socket ? g_uri_escape_string(socket, "/", FALSE) : NULL;
+    g_autofree char *escaped = uri->socket ? g_uri_escape_string(uri->socket, "/", FALSE) : NULL;
     g_autofree char *name = g_strconcat(uri->name, escaped ? "?socket=" : "", escaped, NULL);
     g_autofree char *quoted = g_shell_quote(name);
 
@@ -50,6 +47,13 @@ uri_ssh_command(const struct uri *uri, bool readonly, GError **error)
         error_set(error, ERROR_FROM_NONE, ERROR_INVALID_ARG,
                   "where the session daemon's socket is on %s is not known here: add "
                   "?socket=PATH or ?proxy=native to the URI",
+                  uri->host);
+        return NULL;
+    }
+    if (is_native && uri->daemon == URI_VIRTCRYPTD) {
+        error_set(error, ERROR_FROM_NONE, ERROR_INVALID_ARG,
+                  "virt-ssh-helper on %s finds libvirt's own daemons, and no virtcryptd: leave "
+                  "proxy=native out of the URI",
                   uri->host);
         return NULL;
     }

@@ -138,6 +138,9 @@ run_host_status(struct session *session, const struct command_args *args)
     bool is_json = command_has(args, "json");
     bool is_healthy = true;
 
+    /* Others than root have a virtcrypt-secretd of their own by default: that is not the host's. */
+    if (!session->uri_text && !g_getenv("VIRTCRYPT_DEFAULT_URI"))
+        session->uri_text = "secret:///system";
     G_STATIC_ASSERT(G_N_ELEMENTS(describe) == URI_DAEMON_LAST);
     for (int i = 0; i < URI_DAEMON_LAST; i++) {
         const char *name = uri_daemon_name((enum uri_daemon)i);

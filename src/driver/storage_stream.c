@@ -200,6 +200,21 @@ volume_download(virStorageVolPtr volume, virStreamPtr stream, unsigned long long
                : original()->volume_download(volume, stream, offset, length, flags);
 }
 
+/* Who makes a volume where all is to be encrypted, without a word of encryption, and then uploads
+ * to it, does not know that it is a container. False with the thread's libvirt error set. */
+static bool
+may_replace_container(const struct storage_object *object)
+{
+    if (object->kind != STORAGE_KIND_IMAGE || !storage_object_has_policy(object->pool))
+        return true;
+    storage_module_error(VIR_ERR_OPERATION_UNSUPPORTED,
+                         "storage pool '%s' encrypts its volumes, and an upload would replace the "
+                         "encrypted container of volume '%s' by what is uploaded: write to the "
+                         "volume by qemu-img, or use a pool with the policy dm-crypt",
+                         object->pool, object->name);
+    return false;
+}
+
 static int
 volume_upload(virStorageVolPtr volume, virStreamPtr stream, unsigned long long offset,
               unsigned long long length, unsigned int flags)
@@ -213,7 +228,7 @@ volume_upload(virStorageVolPtr volume, virStreamPtr stream, unsigned long long o
     };
 
     storage_object_init_volume(&object, volume);
-    if (!storage_object_is_usable(&object))
+    if (!storage_object_is_usable(&object) || !may_replace_container(&object))
         return -1;
     return object.kind == STORAGE_KIND_MAPPED
                ? transfer_mapped(&object, &transfer)

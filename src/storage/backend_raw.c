@@ -346,11 +346,9 @@ remove_raw(const struct pool_def *pool, const struct volume_record *record, GErr
     bool is_half_made = record->temporary && record->state == VOLUME_STATE_CREATING;
     /* While there is a temporary file, nothing of ours has the volume's own name. */
     const char *path = has_temporary ? record->temporary : record->device;
-    bool erased = false;
+    bool exists, erased = false;
 
-    if (!container_make_available(path, error))
-        return false;
-    if (access(path, F_OK) == 0 && !erase_header(path, &erased, error))
+    if (!container_find(path, &exists, error) || (exists && !erase_header(path, &erased, error)))
         return false;
     /* A file got its own name with a header: without one it is somebody else's. */
     if (!record->is_made || (is_half_made && !has_temporary && !erased))

@@ -99,6 +99,23 @@ container_make_available(const char *path, GError **error)
     return container_lvm_activate(group, name, error);
 }
 
+bool
+container_find(const char *path, bool *ret_exists, GError **error)
+{
+    g_autoptr(GError) failure = NULL;
+
+    if (container_make_available(path, &failure)) {
+        *ret_exists = access(path, F_OK) == 0;
+        return true;
+    }
+    if (error_is(failure, ERROR_NO_STORAGE_VOL)) {
+        *ret_exists = false;
+        return true;
+    }
+    g_propagate_error(error, g_steal_pointer(&failure));
+    return false;
+}
+
 /* A place to wipe, and what to fill it with. */
 struct wipe {
     int fd;

@@ -33,8 +33,11 @@ bool container_resize(const struct pool_def *pool, const char *path, uint64_t si
                       bool preallocate, GError **error);
 /* True as well if there is none. */
 bool container_remove(const struct pool_def *pool, const char *path, GError **error);
-/* A logical volume that is not active becomes so; a file: nothing. */
+/* A logical volume that is not active becomes so, ERROR_NO_STORAGE_VOL if there is none; a file:
+ * nothing. */
 bool container_make_available(const char *path, GError **error);
+/* The same for who removes it: that there is none is no error. */
+bool container_find(const char *path, bool *ret_exists, GError **error);
 /* Overwrites `length` bytes at `offset` (0: to the end) once with zeros, or random bytes, or by
  * discarding. */
 enum container_wipe { CONTAINER_WIPE_ZERO, CONTAINER_WIPE_RANDOM, CONTAINER_WIPE_TRIM };

@@ -114,8 +114,15 @@ container_lvm_activate(const char *group, const char *name, GError **error)
     g_autofree char *volume = g_strdup_printf("%s/%s", group, name);
     /* -K: also one that is left alone by activation of its group. */
     const char *argv[] = {"lvchange", "--yes", "-ay", "-K", volume, NULL};
+    bool is_there = false;
 
-    return check_names(group, name, error) && run(argv, NULL, error);
+    if (!check_names(group, name, error) || !exists(group, name, &is_there, error))
+        return false;
+    if (is_there)
+        return run(argv, NULL, error);
+    error_set(error, ERROR_FROM_STORAGE, ERROR_NO_STORAGE_VOL, "there is no logical volume %s",
+              volume);
+    return false;
 }
 
 bool

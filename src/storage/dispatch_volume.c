@@ -235,9 +235,14 @@ run_resize(void *opaque, struct storage_progress *progress, struct storage_volum
            GError **error)
 {
     struct volume_job *job = opaque;
+    const struct storage_resize wish = {
+        .pool = job->pool,
+        .name = job->name,
+        .capacity = job->capacity,
+        .flags = job->flags,
+    };
 
-    return storage_service_resize(job->service, job->pool, job->name, job->capacity, job->flags,
-                                  progress, error);
+    return storage_service_resize(job->service, &wish, progress, error);
 }
 
 static enum rpc_outcome

@@ -258,9 +258,9 @@ dm_crypt_remove(const struct pool_def *pool, const struct volume_record *record,
     bool has_temporary = record->temporary && access(record->temporary, F_OK) == 0;
     const char *path = has_temporary ? record->temporary : record->device;
     bool is_half_made = record->temporary && record->state == VOLUME_STATE_CREATING;
-    bool erased;
+    bool exists, erased;
 
-    if (!luks_close(name, error) || !container_make_available(path, error) ||
+    if (!luks_close(name, error) || !container_find(path, &exists, error) ||
         !erase_header(record, path, &erased, error))
         return false;
     /* A LUKS container got its own name with a header: without one it is somebody else's. */

@@ -122,6 +122,17 @@ links_init(struct links *links, const struct mapping_params *params, const char 
     links->target = g_build_filename(mapper_dir, name, NULL);
 }
 
+/* Open to all whatever the umask: who may use a device, its own mode says. */
+static bool
+make_folders(const struct mapping_params *params, const char *dir, GError **error)
+{
+    if (g_mkdir_with_parents(dir, DIR_MODE) == 0 && chmod(params->device_dir, DIR_MODE) == 0 &&
+        chmod(dir, DIR_MODE) == 0)
+        return true;
+    error_set_errno(error, ERROR_FROM_STORAGE, errno, "cannot make the folder '%s'", dir);
+    return false;
+}
+
 static bool
 make_links(const struct mapping_params *params, const char *name, GError **error)
 {
@@ -130,10 +141,8 @@ make_links(const struct mapping_params *params, const char *name, GError **error
 
     links_init(&links, params, name);
     dir = g_path_get_dirname(links.path);
-    if (g_mkdir_with_parents(dir, DIR_MODE) < 0) {
-        error_set_errno(error, ERROR_FROM_STORAGE, errno, "cannot make the folder '%s'", dir);
+    if (!make_folders(params, dir, error))
         return false;
-    }
     return make_link(links.path, links.target, error) &&
            (!params->alias || strcmp(params->alias, links.path) == 0 ||
             make_link(params->alias, links.path, error));

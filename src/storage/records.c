@@ -254,7 +254,7 @@ storage_records_get(struct storage_records *records, const char *pool, const cha
                     GError **error)
 {
     g_autofree char *place = make_place(pool, name);
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&records->mutex);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&records->mutex);
     const struct entry *entry = g_hash_table_lookup(records->by_place, place);
 
     if (!entry) {
@@ -330,7 +330,7 @@ struct volume_record *
 storage_records_get_by_path(struct storage_records *records, const char *path, bool *ret_is_device)
 {
     g_autofree char *clean = g_canonicalize_filename(path, "/");
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&records->mutex);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&records->mutex);
     const struct entry *entry = g_hash_table_lookup(records->by_path, clean);
     bool is_device = false;
 
@@ -364,7 +364,7 @@ free_record(void *record)
 GPtrArray *
 storage_records_list(struct storage_records *records, const char *pool)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&records->mutex);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&records->mutex);
     GPtrArray *list = g_ptr_array_new_with_free_func(free_record);
     const struct entry *entry;
     GHashTableIter iter;
@@ -386,20 +386,28 @@ uses_secret(const struct volume_record *record, const struct uuid *uuid)
            (record->has_other_secret && uuid_equal(&record->other_secret, uuid));
 }
 
+/* One that can't be read may use any. */
+static bool
+may_use_secret(const struct entry *entry, const struct uuid *uuid)
+{
+    if (!entry->record)
+        return true;
+    return entry->record->state != VOLUME_STATE_DELETING && uses_secret(entry->record, uuid);
+}
+
 unsigned int
 storage_records_count_secret(struct storage_records *records, const struct uuid *uuid,
                              const struct volume_record *except)
 {
     g_autofree char *place = except ? make_place(except->pool, except->name) : NULL;
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&records->mutex);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&records->mutex);
     const struct entry *entry;
     unsigned int count = 0;
     GHashTableIter iter;
 
     g_hash_table_iter_init(&iter, records->by_place);
     while (g_hash_table_iter_next(&iter, NULL, (void **)&entry)) {
-        if (entry->record && g_strcmp0(place, entry->place) != 0 &&
-            entry->record->state != VOLUME_STATE_DELETING && uses_secret(entry->record, uuid))
+        if (g_strcmp0(place, entry->place) != 0 && may_use_secret(entry, uuid))
             count++;
     }
     return count;
@@ -419,7 +427,7 @@ storage_records_put(struct storage_records *records, const struct volume_record 
 {
     g_autofree char *xml = volume_record_format(record);
     g_autofree char *file = g_strconcat(record->name, SUFFIX, NULL);
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&records->mutex);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&records->mutex);
     g_auto(file_fd) fd = open_pool_dir(records, record->pool, error);
 
     if (fd < 0 || !file_replace(fd, file, xml, strlen(xml), FILE_MODE, error)) {
@@ -431,13 +439,26 @@ storage_records_put(struct storage_records *records, const struct volume_record 
     return true;
 }
 
+/* The last record's folder goes too: that it is there says that the pool has volumes of ours. */
+static bool
+remove_pool_dir(struct storage_records *records, const char *pool, GError **error)
+{
+    g_auto(file_fd) fd = file_open_dir(records->dir, false, DIR_MODE, error);
+
+    if (fd < 0)
+        return false;
+    if (unlinkat(fd, pool, AT_REMOVEDIR) != 0)
+        return true;
+    return file_sync_dir(fd, error);
+}
+
 bool
 storage_records_remove(struct storage_records *records, const char *pool, const char *name,
                        GError **error)
 {
     g_autofree char *file = g_strconcat(name, SUFFIX, NULL);
     g_autofree char *place = make_place(pool, name);
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&records->mutex);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&records->mutex);
     g_auto(file_fd) fd = open_pool_dir(records, pool, error);
 
     if (fd < 0)
@@ -450,5 +471,5 @@ storage_records_remove(struct storage_records *records, const char *pool, const 
     if (!file_sync_dir(fd, error))
         return false;
     drop_entry(records, place);
-    return true;
+    return remove_pool_dir(records, pool, error);
 }

@@ -103,8 +103,13 @@ enum storage_resize_flags { /* libvirt's numbers */
                             STORAGE_RESIZE_DELTA = 1 << 1,
                             STORAGE_RESIZE_SHRINK = 1 << 2,
 };
-bool storage_service_resize(struct storage_service *service, const char *pool, const char *name,
-                            uint64_t capacity, unsigned int flags,
+struct storage_resize {
+    const char *pool;
+    const char *name;
+    uint64_t capacity; /* bytes */
+    unsigned int flags;
+};
+bool storage_service_resize(struct storage_service *service, const struct storage_resize *wish,
                             struct storage_progress *progress, GError **error);
 /* A key of its own, newly generated, in the place of the present one (keyslots only). */
 struct storage_volume *storage_service_rekey(struct storage_service *service, const char *pool,

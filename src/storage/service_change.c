@@ -43,6 +43,7 @@ storage_service_delete(struct storage_service *service, const char *pool, const 
         return true;
     record = service_take_volume(service, pool, name, &delete_wish, &lock, error);
     if (!record || !service_check_unused(service, record, "deleted", error) ||
+        !service_check_no_layer(service, record, "deleted", error) ||
         !service_close_unused(service, record, error) || !storage_progress_check(progress, error))
         return false;
     record->state = VOLUME_STATE_DELETING;
@@ -74,6 +75,7 @@ storage_service_wipe(struct storage_service *service, const char *pool, const ch
 
     if (!record || !check_algorithm(name, algorithm, error) ||
         !service_check_unused(service, record, "wiped", error) ||
+        !service_check_no_layer(service, record, "wiped", error) ||
         !service_close_unused(service, record, error))
         return false;
     key = service_secret_get(service, record, error);
@@ -120,27 +122,26 @@ get_new_capacity(const struct volume_record *record, uint64_t capacity, unsigned
 }
 
 bool
-storage_service_resize(struct storage_service *service, const char *pool, const char *name,
-                       uint64_t capacity, unsigned int flags, struct storage_progress *progress,
-                       GError **error)
+storage_service_resize(struct storage_service *service, const struct storage_resize *wish,
+                       struct storage_progress *progress, GError **error)
 {
-    g_autoptr(pool_def_t) active = storage_pools_get(service->pools, pool, error);
+    g_autoptr(pool_def_t) active = storage_pools_get(service->pools, wish->pool, error);
     g_autoptr(service_lock_t) lock = NULL;
     g_autoptr(volume_record_t) record = NULL;
     g_autoptr(secret_buf_t) key = NULL;
     struct backend_resize_params params = {
         .pool = active,
-        .preallocate = flags & STORAGE_RESIZE_ALLOCATE,
-        .shrink = flags & STORAGE_RESIZE_SHRINK,
+        .preallocate = wish->flags & STORAGE_RESIZE_ALLOCATE,
+        .shrink = wish->flags & STORAGE_RESIZE_SHRINK,
     };
     uint64_t bytes;
 
     if (!active)
         return false;
-    record = service_take_volume(service, pool, name, &resize_wish, &lock, error);
-    if (!record || !get_new_capacity(record, capacity, flags, &bytes, error))
+    record = service_take_volume(service, wish->pool, wish->name, &resize_wish, &lock, error);
+    if (!record || !get_new_capacity(record, wish->capacity, wish->flags, &bytes, error))
         return false;
-    if (record->kind != VOLUME_KIND_DM_CRYPT || (flags & STORAGE_RESIZE_SHRINK)) {
+    if (record->kind != VOLUME_KIND_DM_CRYPT || (wish->flags & STORAGE_RESIZE_SHRINK)) {
         if (!service_check_unused(service, record, "resized", error))
             return false;
     }

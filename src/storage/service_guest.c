@@ -4,7 +4,8 @@
  * it has ended, and a disk that would show it a container in the place of its data is refused.
  *
  * A read-only disk (a CD) may be a container: nothing can be overwritten in it, and the guest may
- * be meant to open it itself. One of ours never is.
+ * be meant to open it itself. So may one with LUKS2, which QEMU can't open and guests make of their
+ * disks. One of ours never is.
  */
 #include <string.h>
 
@@ -129,7 +130,7 @@ check_foreign(const struct place *place, const char *path, GError **error)
                       "header: register it with virtcrypt vol-adopt, and use the path of the "
                       "volume",
                       path, sniff.token.volume, sniff.token.pool);
-    if (place->source->encryption || place->disk->is_readonly)
+    if (place->source->encryption || place->disk->is_readonly || sniff.luks == LUKS_2)
         return true;
     return refuse(error, place,
                   "%s is encrypted with LUKS, and the <source> of the <disk> has no <encryption>: "

@@ -93,7 +93,7 @@ service_lock_take(struct service_locks *locks, const char *pool, const char *nam
                   const struct service_lock_wish *wish, GError **error)
 {
     g_autofree char *place = g_strdup_printf("%s/%s", pool, name);
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&locks->mutex);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&locks->mutex);
     const char *doing = NULL;
     struct holder *holder = wait_for(locks, place, wish, &doing);
     struct service_lock *lock;

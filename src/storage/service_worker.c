@@ -126,7 +126,7 @@ run(void *opaque)
     struct service_worker *worker = opaque;
     gint64 interval = (gint64)worker->service->retry_s * G_TIME_SPAN_SECOND;
     gint64 recover_at = g_get_monotonic_time() + interval;
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&worker->mutex);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&worker->mutex);
 
     while (!worker->is_stopped) {
         GQueue closings = worker->closings;
@@ -182,7 +182,7 @@ void
 service_worker_close_later(struct service_worker *worker, const char *pool, const char *name)
 {
     struct closing *closing = g_new0(struct closing, 1);
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&worker->mutex);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&worker->mutex);
 
     closing->pool = g_strdup(pool);
     closing->name = g_strdup(name);
@@ -193,7 +193,7 @@ service_worker_close_later(struct service_worker *worker, const char *pool, cons
 void
 service_worker_wake(struct service_worker *worker)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&worker->mutex);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&worker->mutex);
 
     worker->is_woken = true;
     g_cond_signal(&worker->changed);

@@ -284,7 +284,7 @@ bool
 storage_uses_add(struct storage_uses *uses, const char *pool, const char *volume,
                  const struct storage_user *user, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&uses->mutex);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&uses->mutex);
     struct volume_uses *found = find_or_add(uses, pool, volume);
     struct use *use = find_use(found, user);
     bool was_readonly = use && use->user.is_readonly;
@@ -307,7 +307,7 @@ bool
 storage_uses_remove(struct storage_uses *uses, const char *pool, const char *volume,
                     const struct storage_user *user, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&uses->mutex);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&uses->mutex);
     struct volume_uses *found = find(uses, pool, volume);
     struct use *use = find_use(found, user);
     bool is_saved;
@@ -327,7 +327,7 @@ storage_uses_remove(struct storage_uses *uses, const char *pool, const char *vol
 unsigned int
 storage_uses_count(struct storage_uses *uses, const char *pool, const char *volume)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&uses->mutex);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&uses->mutex);
     const struct volume_uses *found = find(uses, pool, volume);
 
     return found ? found->users->len : 0;
@@ -336,7 +336,7 @@ storage_uses_count(struct storage_uses *uses, const char *pool, const char *volu
 bool
 storage_uses_is_readonly(struct storage_uses *uses, const char *pool, const char *volume)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&uses->mutex);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&uses->mutex);
     const struct volume_uses *found = find(uses, pool, volume);
 
     for (guint i = 0; found && i < found->users->len; i++) {
@@ -370,7 +370,7 @@ describe_use(GString *text, const struct use *use)
 char *
 storage_uses_describe(struct storage_uses *uses, const char *pool, const char *volume)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&uses->mutex);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&uses->mutex);
     const struct volume_uses *found = find(uses, pool, volume);
     GString *text;
 
@@ -395,7 +395,7 @@ GPtrArray *
 storage_uses_of_guest(struct storage_uses *uses, const struct uuid *guest)
 {
     const struct storage_user user = {.kind = STORAGE_USER_GUEST, .guest = *guest};
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&uses->mutex);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&uses->mutex);
     GPtrArray *places = g_ptr_array_new_with_free_func(free_place);
     const struct volume_uses *volume;
     GHashTableIter iter;
@@ -429,7 +429,7 @@ is_missing(const struct use *use, GPtrArray *running, gint64 since_s)
 void
 storage_uses_drop_missing(struct storage_uses *uses, GPtrArray *running, unsigned int grace_s)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&uses->mutex);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&uses->mutex);
     gint64 since_s = boot_clock_s() - grace_s;
     struct volume_uses *volume;
     GHashTableIter iter;

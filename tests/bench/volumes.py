@@ -27,6 +27,8 @@ _SECRET = "5ec4e700-0000-4000-8000-0000000000{:02x}"
 # libvirt's own message, of a formatting that gave up on a busy machine.
 _STOCK_GIVES_UP = "Unable to get accurate CPU usage"
 _STOCK_TRIES = 8
+# Parts of a measurement of the connector, between which the sides take turns.
+_BATCHES = 15
 
 # mode: (rounds, volumes made in a row, calls of one measurement of the connector)
 MODES = {"quick": (3, 200, 1500), "full": (7, 200, 6000), "smoke": (1, 3, 50)}
@@ -129,7 +131,7 @@ class Side:
 class Stock(Side):
     def __init__(self, build_dir):
         super().__init__("stock libvirt", build_dir)
-        self.machine.start_libvirtd()
+        self.libvirtd = self.machine.start_libvirtd()
         self.prepare()
         self.known = set()
 
@@ -154,7 +156,7 @@ class Ours(Side):
         super().__init__("virtcrypt", build_dir)
         self.machine.start_secretd()
         self.machine.start_virtcryptd()
-        self.machine.start_libvirtd(connector=True)
+        self.libvirtd = self.machine.start_libvirtd(connector=True)
         self.prepare()
 
     def secret_element(self, number):
@@ -252,11 +254,14 @@ class Bench:
                 side.virsh("vol-create-as", "clear", f"v{number}", "1M").check()
             connection = libvirt.open(side.machine.uri())
             volumes.append((side, connection.storagePoolLookupByName("clear")))
-        for _ in range(self.rounds + 2):
-            for side, pool in volumes:
+        for number in range((self.rounds + 2) * _BATCHES):
+            # Each goes first as often as second.
+            for side, pool in (volumes if number % 2 else volumes[::-1]):
                 volume = pool.storageVolLookupByName("v3")
-                self.add("vol-info, us", side, per_call_us(volume.info, self.calls))
-                self.add("vol-list, us", side, per_call_us(pool.listAllVolumes, self.calls))
+                count = max(self.calls // _BATCHES, 1)
+                self.add("vol-info, us", side, per_call_us(side.libvirtd, volume.info, count))
+                self.add("vol-list, us", side,
+                         per_call_us(side.libvirtd, pool.listAllVolumes, count))
 
     def run(self):
         self.creations()
@@ -275,11 +280,22 @@ class Bench:
             }, file, indent=1)
 
 
-def per_call_us(call, count):
-    began = time.perf_counter()
+def cpu_us(daemon):
+    """What all threads of it have used, by the scheduler's own count."""
+    total_ns = 0
+    for thread in os.listdir(f"/proc/{daemon.pid}/task"):
+        with open(f"/proc/{daemon.pid}/task/{thread}/schedstat", encoding="ascii") as file:
+            total_ns += int(file.read().split()[0])
+    return total_ns / 1000
+
+
+def per_call_us(daemon, call, count):
+    """CPU time of libvirtd. The time that a client waits is mostly that of three wake-ups, and
+    varies more than twofold on a machine that is busy otherwise."""
+    began = cpu_us(daemon)
     for _ in range(count):
         call()
-    return (time.perf_counter() - began) / count * 1e6
+    return (cpu_us(daemon) - began) / count
 
 
 def progress(text):

@@ -75,8 +75,10 @@ list_files(const char *what, const char *path)
     g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
     const char *name;
 
-    while ((name = g_dir_read_name(dir)))
-        printf("%s %s\n", what, name);
+    while ((name = g_dir_read_name(dir))) {
+        if (!g_str_has_suffix(name, ".new")) /* the custodian's, of a key that was not stored */
+            printf("%s %s\n", what, name);
+    }
 }
 
 static void

@@ -39,7 +39,7 @@ class Jobs(unittest.TestCase):
         self.addCleanup(self.machine.close)
 
     def daemon(self, answers):
-        return fakeserver.FakeServer(self.machine.path(volumes.VIRTCRYPTD_SOCKET), answers)
+        return fakeserver.FakeServer(self.machine.path(host.VIRTCRYPTD_SOCKET), answers)
 
     def run_on_terminal(self, after=None):
         """The exit status, and all that a terminal shows of a creation; `after(process, shown)` is
@@ -124,6 +124,7 @@ class Secrecy(virtcrypt.Case):
                             seen.add(file.read())
                     except OSError:
                         pass
+            time.sleep(0.005)
         self.assertEqual(process.returncode, 0)
 
     def test_no_process_shows_a_key(self):

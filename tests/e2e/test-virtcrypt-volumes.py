@@ -38,7 +38,8 @@ class Create(virtcrypt.Case):
         self.assertFalse(self.info("file")["secret-is-generated"])
 
     def test_a_key_is_read_from_a_pipe(self):
-        self.told(f"vol-create {_POOL} pipe 10M --key -", input=virtcrypt.KEY + "\n")
+        self.assertEqual(self.told(f"vol-create {_POOL} pipe 10M --key -",
+                                   input=virtcrypt.KEY + "\n"), "Vol pipe created\n\n")
         self.assertTrue(self.opens("pipe", virtcrypt.KEY))
 
     def test_a_key_is_the_value_of_a_secret(self):

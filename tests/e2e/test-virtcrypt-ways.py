@@ -211,11 +211,11 @@ PidFile none
         with socket.socket() as client:
             return client.connect_ex(("127.0.0.1", cls.port)) == 0
 
-    def ours(self, parameters="", *command, key="user", path="/system"):
+    def ours(self, parameters="", *command, key="user", path="/system", scheme="secret"):
         # -F none keeps the configuration of whoever runs the test out of it.
         self.machine.write("/run/t/ssh", "#!/bin/sh\nexec /usr/bin/ssh -F none -o "
                            "UserKnownHostsFile=/run/t/known \"$@\"\n", mode=0o755)
-        uri = f"secret+ssh://{self.user}@127.0.0.1:{self.port}{path}?command=/run/t/ssh&" \
+        uri = f"{scheme}+ssh://{self.user}@127.0.0.1:{self.port}{path}?command=/run/t/ssh&" \
               f"keyfile=/run/t/{key}&no_tty=1{parameters}"
         return self.machine.run([_VIRTCRYPT, "-c", uri, *(command or ("secret-list",))])
 
@@ -226,6 +226,16 @@ PidFile none
                 done = self.ours("&no_verify=1" + parameters)
                 self.assertIn(_UUID, done.stdout, done.stderr + self.sshd.log_text())
                 self.assertEqual(done.returncode, 0)
+
+    def test_virtcryptd_is_reached_on_the_same_host(self):
+        self.machine.start_virtcryptd()
+        for parameters in ("", "&proxy=netcat", f"&socket={host.VIRTCRYPTD_SOCKET}"):
+            with self.subTest(parameters):
+                done = self.ours("&no_verify=1" + parameters, "vol-list", scheme="storage")
+                self.assertIn("Pool", done.stdout, done.stderr)
+                self.assertEqual(done.returncode, 0)
+        done = self.ours("&no_verify=1", "vol-list").check()
+        self.assertIn("Pool", done.stdout)
 
     def test_values_go_there_and_back(self):
         value = bytes(range(256)) * 256
@@ -303,6 +313,18 @@ class Completion(unittest.TestCase):
             with self.subTest(line):
                 self.assertEqual(self.complete(line), [_UUID, _OTHER])
         self.assertEqual(self.complete("virtcrypt secret-get-value 22"), [_OTHER])
+
+    def test_volumes_are_asked_of_virtcryptd(self):
+        self.machine.start_virtcryptd()
+        self.machine.write_pool("p", "/var/lib/libvirt/images/p")
+        self.machine.run([_VIRTCRYPT, "vol-create", "p", "v", "1M"]).check()
+        path = "/var/lib/libvirt/images/p/v"
+        self.assertEqual(self.complete("virtcrypt vol-info "), [path])
+        self.assertEqual(self.complete("virtcrypt vol-info --pool p --vol "), ["v"])
+        self.assertEqual(self.complete("virtcrypt vol-info --pool q --vol "), [])
+        self.assertEqual(self.complete("virtcrypt vol-list "), ["p"])
+        self.assertEqual(self.complete("virtcrypt vol-create --format "), ["dm-crypt", "qcow2",
+                                                                           "raw"])
 
     def test_no_daemon_means_no_uuids(self):
         self.assertEqual(self.complete("virtcrypt -c secret:///system?socket=/nosuch "

@@ -182,6 +182,57 @@ class _Images:
         self.assertTrue(self.read_image("moved", self.image_format).startswith(content))
 
 
+class Pools(volumes.VolumeCase):
+    def test_a_policy_encrypts_what_is_made_without_a_word_of_encryption(self):
+        target = "/var/lib/libvirt/images/marked"
+        volumes.define_pool(self.machine, "marked", target, "0e7c6c1e-6b0f-4c3c-9d3c-5d8f4d2e7a12")
+        self.machine.run([os.path.join(host.BUILD_ROOT, "tools/virtcrypt"), "pool-policy", "marked",
+                          "--encrypt", "luks"]).check()
+        self.virsh("vol-create-as", "marked", "disk", "4M", "--format", "qcow2")
+        self.assert_encrypted(f"{target}/disk", "qcow2")
+        self.assertIsNotNone(self.secret("disk", "marked"))
+        # What makes a volume and then uploads to it would leave clear text there.
+        self.machine.write("/run/clear", b"in clear")
+        self.assertIn("would replace the encrypted container", self.refused(
+            "vol-upload", "disk", "/run/clear", "--pool", "marked"))
+        self.assert_encrypted(f"{target}/disk", "qcow2")
+        self.virsh("vol-delete", "disk", "marked")
+
+    def test_a_clone_goes_from_pool_to_pool(self):
+        target = "/var/lib/libvirt/images/other"
+        volumes.define_pool(self.machine, "other", target, "0e7c6c1e-6b0f-4c3c-9d3c-5d8f4d2e7a13")
+        self.create("here", "qcow2")
+        self.machine.write("/run/there.xml", volumes.volume_xml("there", "qcow2", encryption=""))
+        self.virsh("vol-create-from", "other", "/run/there.xml", "here", "--inputpool", _POOL)
+        self.assert_encrypted(f"{target}/there", "qcow2")
+        self.assertEqual(self.secret("there", "other"), self.secret("here"))
+
+    def test_a_clone_of_an_encrypted_volume_that_nobody_knows_the_key_of_is_refused(self):
+        path = f"{volumes.TARGET}/foreign"
+        self.machine.write(path, b"")
+        os.truncate(self.machine.path(path), 4 << 20)
+        self.machine.run(["cryptsetup", "luksFormat", "--batch-mode", "--type", "luks1",
+                          "--pbkdf-force-iterations", "1000", "--key-file", "-", path],
+                         input=b"whoever's key", text=False).check()
+        self.virsh("pool-refresh", _POOL)
+        self.assertIn("vol-adopt", self.refused("vol-clone", "foreign", "copy", "--pool", _POOL))
+        self.assertFalse(self.machine.exists(f"{volumes.TARGET}/copy"))
+
+    def test_calls_from_many_clients_at_a_time_do_not_meet(self):
+        for number in range(8):
+            self.machine.write(f"/run/many{number}.xml", volumes.volume_xml(
+                f"many{number}", ("raw", "qcow2")[number % 2]))
+        clients = [self.machine.popen(["sh", "-c", (
+            f"virsh -q -c qemu:///system vol-create {_POOL} /run/many{number}.xml && "
+            f"virsh -q -c qemu:///system vol-dumpxml many{number} {_POOL} && "
+            f"virsh -q -c qemu:///system vol-delete many{number} {_POOL}")], stdout=-1, stderr=-1,
+            text=True) for number in range(8)]
+        for client in clients:
+            out, err = client.communicate(timeout=120 * host.PATIENCE)
+            self.assertEqual(client.returncode, 0, err)
+            self.assertIsNotNone(volumes.secret_of(out))
+
+
 class Qcow2(_Images, volumes.VolumeCase):
     image_format = "qcow2"
 

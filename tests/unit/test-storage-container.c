@@ -290,12 +290,26 @@ test_a_missing_logical_volume_is_removed_already(struct fixture *fixture, gconst
 }
 
 static void
-test_a_logical_volume_that_is_not_there_is_activated(struct fixture *fixture, gconstpointer unused)
+test_a_logical_volume_without_a_node_is_activated(struct fixture *fixture, gconstpointer unused)
 {
+    put_program(fixture, "lvs", "echo '  volume'");
     put_program(fixture, "lvchange", "");
     g_assert_true(container_make_available("/dev/virtcrypt-no-group/volume", NULL));
     g_assert_true(container_make_available(fixture->folder.path, NULL));
-    expect_log(fixture, "lvchange --yes -ay -K virtcrypt-no-group/volume\n");
+    expect_log(fixture, "lvs --noheadings -o lv_name -S lv_name=\"volume\" virtcrypt-no-group\n"
+                        "lvchange --yes -ay -K virtcrypt-no-group/volume\n");
+}
+
+static void
+test_a_logical_volume_that_is_missing_is_named(struct fixture *fixture, gconstpointer unused)
+{
+    g_autoptr(GError) error = NULL;
+
+    put_program(fixture, "lvs", "");
+    put_program(fixture, "lvchange", "");
+    g_assert_false(container_make_available("/dev/virtcrypt-no-group/volume", &error));
+    expect_error(error, ERROR_NO_STORAGE_VOL, ERROR_FROM_STORAGE,
+                 "there is no logical volume virtcrypt-no-group/volume");
 }
 
 #define ADD(name, function)                                                                        \
@@ -321,6 +335,7 @@ main(int argc, char **argv)
     ADD("lvm/names", test_names_that_lvm_could_misread_never_reach_it);
     ADD("lvm/remove", test_lvremove_is_asked_for_what_exists);
     ADD("lvm/missing", test_a_missing_logical_volume_is_removed_already);
-    ADD("lvm/activate", test_a_logical_volume_that_is_not_there_is_activated);
+    ADD("lvm/activate", test_a_logical_volume_without_a_node_is_activated);
+    ADD("lvm/none", test_a_logical_volume_that_is_missing_is_named);
     return g_test_run();
 }

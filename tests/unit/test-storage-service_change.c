@@ -36,6 +36,29 @@ test_volume_of_a_running_guest_stays(struct fixture *test, gconstpointer unused)
 }
 
 static void
+test_backing_file_of_another_volume_stays(struct fixture *test, gconstpointer unused)
+{
+    g_autoptr(storage_volume_t) base = create(test, "base", TARGET("qcow2", LUKS));
+    g_autofree char *rest =
+        g_strdup_printf(TARGET("qcow2", LUKS) "<backingStore><path>%s</path><format type='qcow2'/>"
+                                              "</backingStore>",
+                        base->path);
+    g_autoptr(storage_volume_t) layer = create(test, "layer", rest);
+    g_autoptr(GError) error = NULL;
+
+    g_assert_false(storage_service_delete(test->service, "images", "base", NULL, &error));
+    expect_error(error, ERROR_RESOURCE_BUSY, ERROR_FROM_STORAGE,
+                 "volume 'base' is the backing file of volume 'layer' and can't be deleted");
+    g_clear_error(&error);
+    g_assert_false(storage_service_wipe(test->service, "images", "base", 0, NULL, &error));
+    expect_error(error, ERROR_RESOURCE_BUSY, ERROR_FROM_STORAGE,
+                 "volume 'base' is the backing file of volume 'layer' and can't be wiped");
+    delete_volume(test, "layer");
+    delete_volume(test, "base");
+    expect_nothing(test);
+}
+
+static void
 test_unknown_volume_is_refused(struct fixture *test, gconstpointer unused)
 {
     g_autoptr(GError) error = NULL;
@@ -79,6 +102,15 @@ capacity_of(struct fixture *test, const char *name)
     return info.capacity;
 }
 
+static bool
+resize(struct fixture *test, uint64_t capacity, unsigned int flags, GError **error)
+{
+    const struct storage_resize wish = {
+        .pool = "images", .name = "disk", .capacity = capacity, .flags = flags};
+
+    return storage_service_resize(test->service, &wish, NULL, error);
+}
+
 static void
 test_volume_grows_and_opens(struct fixture *test, gconstpointer format)
 {
@@ -86,11 +118,10 @@ test_volume_grows_and_opens(struct fixture *test, gconstpointer format)
     g_autoptr(storage_volume_t) volume = create(test, "disk", rest);
     g_autoptr(GError) error = NULL;
 
-    storage_service_resize(test->service, "images", "disk", 8 * 1024 * 1024, 0, NULL, &error);
+    resize(test, 8 * 1024 * 1024, 0, &error);
     g_assert_no_error(error);
     g_assert_cmpuint(capacity_of(test, "disk"), ==, 8 * 1024 * 1024);
-    storage_service_resize(test->service, "images", "disk", 1024 * 1024, STORAGE_RESIZE_DELTA, NULL,
-                           &error);
+    resize(test, 1024 * 1024, STORAGE_RESIZE_DELTA, &error);
     g_assert_no_error(error);
     g_assert_cmpuint(capacity_of(test, "disk"), ==, 9 * 1024 * 1024);
     g_assert_true(qemu_opens(test, "disk", format, &volume->secret));
@@ -102,12 +133,10 @@ test_volume_shrinks_only_when_asked(struct fixture *test, gconstpointer unused)
     g_autoptr(storage_volume_t) volume = create(test, "disk", TARGET("raw", LUKS));
     g_autoptr(GError) error = NULL;
 
-    g_assert_false(
-        storage_service_resize(test->service, "images", "disk", 1024 * 1024, 0, NULL, &error));
+    g_assert_false(resize(test, 1024 * 1024, 0, &error));
     expect_error_part(error, ERROR_INVALID_ARG, ERROR_FROM_STORAGE, "Can't shrink capacity");
     g_clear_error(&error);
-    storage_service_resize(test->service, "images", "disk", 1024 * 1024, STORAGE_RESIZE_SHRINK,
-                           NULL, &error);
+    resize(test, 1024 * 1024, STORAGE_RESIZE_SHRINK, &error);
     g_assert_no_error(error);
     g_assert_cmpuint(capacity_of(test, "disk"), ==, 1024 * 1024);
 }
@@ -167,6 +196,7 @@ main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     ADD("running-guest", NULL, test_volume_of_a_running_guest_stays);
+    ADD("backing-file", NULL, test_backing_file_of_another_volume_stays);
     ADD("unknown", NULL, test_unknown_volume_is_refused);
     ADD("wipe-raw", "raw", test_wiped_volume_opens_with_its_key);
     ADD("wipe-qcow2", "qcow2", test_wiped_volume_opens_with_its_key);

@@ -57,7 +57,9 @@ put_image(const struct fixture *fixture, const char *name, const char *bytes, si
 static char *
 put_luks(const struct fixture *fixture, const char *name)
 {
-    return put_image(fixture, name, "LUKS\xba\xbe\0\1 and so on", 20);
+    static const char start[] = "LUKS\xba\xbe\0\1 and so on";
+
+    return put_image(fixture, name, start, sizeof(start));
 }
 
 static void

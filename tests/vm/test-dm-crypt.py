@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Mappings and dm-crypt volumes on a kernel with device-mapper: the programs storage-luks and
-storage-dm_crypt, each of whose cases is one here."""
+"""Mappings and dm-crypt volumes on a kernel with device-mapper: the programs storage-luks,
+storage-dm_crypt and storage-service, each of whose cases is one here."""
 
 import os
 import re
@@ -38,6 +38,9 @@ class DmCrypt(unittest.TestCase):
 
     def test_volumes_are_made_used_changed_and_removed(self):
         self.run_cases("storage-dm_crypt")
+
+    def test_volumes_are_open_for_as_long_as_somebody_uses_them(self):
+        self.run_cases("storage-service")
 
 
 if __name__ == "__main__":

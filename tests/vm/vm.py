@@ -121,10 +121,15 @@ class _Agent:
 class Job:
     """A command that Machine.begin() has begun."""
 
-    def __init__(self, argv, end, text):
+    def __init__(self, argv, answers, end, text):
         self._argv = argv
+        self._answers = answers
         self._end = end
         self._text = text
+
+    @property
+    def has_ended(self):
+        return not self._answers.empty()
 
     def end(self):
         answer = self._end()
@@ -325,7 +330,7 @@ class Machine:
         agent = self._agent
         answers = agent.begin({"do": "run", "argv": list(argv), "env": env or {},
                                "input": base64.b64encode(given).decode(), "timeout": timeout})
-        return Job(list(argv), lambda: agent.end(answers, f"{argv}", timeout + 30), text)
+        return Job(list(argv), answers, lambda: agent.end(answers, f"{argv}", timeout + 30), text)
 
     def run(self, argv, **options):
         """Runs a command to its end and returns its Result; check() raises when it failed."""

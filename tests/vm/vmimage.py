@@ -35,6 +35,7 @@ _LEFT_OUT = re.compile(
 _HOST_FILES = ("/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/etc/ld.so.conf",
                "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/pam.d")
 
+# Where udev does not run.
 _LVM_CONF = """\
 activation {
     udev_sync = 0
@@ -317,7 +318,7 @@ def _configure(tree):
         os.chmod(os.path.join(tree, name), 0o1777)
     if not os.path.lexists(os.path.join(tree, "var/run")):
         os.symlink("/run", os.path.join(tree, "var/run"))
-    _write(tree, "/etc/lvm/lvm.conf", _LVM_CONF)
+    _write(tree, "/usr/lib/vm/lvm.conf", _LVM_CONF)
     _write(tree, "/etc/hostname", "vm\n")
     _write(tree, "/etc/hosts", "127.0.0.1 localhost vm\n")
     _write(tree, "/etc/machine-id", "0123456789abcdef0123456789abcdef\n")
