@@ -32,9 +32,11 @@ service_sniff_clear(struct service_sniff *sniff)
 }
 
 static bool
-sniff_raw(const char *path, int fd, struct service_sniff *sniff, GError **error)
+sniff_raw(int fd, struct service_sniff *sniff, GError **error)
 {
-    const struct luks_place place = {.device = path};
+    /* By the descriptor: a guest's disk may be named by a link. */
+    g_autofree char *own = g_strdup_printf("/proc/self/fd/%d", fd);
+    const struct luks_place place = {.device = own};
     g_auto(luks_info_t) info = {0};
     off_t size;
 
@@ -77,7 +79,8 @@ service_sniff(const char *path, struct service_sniff *ret_sniff, GError **error)
         sniff.format = "qcow2";
         sniff.is_encrypted = big_endian_get(head + QCOW2_CRYPT_METHOD_AT, 4) != 0;
         sniff.capacity = big_endian_get(head + QCOW2_SIZE_AT, 8);
-    } else if (!sniff_raw(path, fd, &sniff, error)) {
+    } else if (!sniff_raw(fd, &sniff, error)) {
+        g_prefix_error(error, "'%s': ", path);
         return false;
     }
     *ret_sniff = sniff;
