@@ -386,6 +386,15 @@ uses_secret(const struct volume_record *record, const struct uuid *uuid)
            (record->has_other_secret && uuid_equal(&record->other_secret, uuid));
 }
 
+/* One that can't be read may use any. */
+static bool
+may_use_secret(const struct entry *entry, const struct uuid *uuid)
+{
+    if (!entry->record)
+        return true;
+    return entry->record->state != VOLUME_STATE_DELETING && uses_secret(entry->record, uuid);
+}
+
 unsigned int
 storage_records_count_secret(struct storage_records *records, const struct uuid *uuid,
                              const struct volume_record *except)
@@ -398,8 +407,7 @@ storage_records_count_secret(struct storage_records *records, const struct uuid 
 
     g_hash_table_iter_init(&iter, records->by_place);
     while (g_hash_table_iter_next(&iter, NULL, (void **)&entry)) {
-        if (entry->record && g_strcmp0(place, entry->place) != 0 &&
-            entry->record->state != VOLUME_STATE_DELETING && uses_secret(entry->record, uuid))
+        if (g_strcmp0(place, entry->place) != 0 && may_use_secret(entry, uuid))
             count++;
     }
     return count;
@@ -431,6 +439,19 @@ storage_records_put(struct storage_records *records, const struct volume_record 
     return true;
 }
 
+/* The last record's folder goes too: that it is there says that the pool has volumes of ours. */
+static bool
+remove_pool_dir(struct storage_records *records, const char *pool, GError **error)
+{
+    g_auto(file_fd) fd = file_open_dir(records->dir, false, DIR_MODE, error);
+
+    if (fd < 0)
+        return false;
+    if (unlinkat(fd, pool, AT_REMOVEDIR) != 0)
+        return true;
+    return file_sync_dir(fd, error);
+}
+
 bool
 storage_records_remove(struct storage_records *records, const char *pool, const char *name,
                        GError **error)
@@ -450,5 +471,5 @@ storage_records_remove(struct storage_records *records, const char *pool, const 
     if (!file_sync_dir(fd, error))
         return false;
     drop_entry(records, place);
-    return true;
+    return remove_pool_dir(records, pool, error);
 }

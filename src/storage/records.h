@@ -26,8 +26,8 @@ struct volume_record *storage_records_get_by_path(struct storage_records *record
                                                   bool *ret_is_device);
 /* Copies, in order of pool and name; all pools with NULL. */
 GPtrArray *storage_records_list(struct storage_records *records, const char *pool);
-/* How many volumes but `except` (or NULL), and but those that are being deleted, use that secret.
- */
+/* How many volumes but `except` (or NULL), and but those that are being deleted, use that secret,
+ * or may: those whose record can't be read. */
 unsigned int storage_records_count_secret(struct storage_records *records, const struct uuid *uuid,
                                           const struct volume_record *except);
 /* Where clients look for the opened volume if not by its path: in the pool, beside a container

@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "storage/service_state.h"
+#include "storage/service_source.h"
 #include "util/error.h"
 #include "util/log.h"
 
@@ -96,6 +96,44 @@ service_take_volume(struct storage_service *service, const char *pool, const cha
     }
     *ret_lock = g_steal_pointer(&lock);
     return g_steal_pointer(&record);
+}
+
+/* An image of ours that is a layer on it; NULL: none. */
+static char *
+find_layer(struct storage_service *service, const struct volume_record *base)
+{
+    g_autoptr(GPtrArray) records = storage_records_list(service->records, NULL);
+
+    for (guint i = 0; i < records->len; i++) {
+        const struct volume_record *record = records->pdata[i];
+        g_auto(service_sniff_t) sniff = {0};
+        g_autoptr(volume_record_t) found = NULL;
+        g_autofree char *parent = g_path_get_dirname(record->device);
+        g_autofree char *backing = NULL;
+
+        if (record->kind != VOLUME_KIND_QCOW2 || !service_sniff(record->device, &sniff, NULL) ||
+            !sniff.backing)
+            continue;
+        backing = g_canonicalize_filename(sniff.backing, parent);
+        found = storage_records_get_by_path(service->records, backing, NULL);
+        if (found && strcmp(found->pool, base->pool) == 0 && strcmp(found->name, base->name) == 0)
+            return g_strdup(record->name);
+    }
+    return NULL;
+}
+
+bool
+service_check_no_layer(struct storage_service *service, const struct volume_record *record,
+                       const char *what, GError **error)
+{
+    g_autofree char *layer = find_layer(service, record);
+
+    if (!layer)
+        return true;
+    error_set(error, ERROR_FROM_STORAGE, ERROR_RESOURCE_BUSY,
+              "volume '%s' is the backing file of volume '%s' and can't be %s", record->name, layer,
+              what);
+    return false;
 }
 
 bool

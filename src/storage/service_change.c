@@ -43,6 +43,7 @@ storage_service_delete(struct storage_service *service, const char *pool, const 
         return true;
     record = service_take_volume(service, pool, name, &delete_wish, &lock, error);
     if (!record || !service_check_unused(service, record, "deleted", error) ||
+        !service_check_no_layer(service, record, "deleted", error) ||
         !service_close_unused(service, record, error) || !storage_progress_check(progress, error))
         return false;
     record->state = VOLUME_STATE_DELETING;
@@ -74,6 +75,7 @@ storage_service_wipe(struct storage_service *service, const char *pool, const ch
 
     if (!record || !check_algorithm(name, algorithm, error) ||
         !service_check_unused(service, record, "wiped", error) ||
+        !service_check_no_layer(service, record, "wiped", error) ||
         !service_close_unused(service, record, error))
         return false;
     key = service_secret_get(service, record, error);

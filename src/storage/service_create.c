@@ -265,15 +265,28 @@ put_ready(struct creation *creation, GError **error)
     return true;
 }
 
-/* A container that turned out to be somebody else's stays. */
+/* Whether the custodian may have stored the key though it was not heard to say so. */
+static bool
+may_be_stored(const GError *failure)
+{
+    return error_is(failure, ERROR_RPC) || error_is(failure, ERROR_SYSTEM) ||
+           error_is(failure, ERROR_OPERATION_TIMEOUT);
+}
+
+/* A container that turned out to be somebody else's stays, and a secret that was not stored need
+ * not be removed: its custodian may be locked or away. */
 static void
-undo(struct creation *creation, const GError *failure)
+undo(struct creation *creation, bool has_secret, const GError *failure)
 {
     g_autoptr(volume_record_t) record = volume_record_copy(creation->plan->record);
     g_autoptr(GError) error = NULL;
 
-    if (error_is(failure, ERROR_STORAGE_VOL_EXIST))
+    if (error_is(failure, ERROR_STORAGE_VOL_EXIST) || !has_secret)
         record->state = VOLUME_STATE_ADOPTING;
+    if (!has_secret && !may_be_stored(failure)) {
+        record->secret_is_generated = false;
+        record->secret_is_stored = false;
+    }
     if (!service_recover(creation->service, record, &error))
         log_warn("volume '%s' of pool '%s', whose creation failed, is not removed yet: %s",
                  record->name, record->pool, error->message);
@@ -283,13 +296,14 @@ static bool
 change(struct creation *creation, struct storage_progress *progress, GError **error)
 {
     g_autoptr(GError) failure = NULL;
+    bool has_secret;
 
     if (!put_creating(creation, error))
         return false;
-    if (put_secret(creation, &failure) && make_volume(creation, progress, &failure) &&
-        put_ready(creation, &failure))
+    has_secret = put_secret(creation, &failure);
+    if (has_secret && make_volume(creation, progress, &failure) && put_ready(creation, &failure))
         return true;
-    undo(creation, failure);
+    undo(creation, has_secret, failure);
     g_propagate_error(error, g_steal_pointer(&failure));
     return false;
 }

@@ -7,6 +7,7 @@
 #include "storage/service_state.h"
 #include "util/base64.h"
 #include "util/error.h"
+#include "util/log.h"
 
 enum {
     KEY_SIZE = 32,
@@ -83,9 +84,13 @@ service_secret_drop(struct storage_service *service, const struct volume_record 
                     const struct uuid *uuid, GError **error)
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&service->secrets_mutex);
+    char text[UUID_TEXT_SIZE];
 
-    if (storage_records_count_secret(service->records, uuid, record) > 0)
+    if (storage_records_count_secret(service->records, uuid, record) > 0) {
+        log_info("secret %s of volume '%s' of pool '%s' stays: another volume uses it, or may",
+                 uuid_format(uuid, text), record->name, record->pool);
         return true;
+    }
     if (service->keys.remove(service->keys.opaque, uuid, error))
         return true;
     g_prefix_error(error, "can't remove the key of volume '%s' of pool '%s': ", record->name,

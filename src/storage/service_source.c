@@ -22,6 +22,9 @@ enum {
     QCOW2_CRYPT_METHOD_AT = 32,
     QCOW2_HEAD_LEN = 36,
     QCOW2_VERSION_AT = 4,
+    QCOW2_BACKING_AT = 8,
+    QCOW2_BACKING_LEN_AT = 16,
+    QCOW2_BACKING_MAX = 1023,
     QCOW2_VERSION_MIN = 2,
 };
 
@@ -29,6 +32,7 @@ void
 service_sniff_clear(struct service_sniff *sniff)
 {
     luks_token_clear(&sniff->token);
+    g_clear_pointer(&sniff->backing, g_free);
 }
 
 static bool
@@ -56,6 +60,23 @@ sniff_raw(int fd, struct service_sniff *sniff, GError **error)
     return true;
 }
 
+static void
+sniff_qcow2(int fd, const uint8_t *head, struct service_sniff *sniff)
+{
+    uint64_t at = big_endian_get(head + QCOW2_BACKING_AT, 8);
+    uint64_t len = big_endian_get(head + QCOW2_BACKING_LEN_AT, 4);
+    g_autofree char *backing = NULL;
+
+    sniff->format = "qcow2";
+    sniff->is_encrypted = big_endian_get(head + QCOW2_CRYPT_METHOD_AT, 4) != 0;
+    sniff->capacity = big_endian_get(head + QCOW2_SIZE_AT, 8);
+    if (at == 0 || at > INT64_MAX || len == 0 || len > QCOW2_BACKING_MAX)
+        return;
+    backing = g_malloc0(len + 1);
+    if (pread(fd, backing, len, (off_t)at) == (ssize_t)len)
+        sniff->backing = g_steal_pointer(&backing);
+}
+
 bool
 service_sniff(const char *path, struct service_sniff *ret_sniff, GError **error)
 {
@@ -76,9 +97,7 @@ service_sniff(const char *path, struct service_sniff *ret_sniff, GError **error)
     if (pread(fd, head, sizeof(head), 0) == sizeof(head) &&
         big_endian_get(head, 4) == QCOW2_MAGIC &&
         big_endian_get(head + QCOW2_VERSION_AT, 4) >= QCOW2_VERSION_MIN) {
-        sniff.format = "qcow2";
-        sniff.is_encrypted = big_endian_get(head + QCOW2_CRYPT_METHOD_AT, 4) != 0;
-        sniff.capacity = big_endian_get(head + QCOW2_SIZE_AT, 8);
+        sniff_qcow2(fd, head, &sniff);
     } else if (!sniff_raw(fd, &sniff, error)) {
         g_prefix_error(error, "'%s': ", path);
         return false;

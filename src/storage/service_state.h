@@ -42,6 +42,9 @@ struct volume_record *service_take_volume(struct storage_service *service, const
 /* ERROR_RESOURCE_BUSY naming users and running guests; `what`: "deleted". */
 bool service_check_unused(struct storage_service *service, const struct volume_record *record,
                           const char *what, GError **error);
+/* ERROR_RESOURCE_BUSY naming an image of ours that has it as its backing file. */
+bool service_check_no_layer(struct storage_service *service, const struct volume_record *record,
+                            const char *what, GError **error);
 struct storage_volume *service_volume_new(struct storage_service *service,
                                           const struct volume_record *record);
 

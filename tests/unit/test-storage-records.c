@@ -103,6 +103,7 @@ test_removed_record_stays_away(struct fixture *test, gconstpointer unused)
     put(test, "disk", VOLUME_KIND_RAW, "images/disk", "images/disk");
     g_assert_true(storage_records_remove(test->records, "pool", "disk", NULL));
     g_assert_true(storage_records_remove(test->records, "pool", "disk", NULL));
+    folder_expect_none(&test->root, "volumes/pool");
     expect_path(test, "images/disk", NULL, false);
     reopen(test);
     g_assert_null(storage_records_get(test->records, "pool", "disk", &error));
@@ -189,8 +190,10 @@ test_record_in_anothers_place_is_unreadable(struct fixture *test, gconstpointer 
 }
 
 static void
-test_shared_secret_is_counted(struct fixture *test, gconstpointer unused)
+test_shared_secret_is_counted_and_an_unreadable_record_may_share_it(struct fixture *test,
+                                                                    gconstpointer unused)
 {
+    g_autofree char *other = g_build_filename(test->dir, "pool", "b.xml", NULL);
     g_autoptr(volume_record_t) record = NULL;
     struct uuid uuid;
 
@@ -202,6 +205,9 @@ test_shared_secret_is_counted(struct fixture *test, gconstpointer unused)
     g_assert_cmpuint(storage_records_count_secret(test->records, &uuid, record), ==, 1);
     record->state = VOLUME_STATE_DELETING;
     g_assert_true(storage_records_put(test->records, record, NULL));
+    g_assert_cmpuint(storage_records_count_secret(test->records, &uuid, NULL), ==, 1);
+    g_assert_true(g_file_set_contents(other, "torn", -1, NULL));
+    reopen(test);
     g_assert_cmpuint(storage_records_count_secret(test->records, &uuid, NULL), ==, 1);
 }
 
@@ -219,6 +225,6 @@ main(int argc, char **argv)
     ADD("links", test_links_to_a_container_find_it);
     ADD("unreadable", test_unreadable_record_is_neither_used_nor_replaced);
     ADD("misplaced", test_record_in_anothers_place_is_unreadable);
-    ADD("shared-secret", test_shared_secret_is_counted);
+    ADD("shared-secret", test_shared_secret_is_counted_and_an_unreadable_record_may_share_it);
     return g_test_run();
 }

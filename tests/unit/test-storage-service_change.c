@@ -36,6 +36,29 @@ test_volume_of_a_running_guest_stays(struct fixture *test, gconstpointer unused)
 }
 
 static void
+test_backing_file_of_another_volume_stays(struct fixture *test, gconstpointer unused)
+{
+    g_autoptr(storage_volume_t) base = create(test, "base", TARGET("qcow2", LUKS));
+    g_autofree char *rest =
+        g_strdup_printf(TARGET("qcow2", LUKS) "<backingStore><path>%s</path><format type='qcow2'/>"
+                                              "</backingStore>",
+                        base->path);
+    g_autoptr(storage_volume_t) layer = create(test, "layer", rest);
+    g_autoptr(GError) error = NULL;
+
+    g_assert_false(storage_service_delete(test->service, "images", "base", NULL, &error));
+    expect_error(error, ERROR_RESOURCE_BUSY, ERROR_FROM_STORAGE,
+                 "volume 'base' is the backing file of volume 'layer' and can't be deleted");
+    g_clear_error(&error);
+    g_assert_false(storage_service_wipe(test->service, "images", "base", 0, NULL, &error));
+    expect_error(error, ERROR_RESOURCE_BUSY, ERROR_FROM_STORAGE,
+                 "volume 'base' is the backing file of volume 'layer' and can't be wiped");
+    delete_volume(test, "layer");
+    delete_volume(test, "base");
+    expect_nothing(test);
+}
+
+static void
 test_unknown_volume_is_refused(struct fixture *test, gconstpointer unused)
 {
     g_autoptr(GError) error = NULL;
@@ -192,6 +215,7 @@ main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     ADD("running-guest", NULL, test_volume_of_a_running_guest_stays);
+    ADD("backing-file", NULL, test_backing_file_of_another_volume_stays);
     ADD("unknown", NULL, test_unknown_volume_is_refused);
     ADD("wipe-raw", "raw", test_wiped_volume_opens_with_its_key);
     ADD("wipe-qcow2", "qcow2", test_wiped_volume_opens_with_its_key);
