@@ -75,7 +75,7 @@ static bool
 activate_luks(const struct luks_context *context, const char *name, uint32_t flags,
               const struct secret_buf *volume_key, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(luks_context_get_lock());
+    G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(luks_context_get_lock());
     int result;
 
     if (!check_name_free(name, error))
@@ -158,7 +158,7 @@ static bool
 context_of_mapping(struct luks_context *context, const struct luks_place *place, const char *name,
                    GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(luks_context_get_lock());
+    G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(luks_context_get_lock());
     struct crypt_device *crypt = NULL;
     int result;
 

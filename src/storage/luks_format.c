@@ -126,7 +126,7 @@ write_header(const struct luks_context *context, const struct luks_place *place,
 {
     struct crypt_device *crypt = context->crypt;
     /* A cipher that libcryptsetup leaves to the kernel is tried through device-mapper. */
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(luks_context_get_lock());
+    G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(luks_context_get_lock());
     int result = 0;
 
     if (!place->header_path)
@@ -149,7 +149,7 @@ write_header(const struct luks_context *context, const struct luks_place *place,
 static bool
 add_first_key(const struct luks_context *context, const struct secret_buf *key, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = luks_context_lock_keyslots(context);
+    G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = luks_context_lock_keyslots(context);
     int result = crypt_keyslot_add_by_volume_key(
         context->crypt, KEYSLOT, NULL, 0, (const char *)secret_buf_bytes(key), secret_buf_len(key));
 

@@ -83,8 +83,8 @@ luks_keyslot_open(const struct luks_context *context, const struct secret_buf *k
     int len = crypt_get_volume_key_size(context->crypt);
     g_autoptr(secret_buf_t) volume_key = secret_buf_new((size_t)MAX(len, 0), error);
     size_t volume_key_len = (size_t)MAX(len, 0);
-    g_autoptr(GMutexLocker) turn = luks_kdf_take_turn(context, false);
-    g_autoptr(GMutexLocker) locker = luks_context_lock_keyslots(context);
+    G_GNUC_UNUSED g_autoptr(GMutexLocker) turn = luks_kdf_take_turn(context, false);
+    G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = luks_context_lock_keyslots(context);
     int keyslot;
 
     if (!volume_key)

@@ -158,7 +158,7 @@ luks_check_kernel(GError **error)
 static int
 try_close(const char *name)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(luks_context_get_lock());
+    G_GNUC_UNUSED g_autoptr(GMutexLocker) locker = g_mutex_locker_new(luks_context_get_lock());
     struct dm_ioctl status;
 
     luks_mapping_remove_unfinished(name);

@@ -278,6 +278,7 @@ main(int argc, char **argv)
     g_test_add_func("/kernel", test_this_kernel_has_what_is_needed);
 #define ADD(path, opaque, func)                                                                    \
     g_test_add(path, struct luks_fixture, opaque, luks_fixture_init, func, luks_fixture_clear)
+    ADD("/luks/theirs/luks1", &luks1, test_cryptsetup_reads_what_was_written_through_ours);
     ADD("/luks/theirs/luks2", &luks2, test_cryptsetup_reads_what_was_written_through_ours);
     ADD("/luks/theirs/plain", &plain, test_cryptsetup_reads_what_was_written_through_ours);
     ADD("/luks/wrong-key", NULL, test_a_wrong_key_opens_nothing);
