@@ -241,7 +241,7 @@ class Program(unittest.TestCase):
         return self.machine.run([_HOOK, *arguments], input=xml)
 
     def daemon(self, answers):
-        return fakeserver.FakeServer(self.machine.path(volumes.VIRTCRYPTD_SOCKET), answers)
+        return fakeserver.FakeServer(self.machine.path(host.VIRTCRYPTD_SOCKET), answers)
 
     def calls(self, server):
         return [call for call in server.calls

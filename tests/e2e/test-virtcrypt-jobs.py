@@ -39,7 +39,7 @@ class Jobs(unittest.TestCase):
         self.addCleanup(self.machine.close)
 
     def daemon(self, answers):
-        return fakeserver.FakeServer(self.machine.path(volumes.VIRTCRYPTD_SOCKET), answers)
+        return fakeserver.FakeServer(self.machine.path(host.VIRTCRYPTD_SOCKET), answers)
 
     def run_on_terminal(self, after=None):
         """The exit status, and all that a terminal shows of a creation; `after(process, shown)` is

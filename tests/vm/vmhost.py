@@ -50,7 +50,7 @@ class VmHost(vm.Machine):
     def _start_and_wait(self, name, argv, client, env=None):
         """`client`: a command that succeeds as soon as the daemon answers."""
         daemon = self.start(name, argv, env)
-        done = self.run(["bash", "-c", f"for n in {{1..600}}; do {client} >/dev/null 2>&1 && exit 0; "
+        done = self.run(["bash", "-c", f"for n in {{1..600}}; do {client} >/dev/null 2>&1 && exit; "
                          f"kill -0 {daemon.pid} 2>/dev/null || exit 1; sleep 0.1; done; exit 2"])
         if done.returncode != 0:
             raise host.HostError(f"{name} does not answer:\n{daemon.log_text()}")
@@ -122,8 +122,8 @@ class VmHost(vm.Machine):
         path = f"/dev/{target}" if kind == "logical" else target
         self.write("/run/pool.xml", f"<pool type='{kind}'><name>{name}</name>{source}"
                                     f"<target><path>{path}</path></target></pool>")
-        self.shell(f"virsh -q pool-define /run/pool.xml; {'mkdir -p ' + path if not source else ''}\n"
-                   f"virsh -q pool-start {name}" +
+        self.shell(("" if source else f"mkdir -p {path}; ") +
+                   f"virsh -q pool-define /run/pool.xml; virsh -q pool-start {name}" +
                    (f"; virsh -q pool-autostart {name}" if autostart else "")).check()
 
     # ---- guests ----
