@@ -15,6 +15,7 @@
 #include "util/file.h"
 
 static GMutex lock;
+static const char own_files[] = "/proc/self/fd/";
 
 GMutex *
 luks_context_get_lock(void)
@@ -26,11 +27,18 @@ static void
 keep_complaint(int level, const char *message, void *opaque)
 {
     struct luks_context *context = opaque;
+    g_autoptr(GString) text = NULL;
     size_t len;
 
     if (level != CRYPT_LOG_ERROR)
         return;
-    g_strlcpy(context->complaint, message, sizeof(context->complaint));
+    text = g_string_new(message);
+    for (unsigned int i = 0; i < context->n_files; i++) {
+        g_autofree char *name = g_strdup_printf("%s%d", own_files, context->files[i]);
+
+        g_string_replace(text, name, context->path, 0);
+    }
+    g_strlcpy(context->complaint, text->str, sizeof(context->complaint));
     len = strlen(context->complaint);
     while (len > 0 && (context->complaint[len - 1] == '\n' || context->complaint[len - 1] == '.'))
         context->complaint[--len] = '\0';
@@ -42,11 +50,19 @@ drop_message(int level, const char *message, void *opaque)
 {
 }
 
+/* Names of devices are links by nature; so are those of our own descriptors. */
+static bool
+may_be_link(const char *path)
+{
+    return g_str_has_prefix(path, "/dev/") || g_str_has_prefix(path, own_files);
+}
+
 int
 luks_context_open_file(const char *path, int flags, GError **error)
 {
+    int no_follow = may_be_link(path) ? 0 : O_NOFOLLOW;
     /* O_NONBLOCK: a fifo is not waited for. */
-    g_auto(file_fd) fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    g_auto(file_fd) fd = open(path, flags | no_follow | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     struct stat info;
     int opened;
 
@@ -55,6 +71,10 @@ luks_context_open_file(const char *path, int flags, GError **error)
 
         if (errnum == ENOENT)
             error_set(error, ERROR_FROM_STORAGE, ERROR_NO_STORAGE_VOL, "there is no '%s'", path);
+        else if (errnum == ELOOP)
+            error_set(error, ERROR_FROM_STORAGE, ERROR_OPERATION_INVALID,
+                      "'%s' is a symbolic link, which is not followed: name what it leads to",
+                      path);
         else
             error_set_errno(error, ERROR_FROM_STORAGE, errnum, "cannot open '%s'", path);
         return -1;
@@ -67,6 +87,19 @@ luks_context_open_file(const char *path, int flags, GError **error)
     opened = fd;
     fd = -1;
     return opened;
+}
+
+bool
+luks_context_flush(const char *path, GError **error)
+{
+    g_auto(file_fd) fd = luks_context_open_file(path, O_RDONLY, error);
+
+    if (fd < 0)
+        return false;
+    if (fsync(fd) == 0)
+        return true;
+    error_set_errno(error, ERROR_FROM_STORAGE, errno, "cannot flush '%s'", path);
+    return false;
 }
 
 /* Held: the lock. */
@@ -99,28 +132,39 @@ luks_context_take(struct luks_context *context, struct crypt_device *crypt)
     crypt_set_log_callback(crypt, keep_complaint, context);
 }
 
+/* What libcryptsetup is to open: a file by our descriptor, since whoever may write to its folder
+ * could put another in its place meanwhile; a device by its name. NULL with an error. */
+static char *
+pin(struct luks_context *context, const char *path, GError **error)
+{
+    g_auto(file_fd) fd = luks_context_open_file(path, O_RDONLY, error);
+    struct stat info;
+
+    if (fd < 0)
+        return NULL;
+    if (fstat(fd, &info) < 0 || !S_ISREG(info.st_mode) || g_str_has_prefix(path, own_files))
+        return g_strdup(path);
+    context->files[context->n_files++] = fd;
+    return g_strdup_printf("%s%d", own_files, g_steal_fd(&fd));
+}
+
 bool
 luks_context_init(struct luks_context *context, const struct luks_place *place, GError **error)
 {
-    const char *header = place->header_path ? place->header_path : place->device;
-    g_auto(file_fd) header_fd = luks_context_open_file(header, O_RDONLY, error);
+    g_autofree char *header = NULL;
+    g_autofree char *device = NULL;
     g_autoptr(GMutexLocker) locker = NULL;
     struct crypt_device *crypt = NULL;
     int result;
 
     memset(context, 0, sizeof(*context));
-    context->path = header;
-    if (header_fd < 0)
+    context->path = place->header_path ? place->header_path : place->device;
+    header = pin(context, context->path, error);
+    device = header && place->header_path ? pin(context, place->device, error) : NULL;
+    if (!header || (place->header_path && !device))
         return false;
-    if (place->header_path) {
-        g_auto(file_fd) fd = luks_context_open_file(place->device, O_RDONLY, error);
-
-        if (fd < 0)
-            return false;
-    }
     locker = g_mutex_locker_new(&lock);
-    result = place->header_path ? crypt_init_data_device(&crypt, header, place->device)
-                                : crypt_init(&crypt, header);
+    result = device ? crypt_init_data_device(&crypt, header, device) : crypt_init(&crypt, header);
     if (result < 0) {
         luks_context_set_error(context, result, "preparing encryption", error);
         return false;
@@ -151,13 +195,14 @@ luks_context_load(struct luks_context *context, const struct luks_place *place, 
 void
 luks_context_clear(struct luks_context *context)
 {
-    g_autoptr(GMutexLocker) locker = NULL;
+    if (context->crypt) {
+        g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
 
-    if (!context->crypt)
-        return;
-    locker = g_mutex_locker_new(&lock);
-    crypt_free(context->crypt);
+        crypt_free(context->crypt);
+    }
     context->crypt = NULL;
+    while (context->n_files > 0)
+        close(context->files[--context->n_files]);
 }
 
 bool

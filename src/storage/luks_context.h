@@ -17,6 +17,9 @@ struct luks_context {
     struct crypt_device *crypt;
     const char *path; /* for texts: where the header is */
     char complaint[256];
+    int files[2]; /* what libcryptsetup knows as /proc/self/fd/N, so that no name is looked up twice
+                   */
+    unsigned int n_files;
 };
 
 /* For the place; no header is read. */
@@ -44,8 +47,10 @@ GMutexLocker *luks_context_lock_keyslots(const struct luks_context *context);
 GMutex *luks_context_get_lock(void);
 
 /* Opens what is at `path` if it is a regular file or a block device; -1 with an error. Flags of
- * open(2) as wanted. */
+ * open(2) as wanted. A link is followed below /dev alone: others may write to a pool's folder. */
 int luks_context_open_file(const char *path, int flags, GError **error);
+/* What was written to the file or device is on the disk. */
+bool luks_context_flush(const char *path, GError **error);
 
 typedef struct luks_context luks_context_t; /* for g_auto only */
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(luks_context_t, luks_context_clear)

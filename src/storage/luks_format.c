@@ -160,19 +160,6 @@ add_first_key(const struct luks_context *context, const struct secret_buf *key, 
 }
 
 static bool
-flush(const char *path, GError **error)
-{
-    g_auto(file_fd) fd = luks_context_open_file(path, O_RDONLY, error);
-
-    if (fd < 0)
-        return false;
-    if (fsync(fd) == 0)
-        return true;
-    error_set_errno(error, ERROR_FROM_STORAGE, errno, "cannot flush '%s'", path);
-    return false;
-}
-
-static bool
 check_params(const struct luks_format_params *params, const struct secret_buf *key, GError **error)
 {
     const char *refusal = NULL;
@@ -218,7 +205,7 @@ luks_format(const struct luks_place *place, const struct luks_format_params *par
            luks_cipher_init(&cipher, params->type, params->encryption, params->for_image, error) &&
            check_room(place, params, cipher.sector_size, error) &&
            make_header(place, params, &cipher, key, error) &&
-           flush(place->header_path ? place->header_path : place->device, error) &&
+           luks_context_flush(place->header_path ? place->header_path : place->device, error) &&
            luks_check_key(place, key, error);
 }
 

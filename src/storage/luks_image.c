@@ -208,7 +208,11 @@ luks_image_write_changes(const struct luks_image *image, int fd, const char *nam
 bool
 luks_image_erase(int fd, const char *name, uint64_t offset, uint64_t length, GError **error)
 {
-    if (file_write_zeros_at(fd, length, (off_t)offset) && fsync(fd) == 0)
+    /* The image itself says where it is, and may lie: nothing grows by being erased. */
+    off_t end = lseek(fd, 0, SEEK_END);
+    uint64_t present = end < 0 || (uint64_t)end < offset ? 0 : (uint64_t)end - offset;
+
+    if (end >= 0 && file_write_zeros_at(fd, MIN(length, present), (off_t)offset) && fsync(fd) == 0)
         return true;
     error_set_errno(error, ERROR_FROM_STORAGE, errno, "cannot erase the keyslots of %s", name);
     return false;

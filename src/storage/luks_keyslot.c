@@ -143,8 +143,9 @@ luks_add_key(const struct luks_place *place, const struct secret_buf *key,
     result = crypt_keyslot_add_by_passphrase(
         context.crypt, CRYPT_ANY_SLOT, (const char *)secret_buf_bytes(key), secret_buf_len(key),
         (const char *)secret_buf_bytes(new_key), secret_buf_len(new_key));
+    /* A record that says so is written next. */
     if (result >= 0)
-        return true;
+        return luks_context_flush(context.path, error);
     luks_context_set_error(&context, result, "adding a keyslot", error);
     return false;
 }
@@ -168,7 +169,7 @@ luks_remove_key(const struct luks_place *place, const struct secret_buf *key, GE
     }
     result = crypt_keyslot_destroy(context.crypt, keyslot);
     if (result >= 0)
-        return true;
+        return luks_context_flush(context.path, error);
     luks_context_set_error(&context, result, "removing a keyslot", error);
     return false;
 }

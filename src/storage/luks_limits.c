@@ -116,6 +116,22 @@ check_luks2_digests(const struct luks_context *context, GError **error)
     return is_fine;
 }
 
+/* A LUKS2 header is not sealed: whoever can write to the storage can say in it that the data is not
+ * encrypted, and the key goes on opening its keyslot. */
+static bool
+check_cipher(const struct luks_context *context, GError **error)
+{
+    const char *cipher = crypt_get_cipher(context->crypt);
+
+    if (cipher && !g_str_has_prefix(cipher, "cipher_null") && strcmp(cipher, "null") != 0)
+        return true;
+    error_set(error, ERROR_FROM_STORAGE, ERROR_CONFIG_UNSUPPORTED,
+              "the LUKS header of '%s' says that its data is not encrypted: it was changed, or is "
+              "none of a volume that protects anything",
+              context->path);
+    return false;
+}
+
 bool
 luks_limits_check(const struct luks_context *context, GError **error)
 {
@@ -123,6 +139,8 @@ luks_limits_check(const struct luks_context *context, GError **error)
     int slots = crypt_keyslot_max(crypt_get_type(crypt));
     int key_bytes = crypt_get_volume_key_size(crypt);
 
+    if (!check_cipher(context, error))
+        return false;
     if (key_bytes < 0 || key_bytes > KEY_BYTES_MAX)
         return refuse(context, "length of the volume key", error);
     for (int keyslot = 0; keyslot < slots; keyslot++) {

@@ -37,40 +37,78 @@ undo_adoption(struct storage_service *service, const struct volume_record *recor
            storage_records_remove(service->records, record->pool, record->name, error);
 }
 
-/* Takes the keyslot away that the other secret opens, if it has a value and opens one. */
-static bool
-remove_other_keyslot(struct storage_service *service, const struct volume_record *record,
-                     GError **error)
+/* The key of secret `uuid`, if there is one and it opens the volume; else NULL, and with an error
+ * if that can't be said now. */
+static struct secret_buf *
+get_opening_key(struct storage_service *service, const struct volume_record *record,
+                const struct uuid *uuid, GError **error)
 {
-    const struct backend *backend = backend_find(record->kind);
     g_autoptr(GError) failure = NULL;
-    g_autoptr(secret_buf_t) key =
-        service->keys.get(service->keys.opaque, &record->other_secret, &failure);
+    g_autoptr(secret_buf_t) key = service->keys.get(service->keys.opaque, uuid, &failure);
 
-    if (!key && error_is(failure, ERROR_NO_SECRET))
-        return true;
-    if (key && (backend->check_key(record, key, &failure)))
-        return backend->remove_key(record, key, error);
-    if (key && error_is(failure, ERROR_AUTH_FAILED))
-        return true;
-    g_propagate_error(error, g_steal_pointer(&failure));
-    return false;
+    if (key && backend_find(record->kind)->check_key(record, key, &failure))
+        return g_steal_pointer(&key);
+    if (!error_is(failure, key ? ERROR_AUTH_FAILED : ERROR_NO_SECRET))
+        g_propagate_error(error, g_steal_pointer(&failure));
+    return NULL;
 }
 
-bool
-service_finish_rekey(struct storage_service *service, struct volume_record *record, GError **error)
+void
+service_swap_secrets(struct volume_record *record)
+{
+    struct uuid old = record->encryption->secret_uuid;
+
+    record->encryption->secret_uuid = record->other_secret;
+    record->other_secret = old;
+    record->other_secret_is_made = record->secret_is_generated || record->secret_is_stored;
+    record->secret_is_generated = true;
+    record->secret_is_stored = false;
+}
+
+static bool
+put_rekeyed(struct storage_service *service, const struct volume_record *record, GError **error)
 {
     g_autoptr(volume_record_t) ready = volume_record_copy(record);
 
-    if (!remove_other_keyslot(service, record, error))
-        return false;
-    if (record->other_secret_is_made &&
-        !service_secret_drop(service, record, &record->other_secret, error))
-        return false;
     ready->state = VOLUME_STATE_READY;
     ready->has_other_secret = false;
     ready->other_secret_is_made = false;
     return storage_records_put(service->records, ready, error);
+}
+
+/* The record was put back from a time before the present key: it is the record that is wrong. */
+static bool
+adopt_other_secret(struct storage_service *service, struct volume_record *record, GError **error)
+{
+    log_warn("the record of volume '%s' of pool '%s' is older than its key, and follows it",
+             record->name, record->pool);
+    service_swap_secrets(record);
+    return put_rekeyed(service, record, error);
+}
+
+/* Nothing is taken away before the key that stays is proved. */
+bool
+service_finish_rekey(struct storage_service *service, struct volume_record *record, GError **error)
+{
+    g_autoptr(GError) failure = NULL;
+    g_autoptr(secret_buf_t) own =
+        get_opening_key(service, record, &record->encryption->secret_uuid, &failure);
+    g_autoptr(secret_buf_t) other =
+        failure ? NULL : get_opening_key(service, record, &record->other_secret, &failure);
+
+    if (failure) {
+        g_propagate_error(error, g_steal_pointer(&failure));
+        return false;
+    }
+    if (!own && other)
+        return adopt_other_secret(service, record, error);
+    if (other && !backend_find(record->kind)->remove_key(record, other, error))
+        return false;
+    /* Without any that opens it, whatever there is is kept: somebody may know more. */
+    if (own && record->other_secret_is_made &&
+        !service_secret_drop(service, record, &record->other_secret, error))
+        return false;
+    return put_rekeyed(service, record, error);
 }
 
 /* The header may be gone, so the key can't be proved by it, and a cheap keyslot is for a proven

@@ -40,13 +40,7 @@ add_keyslot(struct storage_service *service, const struct volume_record *record,
 static bool
 commit(struct storage_service *service, struct volume_record *record, GError **error)
 {
-    struct uuid old = record->encryption->secret_uuid;
-
-    record->encryption->secret_uuid = record->other_secret;
-    record->other_secret = old;
-    record->other_secret_is_made = record->secret_is_generated || record->secret_is_stored;
-    record->secret_is_generated = true;
-    record->secret_is_stored = false;
+    service_swap_secrets(record);
     return storage_records_put(service->records, record, error);
 }
 

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -26,6 +27,8 @@ enum {
     QCOW2_BACKING_LEN_AT = 16,
     QCOW2_BACKING_MAX = 1023,
     QCOW2_VERSION_MIN = 2,
+    QCOW2_INCOMPATIBLE_AT = 72, /* from version 3 on */
+    QCOW2_DATA_FILE = 1 << 2,
 };
 
 void
@@ -36,9 +39,11 @@ service_sniff_clear(struct service_sniff *sniff)
 }
 
 static bool
-sniff_raw(const char *path, int fd, struct service_sniff *sniff, GError **error)
+sniff_raw(int fd, struct service_sniff *sniff, GError **error)
 {
-    const struct luks_place place = {.device = path};
+    /* By the descriptor: a guest's disk may be named by a link. */
+    g_autofree char *own = g_strdup_printf("/proc/self/fd/%d", fd);
+    const struct luks_place place = {.device = own};
     g_auto(luks_info_t) info = {0};
     off_t size;
 
@@ -64,8 +69,13 @@ sniff_qcow2(int fd, const uint8_t *head, struct service_sniff *sniff)
     uint64_t at = big_endian_get(head + QCOW2_BACKING_AT, 8);
     uint64_t len = big_endian_get(head + QCOW2_BACKING_LEN_AT, 4);
     g_autofree char *backing = NULL;
+    uint8_t features[sizeof(uint64_t)];
 
     sniff->format = "qcow2";
+    sniff->is_split =
+        big_endian_get(head + QCOW2_VERSION_AT, 4) > QCOW2_VERSION_MIN &&
+        pread(fd, features, sizeof(features), QCOW2_INCOMPATIBLE_AT) == sizeof(features) &&
+        big_endian_get(features, sizeof(features)) & QCOW2_DATA_FILE;
     sniff->is_encrypted = big_endian_get(head + QCOW2_CRYPT_METHOD_AT, 4) != 0;
     sniff->capacity = big_endian_get(head + QCOW2_SIZE_AT, 8);
     if (at == 0 || at > INT64_MAX || len == 0 || len > QCOW2_BACKING_MAX)
@@ -96,9 +106,11 @@ service_sniff(const char *path, struct service_sniff *ret_sniff, GError **error)
         big_endian_get(head, 4) == QCOW2_MAGIC &&
         big_endian_get(head + QCOW2_VERSION_AT, 4) >= QCOW2_VERSION_MIN) {
         sniff_qcow2(fd, head, &sniff);
-    } else if (!sniff_raw(path, fd, &sniff, error)) {
+    } else if (!sniff_raw(fd, &sniff, error)) {
+        g_prefix_error(error, "'%s': ", path);
         return false;
     }
+    sniff.is_block = S_ISBLK(info.st_mode);
     *ret_sniff = sniff;
     memset(&sniff, 0, sizeof(sniff));
     return true;
@@ -167,6 +179,39 @@ read_record(struct service_source *source, GError **error)
     return true;
 }
 
+/* Bytes that say "qcow2" may be a guest's: it can write on its raw disk what it likes, and QEMU
+ * would follow it to any file of the host. A device is raw unless the client says otherwise, as in
+ * libvirt; and no file is followed to another. */
+static bool
+choose_format(struct service_source *source, const struct storage_create_request *request,
+              const struct service_sniff *sniff, GError **error)
+{
+    bool is_qcow2 = strcmp(sniff->format, "qcow2") == 0;
+
+    source->is_encrypted = sniff->is_encrypted;
+    source->capacity = sniff->capacity;
+    if (request->source_format) {
+        source->format = g_strdup(request->source_format);
+        if (strcmp(source->format, sniff->format) != 0)
+            source->capacity = 0;
+        return true;
+    }
+    if (is_qcow2 && sniff->is_block) {
+        source->format = g_strdup("raw");
+        source->is_encrypted = false;
+        source->capacity = 0;
+        return true;
+    }
+    source->format = g_strdup(sniff->format);
+    if (!is_qcow2 || (!sniff->backing && !sniff->is_split))
+        return true;
+    error_set(error, ERROR_FROM_STORAGE, ERROR_OPERATION_INVALID,
+              "'%s' looks like a qcow2 image that names another file, and a guest may have made it "
+              "so: refresh its pool, so that libvirt says which format it has",
+              source->path);
+    return false;
+}
+
 /* A volume or an image that is not ours: what it is, its bytes say. */
 static bool
 read_foreign(struct service_source *source, const struct storage_create_request *request,
@@ -193,9 +238,8 @@ read_foreign(struct service_source *source, const struct storage_create_request 
         g_prefix_error(error, "can't copy from it: ");
         return false;
     }
-    source->is_encrypted = sniff.is_encrypted;
-    source->format = g_strdup(request->source_format ? request->source_format : sniff.format);
-    source->capacity = strcmp(source->format, sniff.format) == 0 ? sniff.capacity : 0;
+    if (!choose_format(source, request, &sniff, error))
+        return false;
     if (sniff.luks != LUKS_2)
         return true;
     error_set(error, ERROR_FROM_STORAGE, ERROR_OPERATION_UNSUPPORTED,
@@ -233,6 +277,7 @@ open_dm_crypt(struct service_source *source, GError **error)
 {
     G_GNUC_UNUSED g_autoptr(GMutexLocker) locker =
         g_mutex_locker_new(&source->service->sources_mutex);
+    char *device;
 
     source->user.kind = STORAGE_USER_STREAM;
     source->user.is_readonly = true;
@@ -240,6 +285,16 @@ open_dm_crypt(struct service_source *source, GError **error)
         !service_open_for(source->service, source->record, &source->user, error))
         return false;
     source->is_open = true;
+    /* What reads it follows no links. */
+    device = realpath(source->record->path, NULL);
+    if (!device) {
+        error_set_errno(error, ERROR_FROM_STORAGE, errno, "can't find the device of '%s'",
+                        source->record->path);
+        return false;
+    }
+    g_free(source->path);
+    source->path = g_strdup(device);
+    free(device);
     return true;
 }
 

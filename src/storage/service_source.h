@@ -15,7 +15,9 @@ struct service_sniff {
     bool has_token;      /* of ours */
     struct luks_token token;
     uint64_t capacity; /* bytes: a qcow2's, or the size of a raw one that is not encrypted */
-    char *backing;     /* a qcow2's backing file as its header has it, or NULL */
+    bool is_block;
+    bool is_split; /* a qcow2 whose data lies in another file */
+    char *backing; /* a qcow2's backing file as its header has it, or NULL */
 };
 void service_sniff_clear(struct service_sniff *sniff);
 typedef struct service_sniff service_sniff_t; /* for g_auto only */

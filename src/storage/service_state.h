@@ -73,6 +73,8 @@ bool service_recover(struct storage_service *service, const struct volume_record
  * the record as READY. */
 bool service_finish_rekey(struct storage_service *service, struct volume_record *record,
                           GError **error);
+/* While re-keying: `other_secret`, a generated one, becomes the volume's, and its own the other. */
+void service_swap_secrets(struct volume_record *record);
 /* Brings uses and mappings in line with the guests that run, and recovers all volumes. */
 void service_recover_all(struct storage_service *service);
 

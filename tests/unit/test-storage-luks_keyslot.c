@@ -73,6 +73,66 @@ test_a_second_key_opens_and_the_first_can_go(struct luks_fixture *fixture, gcons
     g_assert_true(error_is(error, ERROR_AUTH_FAILED));
 }
 
+/* Whoever may write to a pool's folder must not lead us to another file. */
+static void
+test_a_link_is_not_followed(struct luks_fixture *fixture, gconstpointer unused)
+{
+    g_autofree char *link = folder_path(&fixture->folder, "link");
+    const struct luks_place place = {.device = link};
+    g_auto(luks_info_t) info = {0};
+    g_autoptr(GError) error = NULL;
+
+    luks_fixture_format(fixture, LUKS_1);
+    g_assert_cmpint(symlink(fixture->path, link), ==, 0);
+    g_assert_false(luks_check_key(&place, fixture->key, &error));
+    expect_error_part(error, ERROR_OPERATION_INVALID, ERROR_FROM_STORAGE, "is a symbolic link");
+    g_clear_error(&error);
+    g_assert_false(luks_erase(&place, &error));
+    luks_check_key(&fixture->place, fixture->key, NULL);
+    luks_probe(&fixture->place, &info, NULL);
+    g_assert_cmpuint(info.keyslots, ==, 1);
+}
+
+/* LUKS2 On-Disk Format: the first copy of the header has 16 KiB, and its checksum at 448. */
+static void
+put_segment_cipher(const struct luks_fixture *fixture, const char *from, const char *to)
+{
+    enum { LEN = 16 * 1024, CHECKSUM_AT = 448, CHECKSUM_LEN = 32, CHECKSUM_ROOM = 64 };
+    g_autoptr(GChecksum) checksum = g_checksum_new(G_CHECKSUM_SHA256);
+    g_autofree char *head = NULL;
+    gsize len, checksum_len = CHECKSUM_LEN;
+    char *segments, *cipher;
+
+    g_assert_true(g_file_get_contents(fixture->path, &head, &len, NULL));
+    g_assert_cmpuint(len, >, LEN);
+    segments = memmem(head, LEN, "\"segments\"", strlen("\"segments\""));
+    g_assert_nonnull(segments);
+    cipher = strstr(segments, from);
+    g_assert_nonnull(cipher);
+    g_assert_cmpuint(strlen(from), ==, strlen(to));
+    memcpy(cipher, to, strlen(to));
+    memset(head + CHECKSUM_AT, 0, CHECKSUM_ROOM);
+    g_checksum_update(checksum, (const guchar *)head, LEN);
+    g_checksum_get_digest(checksum, (guint8 *)head + CHECKSUM_AT, &checksum_len);
+    put_bytes(fixture, 0, head, LEN);
+    /* The second copy is not to win. */
+    memset(head, 0, LEN);
+    put_bytes(fixture, LEN, head, LEN);
+}
+
+/* Whoever can write to the storage needs no key for it. */
+static void
+test_a_header_that_was_made_to_not_encrypt_is_refused(struct luks_fixture *fixture,
+                                                      gconstpointer unused)
+{
+    g_autoptr(GError) error = NULL;
+
+    luks_fixture_format(fixture, LUKS_2);
+    put_segment_cipher(fixture, "aes-xts-plain64", "cipher_null-ecb");
+    g_assert_false(luks_check_key(&fixture->place, fixture->key, &error));
+    expect_error_part(error, ERROR_CONFIG_UNSUPPORTED, ERROR_FROM_STORAGE, "is not encrypted");
+}
+
 static void
 test_the_last_key_stays(struct luks_fixture *fixture, gconstpointer unused)
 {
@@ -269,6 +329,8 @@ main(int argc, char **argv)
     ADD("add-and-remove/luks2", GINT_TO_POINTER(LUKS_2),
         test_a_second_key_opens_and_the_first_can_go);
     ADD("last", NULL, test_the_last_key_stays);
+    ADD("link", NULL, test_a_link_is_not_followed);
+    ADD("null-cipher", NULL, test_a_header_that_was_made_to_not_encrypt_is_refused);
     ADD("wrong", NULL, test_a_wrong_key_adds_none);
     ADD("token", NULL, test_a_token_says_which_secret_opens);
     ADD("token-nonsense/types",

@@ -187,6 +187,25 @@ test_rekeyed_clone_leaves_its_source_alone(struct fixture *test, gconstpointer u
     expect_nothing(test);
 }
 
+/* LUKS On-Disk Format 1: where the payload begins, in sectors. */
+static void
+test_header_that_claims_more_than_there_is_is_erased(struct fixture *test, gconstpointer unused)
+{
+    static const uint8_t far[] = {0x00, 0x10, 0x00, 0x00}; /* 512 MiB */
+    enum { PAYLOAD_AT = 104 };
+    g_autoptr(storage_volume_t) volume = create(test, "disk", TARGET("raw", LUKS));
+    g_autofree char *spy = folder_path(&test->root, "spy");
+    g_auto(file_fd) fd = openat(test->images.fd, "disk", O_RDWR | O_CLOEXEC);
+    struct stat before, after;
+
+    g_assert_cmpint(link(volume->path, spy), ==, 0);
+    g_assert_cmpint(pwrite(fd, far, sizeof(far), PAYLOAD_AT), ==, sizeof(far));
+    g_assert_cmpint(fstat(fd, &before), ==, 0);
+    delete_volume(test, "disk");
+    g_assert_cmpint(stat(spy, &after), ==, 0);
+    g_assert_cmpint(after.st_size, ==, before.st_size);
+}
+
 #define ADD(path, argument, function)                                                              \
     g_test_add("/storage/service_change/" path, struct fixture, argument, fixture_set_up,          \
                function, fixture_tear_down)
@@ -206,6 +225,7 @@ main(int argc, char **argv)
     ADD("shrink", NULL, test_volume_shrinks_only_when_asked);
     ADD("rekey-raw", "raw", test_rekeyed_volume_opens_with_the_new_key_alone);
     ADD("rekey-qcow2", "qcow2", test_rekeyed_volume_opens_with_the_new_key_alone);
+    ADD("erase-bounded", NULL, test_header_that_claims_more_than_there_is_is_erased);
     ADD("rekey-clone", NULL, test_rekeyed_clone_leaves_its_source_alone);
     return g_test_run();
 }

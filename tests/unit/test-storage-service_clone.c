@@ -219,6 +219,26 @@ test_source_with_an_unknown_key_is_refused(struct fixture *test, gconstpointer u
     folder_expect_none(&test->images, "clone");
 }
 
+/* A guest can write a qcow2 header on its raw disk, which names any file of the host. */
+static void
+test_source_of_unnamed_format_leads_to_no_other_file(struct fixture *test, gconstpointer options)
+{
+    g_autofree char *path = folder_path(&test->images, "guest");
+    g_autofree char *other = folder_path(&test->root, "other");
+    g_autofree char *create = g_strdup_printf("qemu-img create -q -f qcow2 -o %s%s %s 4M",
+                                              (const char *)options, other, path);
+    g_auto(GStrv) words = g_strsplit(create, " ", -1);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(storage_volume_t) clone = NULL;
+
+    folder_put_text(&test->root, "other", "of the host");
+    run((const char *const *)words);
+    clone = try_clone(test, "clone", "guest", TARGET("raw", LUKS), 0, &error);
+    expect_error_part(error, ERROR_OPERATION_INVALID, ERROR_FROM_STORAGE, "names another file");
+    g_assert_null(clone);
+    folder_expect_none(&test->images, "clone");
+}
+
 #define ADD(path, argument, function)                                                              \
     g_test_add("/storage/service_clone/" path, struct fixture, argument, fixture_set_up, function, \
                fixture_tear_down)
@@ -235,6 +255,9 @@ main(int argc, char **argv)
     ADD("decrypt-qcow2", "qcow2", test_clone_is_cleartext_only_by_name);
     ADD("cleartext-source", NULL, test_cleartext_source_is_encrypted_by_the_clone);
     ADD("wants", NULL, test_any_encrypted_source_makes_the_clone_ours);
+    ADD("names-backing",
+        "backing_fmt=raw,backing_file=", test_source_of_unnamed_format_leads_to_no_other_file);
+    ADD("names-data", "data_file=", test_source_of_unnamed_format_leads_to_no_other_file);
     ADD("unknown-key", NULL, test_source_with_an_unknown_key_is_refused);
     return g_test_run();
 }

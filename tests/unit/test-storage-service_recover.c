@@ -3,6 +3,7 @@
  * What the absence of the custodian or of a pool keeps from being done is done later; and two
  * operations on one volume exclude one another.
  */
+#include "conf/volume_record.h"
 #include "patience.h"
 #include "service_fixture.h"
 
@@ -108,6 +109,50 @@ test_stopped_wipe_is_finished_by_itself(struct fixture *test, gconstpointer form
     g_assert_true(qemu_opens(test, "disk", format, &volume->secret));
 }
 
+static struct volume_record *
+read_record(const char *path)
+{
+    g_autofree char *text = NULL;
+    g_autoptr(GError) error = NULL;
+    struct volume_record *record;
+
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    record = volume_record_parse(text, strlen(text), &error);
+    g_assert_no_error(error);
+    return record;
+}
+
+/* Records come back from a backup that was made in the middle of the re-keying. */
+static void
+test_old_record_does_not_take_the_only_key_away(struct fixture *test, gconstpointer format)
+{
+    g_autofree char *rest = g_strdup_printf(TARGET("%s", LUKS), (const char *)format);
+    g_autoptr(storage_volume_t) volume = create(test, "disk", rest);
+    g_autofree char *path = g_build_filename(test->volumes.path, "images", "disk.xml", NULL);
+    g_autoptr(volume_record_t) record = read_record(path);
+    g_autoptr(storage_volume_t) rekeyed =
+        storage_service_rekey(test->service, "images", "disk", NULL);
+    g_autoptr(storage_volume_t) found = NULL;
+    g_autofree char *text = NULL;
+
+    g_assert_nonnull(rekeyed);
+    record->state = VOLUME_STATE_REKEYING;
+    record->has_other_secret = true;
+    record->other_secret_is_made = true;
+    record->other_secret = rekeyed->secret;
+    text = volume_record_format(record);
+    fixture_stop(test);
+    g_assert_true(g_file_set_contents(path, text, -1, NULL));
+    fixture_start(test);
+    expect_soon(test, 0);
+    found = storage_service_get(test->service, "images", "disk", NULL);
+    g_assert_nonnull(found);
+    g_assert_true(uuid_equal(&found->secret, &rekeyed->secret));
+    g_assert_true(found->secret_is_generated);
+    g_assert_true(qemu_opens(test, "disk", format, &rekeyed->secret));
+    g_assert_cmpuint(folder_count(&test->keys_folder), ==, 1);
+}
+
 static void
 test_creation_is_undone_when_it_is_cancelled(struct fixture *test, gconstpointer unused)
 {
@@ -186,6 +231,8 @@ main(int argc, char **argv)
     ADD("pool", NULL, test_undoing_waits_for_the_pool);
     ADD("wipe-raw", "raw", test_stopped_wipe_is_finished_by_itself);
     ADD("wipe-qcow2", "qcow2", test_stopped_wipe_is_finished_by_itself);
+    ADD("old-record-raw", "raw", test_old_record_does_not_take_the_only_key_away);
+    ADD("old-record-qcow2", "qcow2", test_old_record_does_not_take_the_only_key_away);
     ADD("cancelled", NULL, test_creation_is_undone_when_it_is_cancelled);
     ADD("unreadable-guest", NULL, test_unreadable_guest_keeps_all_volumes);
     ADD("race", NULL, test_one_of_many_creations_of_a_name_wins);
