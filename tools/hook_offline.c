@@ -117,19 +117,29 @@ check_path(const struct check *check, const struct domain_disk *disk,
     return false;
 }
 
-/* LUKS On-Disk Format Specification: both versions begin with this. */
+/* Of the start of a LUKS1 or LUKS2 header (LUKS On-Disk Format Specifications): the magic, and the
+ * version, which is 16 bits. LUKS2's metadata in JSON follow. */
+enum { LUKS_MAGIC_LEN = 6, LUKS_VERSION_AT = 7, LUKS_JSON_MAX = 64 * 1024 };
+
+/* Whether the disk is LUKS that QEMU would open (LUKS1), or carries virtcrypt's token. Other LUKS2
+ * is the guest's own. */
 static bool
-has_luks_magic(const char *path)
+is_container(const char *path)
 {
-    static const char magic[] = {'L', 'U', 'K', 'S', '\xba', '\xbe'};
+    static const char magic[LUKS_MAGIC_LEN] = {'L', 'U', 'K', 'S', '\xba', '\xbe'};
+    static const char token[] = "\"type\":\"virtcrypt\"";
     g_auto(file_fd) fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    char start[sizeof(magic)];
+    g_autofree char *start = NULL;
     struct stat info;
+    ssize_t len;
 
     if (fd < 0 || fstat(fd, &info) != 0 || (!S_ISREG(info.st_mode) && !S_ISBLK(info.st_mode)))
         return false;
-    return pread(fd, start, sizeof(start), 0) == (ssize_t)sizeof(start) &&
-           memcmp(start, magic, sizeof(magic)) == 0;
+    start = g_malloc(LUKS_JSON_MAX);
+    len = pread(fd, start, LUKS_JSON_MAX, 0);
+    if (len <= LUKS_VERSION_AT || memcmp(start, magic, sizeof(magic)) != 0)
+        return false;
+    return start[LUKS_VERSION_AT] == 1 || memmem(start, (size_t)len, token, strlen(token));
 }
 
 /* In a read-only one (a CD) nothing can be overwritten. */
@@ -139,7 +149,7 @@ check_no_container(const struct check *check, const struct domain_disk *disk,
 {
     bool is_raw = !source->format || strcmp(source->format, "raw") == 0;
 
-    if (!is_raw || source->encryption || disk->is_readonly || !has_luks_magic(path))
+    if (!is_raw || source->encryption || disk->is_readonly || !is_container(path))
         return true;
     return refuse_bare(check, disk, path, error);
 }

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "conf/volume_def.h"
@@ -57,6 +58,24 @@ read_file(const char *dir, const char *name, size_t max, GError **error)
     return xml;
 }
 
+/* A pool that libvirt has not started since the host's boot is active all the same, with no file
+ * that says so, if libvirtd found its target there: a folder (of fs and netfs: mounted), or that of
+ * the volume group. At boot this counts before libvirtd runs, too. */
+static bool
+target_is_there(const struct pool_def *pool)
+{
+    g_autofree char *parent = NULL;
+    struct stat target, above;
+
+    if (pool->type == POOL_TYPE_OTHER || !pool->target_path ||
+        stat(pool->target_path, &target) != 0 || !S_ISDIR(target.st_mode))
+        return false;
+    if (pool->type == POOL_TYPE_LOGICAL || strcmp(pool->type_name, "dir") == 0)
+        return true;
+    parent = g_build_filename(pool->target_path, "..", NULL);
+    return stat(parent, &above) == 0 && above.st_dev != target.st_dev;
+}
+
 static void
 set_missing(const struct storage_pools *pools, const char *name, GError **error)
 {
@@ -70,27 +89,41 @@ set_missing(const struct storage_pools *pools, const char *name, GError **error)
                   "no storage pool with matching name '%s'", name);
 }
 
-struct pool_def *
-storage_pools_get(struct storage_pools *pools, const char *name, GError **error)
+/* NULL without an error: there is none. */
+static struct pool_def *
+read_pool(const char *dir, const char *name, GError **error)
 {
-    g_autoptr(GError) failure = NULL;
-    g_autoptr(GBytes) xml = NULL;
+    g_autoptr(GBytes) xml = read_file(dir, name, POOL_DEF_XML_MAX, error);
     struct pool_def *pool;
 
-    if (!volume_def_check_name("pool", name, error))
+    if (!xml)
         return NULL;
-    xml = read_file(pools->state_dir, name, POOL_DEF_XML_MAX, &failure);
-    if (!xml) {
-        if (failure)
-            g_propagate_error(error, g_steal_pointer(&failure));
-        else
-            set_missing(pools, name, error);
-        return NULL;
-    }
     pool = pool_def_parse(g_bytes_get_data(xml, NULL), g_bytes_get_size(xml), error);
     if (!pool)
         g_prefix_error(error, "can't read libvirt's file of storage pool '%s': ", name);
     return pool;
+}
+
+struct pool_def *
+storage_pools_get(struct storage_pools *pools, const char *name, GError **error)
+{
+    g_autoptr(GError) failure = NULL;
+    g_autoptr(pool_def_t) pool = NULL;
+
+    if (!volume_def_check_name("pool", name, error))
+        return NULL;
+    pool = read_pool(pools->state_dir, name, &failure);
+    if (pool)
+        return g_steal_pointer(&pool);
+    if (!failure && pools->config_dir)
+        pool = read_pool(pools->config_dir, name, &failure);
+    if (pool && target_is_there(pool))
+        return g_steal_pointer(&pool);
+    if (failure)
+        g_propagate_error(error, g_steal_pointer(&failure));
+    else
+        set_missing(pools, name, error);
+    return NULL;
 }
 
 bool

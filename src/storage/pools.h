@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: libvirt's pools as its own files say (RUNSTATEDIR/libvirt/storage/NAME.xml for an active
- * one), and what we keep of a pool: its policy. libvirtd is never asked: it may be waiting for us.
+ * Owns: libvirt's pools as its own files say (RUNSTATEDIR/libvirt/storage/NAME.xml for one that it
+ * started, SYSCONFDIR/libvirt/storage/NAME.xml for one whose target is there anyway), and what we
+ * keep of a pool: its policy. libvirtd is never asked: it may be waiting for us.
  */
 #pragma once
 
@@ -13,7 +14,7 @@
 
 struct storage_pools;
 
-/* config_dir (SYSCONFDIR/libvirt/storage, or NULL) tells a pool that is not active from none. */
+/* config_dir: SYSCONFDIR/libvirt/storage, or NULL. */
 struct storage_pools *storage_pools_new(const char *state_dir, const char *config_dir,
                                         const char *policy_dir);
 void storage_pools_free(struct storage_pools *pools);

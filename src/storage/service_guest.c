@@ -4,7 +4,8 @@
  * it has ended, and a disk that would show it a container in the place of its data is refused.
  *
  * A read-only disk (a CD) may be a container: nothing can be overwritten in it, and the guest may
- * be meant to open it itself. One of ours never is.
+ * be meant to open it itself. So may one with LUKS2, which QEMU can't open and guests make of their
+ * disks. One of ours never is.
  */
 #include <string.h>
 
@@ -129,13 +130,37 @@ check_foreign(const struct place *place, const char *path, GError **error)
                       "header: register it with virtcrypt vol-adopt, and use the path of the "
                       "volume",
                       path, sniff.token.volume, sniff.token.pool);
-    if (place->source->encryption || place->disk->is_readonly)
+    if (place->source->encryption || place->disk->is_readonly || sniff.luks == LUKS_2)
         return true;
     return refuse(error, place,
                   "%s is encrypted with LUKS, and the <source> of the <disk> has no <encryption>: "
                   "the guest would see, and could overwrite, its header. Add <encryption "
                   "format='luks'> with the <secret> that opens it",
                   path);
+}
+
+/* A snapshot in a file of its own, as stock libvirt makes it. The guest has been writing in clear
+ * since then: to stop it would undo nothing, and a host's guests must start at boot; but somebody
+ * must be told. */
+static void
+warn_of_clear_layer(struct storage_service *service, const struct place *place, const char *path)
+{
+    g_auto(service_sniff_t) sniff = {0};
+    g_autofree char *parent = g_path_get_dirname(path);
+    g_autoptr(volume_record_t) base = NULL;
+    g_autofree char *backing = NULL;
+
+    if (is_raw(place->source) || place->source->encryption || !service_sniff(path, &sniff, NULL) ||
+        sniff.is_encrypted || !sniff.backing)
+        return;
+    backing = g_canonicalize_filename(sniff.backing, parent);
+    base = storage_records_get_by_path(service->records, backing, NULL);
+    if (base)
+        log_warn("disk '%s' of guest '%s': %s is not encrypted, though it is a layer on the "
+                 "encrypted volume '%s' of pool '%s': what the guest writes is in clear until "
+                 "'virsh blockcommit' has merged it",
+                 place->disk->target ? place->disk->target : "?", place->guest->name, path,
+                 base->name, base->pool);
 }
 
 /* <source pool= volume=>: one that is not there is libvirt's to refuse. */
@@ -164,6 +189,8 @@ check_volume_source(struct storage_service *service, const struct place *place, 
         return true;
     path = g_build_filename(pool->target_path, source->volume, NULL);
     record = storage_records_get_by_path(service->records, path, &is_device);
+    if (!record)
+        warn_of_clear_layer(service, place, path);
     return record ? check_record(place, record, is_device, wants, error)
                   : check_foreign(place, path, error);
 }
@@ -180,6 +207,8 @@ check_source(struct storage_service *service, const struct place *place, GPtrArr
     if (place->source->type == DISK_SOURCE_OTHER || !place->source->path)
         return true;
     record = storage_records_get_by_path(service->records, place->source->path, &is_device);
+    if (!record)
+        warn_of_clear_layer(service, place, place->source->path);
     return record ? check_record(place, record, is_device, wants, error)
                   : check_foreign(place, place->source->path, error);
 }

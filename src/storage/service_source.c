@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -276,6 +277,7 @@ open_dm_crypt(struct service_source *source, GError **error)
 {
     G_GNUC_UNUSED g_autoptr(GMutexLocker) locker =
         g_mutex_locker_new(&source->service->sources_mutex);
+    char *device;
 
     source->user.kind = STORAGE_USER_STREAM;
     source->user.is_readonly = true;
@@ -283,6 +285,16 @@ open_dm_crypt(struct service_source *source, GError **error)
         !service_open_for(source->service, source->record, &source->user, error))
         return false;
     source->is_open = true;
+    /* What reads it follows no links. */
+    device = realpath(source->record->path, NULL);
+    if (!device) {
+        error_set_errno(error, ERROR_FROM_STORAGE, errno, "can't find the device of '%s'",
+                        source->record->path);
+        return false;
+    }
+    g_free(source->path);
+    source->path = g_strdup(device);
+    free(device);
     return true;
 }
 

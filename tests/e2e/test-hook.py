@@ -108,9 +108,23 @@ class WithVirtcryptd(_Guests):
         cls.addClassCleanup(cls.machine.close)
         _install(cls.machine)
         cls.machine.start_secretd()
-        cls.machine.start_virtcryptd()
+        cls.virtcryptd = cls.machine.start_virtcryptd()
         cls.libvirtd = cls.machine.start_libvirtd(connector=True)
         volumes.define_pool(cls.machine)
+
+    def test_a_layer_in_clear_on_an_encrypted_volume_is_told_to_the_log(self):
+        self.machine.run([os.path.join(host.BUILD_ROOT, "tools/virtcrypt"), "vol-create",
+                          volumes.POOL, self.name, "4M", "--format", "qcow2"]).check()
+        # What `virsh snapshot-create-as --disk-only` makes.
+        self.machine.run(["qemu-img", "create", "-q", "-u", "-f", "qcow2", "-F", "qcow2", "-b",
+                          f"{volumes.TARGET}/{self.name}", self.disk, "4M"]).check()
+        xml = _domain_xml(self.name, self.disk).replace("type='raw'", "type='qcow2'").replace(
+            "<memory", f"<uuid>{uuid.uuid4()}</uuid><memory")
+        self.machine.run([_HOOK, self.name, "prepare", "begin", "-"], input=xml).check()
+        log = self.virtcryptd.log_text()
+        self.assertIn(f"{self.disk} is not encrypted, though it is a layer on the encrypted volume "
+                      f"'{self.name}'", log)
+        self.assertIn("virsh blockcommit", log)
 
     def test_a_container_without_encryption_element_is_refused(self):
         self.make_luks()

@@ -27,17 +27,47 @@ test_unknown_pool_is_refused(struct fixture *test, gconstpointer unused)
                  "no storage pool with matching name 'none'");
 }
 
-static void
-test_configured_pool_is_not_active(struct fixture *test, gconstpointer unused)
+/* A pool of that type, whose target is a folder that is not mounted, without a file of its state.
+ */
+static struct pool_def *
+get_configured(struct fixture *test, const char *type, GError **error)
 {
     struct storage_pools *pools =
         storage_pools_new(test->guests.path, test->pools.path, test->policies.path);
+    struct pool_def *pool;
+
+    fixture_put_pool(test, "images", type);
+    pool = storage_pools_get(pools, "images", error);
+    storage_pools_free(pools);
+    return pool;
+}
+
+static void
+test_configured_pool_whose_folder_is_there_is_active(struct fixture *test, gconstpointer unused)
+{
+    for (unsigned int i = 0; i < 2; i++) {
+        g_autoptr(GError) error = NULL;
+        g_autoptr(pool_def_t) pool = get_configured(test, i ? "logical" : "dir", &error);
+
+        g_assert_no_error(error);
+        g_assert_cmpstr(pool->target_path, ==, test->images.path);
+    }
+}
+
+static void
+test_configured_pool_whose_folder_is_missing_or_not_mounted_is_not_active(struct fixture *test,
+                                                                          gconstpointer unused)
+{
     g_autoptr(GError) error = NULL;
 
-    g_assert_null(storage_pools_get(pools, "images", &error));
+    g_assert_null(get_configured(test, "netfs", &error));
     expect_error(error, ERROR_OPERATION_INVALID, ERROR_FROM_STORAGE,
                  "storage pool 'images' is not active");
-    storage_pools_free(pools);
+    g_clear_error(&error);
+    g_assert_cmpint(rmdir(test->images.path), ==, 0);
+    g_assert_null(get_configured(test, "dir", &error));
+    expect_error(error, ERROR_OPERATION_INVALID, ERROR_FROM_STORAGE,
+                 "storage pool 'images' is not active");
 }
 
 static void
@@ -113,7 +143,8 @@ main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     ADD("active", test_active_pool_is_as_its_file_says);
     ADD("unknown", test_unknown_pool_is_refused);
-    ADD("inactive", test_configured_pool_is_not_active);
+    ADD("configured", test_configured_pool_whose_folder_is_there_is_active);
+    ADD("inactive", test_configured_pool_whose_folder_is_missing_or_not_mounted_is_not_active);
     ADD("name", test_name_that_leaves_the_folder_is_refused);
     ADD("policy", test_policy_is_kept_and_taken_away);
     ADD("policy-unreadable", test_policy_that_cannot_be_read_is_never_none);

@@ -108,6 +108,21 @@ test_luks_that_is_not_ours_is_refused_unless_read_only(struct fixture *test, gco
     expect_passed(test, cdrom);
 }
 
+/* QEMU can't open LUKS2: it is what guests make of their own disks. */
+static void
+test_luks2_of_a_guests_own_is_let_pass(struct fixture *test, gconstpointer unused)
+{
+    g_autofree char *bare = file_disk(test, "data", RAW, "");
+    g_autofree char *path = folder_path(&test->images, "data");
+    g_autofree char *command = g_strdup_printf(
+        "truncate -s 32M '%s' && echo key | cryptsetup luksFormat -q --type luks2 --pbkdf pbkdf2 "
+        "--pbkdf-force-iterations 1000 '%s' -",
+        path, path);
+
+    g_assert_cmpint(system(command), ==, 0); /* NOLINT(cert-env33-c): a test's own words */
+    expect_passed(test, bare);
+}
+
 static void
 test_other_disks_are_let_pass(struct fixture *test, gconstpointer unused)
 {
@@ -197,6 +212,7 @@ main(int argc, char **argv)
     ADD("no-encryption", test_encrypted_volume_without_encryption_is_refused);
     ADD("qcow2-as-raw", test_encrypted_qcow2_as_raw_is_refused);
     ADD("foreign-luks", test_luks_that_is_not_ours_is_refused_unless_read_only);
+    ADD("foreign-luks2", test_luks2_of_a_guests_own_is_let_pass);
     ADD("others", test_other_disks_are_let_pass);
     ADD("ciphertext", test_ciphertext_as_a_disk_is_refused_by_any_name);
     ADD("missing-key", test_missing_key_stops_the_start_and_names_the_volume);
