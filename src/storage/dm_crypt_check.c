@@ -13,6 +13,7 @@
 #include "storage/container.h"
 #include "storage/container_file.h"
 #include "storage/dm_crypt.h"
+#include "storage/image.h"
 #include "storage/luks_cipher.h"
 #include "storage/signature.h"
 #include "util/error.h"
@@ -97,7 +98,8 @@ check_device(const struct backend_create_params *params, GError **error)
         error_set(error, ERROR_FROM_STORAGE, ERROR_OPERATION_INVALID, "'%s' is read-only", device);
         return false;
     }
-    return params->overwrites || signature_check_none(device, error);
+    return image_check_unused(fd, device, error) &&
+           (params->overwrites || signature_check_none(device, error));
 }
 
 bool

@@ -84,6 +84,27 @@ use_device(const struct backend_create_params *params, uint64_t size, GError **e
     return !params->overwrites || signature_wipe(device, error);
 }
 
+/* A container of that name that is there already is somebody else's: so nothing of ours is left
+ * when it was. */
+static bool
+make_container(const struct backend_create_params *params, const struct container_params *container,
+               struct storage_progress *progress, GError **error)
+{
+    const char *header = params->record->encryption->dmcrypt.header_path;
+    g_autoptr(GError) failure = NULL;
+
+    if (!make_header_file(params->record, error))
+        return false;
+    if (!params->record->is_made)
+        return use_device(params, container->size, error);
+    if (container_create(container, progress, &failure))
+        return true;
+    if (header && error_is(failure, ERROR_STORAGE_VOL_EXIST))
+        unlink(header);
+    g_propagate_error(error, g_steal_pointer(&failure));
+    return false;
+}
+
 static bool
 make_room(const struct backend_create_params *params, uint64_t capacity,
           struct storage_progress *progress, GError **error)
@@ -102,9 +123,7 @@ make_room(const struct backend_create_params *params, uint64_t capacity,
         return false;
     capacity = (capacity + cipher.sector_size - 1) / cipher.sector_size * cipher.sector_size;
     container.size = capacity + find_overhead(record, capacity, cipher.sector_size);
-    return make_header_file(record, error) &&
-           (record->is_made ? container_create(&container, progress, error)
-                            : use_device(params, container.size, error));
+    return make_container(params, &container, progress, error);
 }
 
 /* Header and, with integrity, the first checksums; nothing in plain mode. */
@@ -194,14 +213,18 @@ bool
 dm_crypt_create(const struct backend_create_params *params, const struct backend_source *source,
                 struct storage_progress *progress, GError **error)
 {
+    g_autoptr(GError) failure = NULL;
     uint64_t capacity;
 
     if (!dm_crypt_check(params, error) || !image_find_capacity(params, source, &capacity, error))
         return false;
-    if (make(params, source, capacity, progress, error))
+    if (make(params, source, capacity, progress, &failure))
         return true;
-    /* What can't be cleaned up now is found again by the record. */
-    dm_crypt_remove(params->pool, params->record, NULL);
+    /* What can't be cleaned up now is found again by the record. With the name taken there is no
+     * more of ours than a temporary file. */
+    if (params->record->temporary || !error_is(failure, ERROR_STORAGE_VOL_EXIST))
+        dm_crypt_remove(params->pool, params->record, NULL);
+    g_propagate_error(error, g_steal_pointer(&failure));
     return false;
 }
 

@@ -205,6 +205,32 @@ mapping_open_container(const struct encryption *encryption, const char *device, 
     return false;
 }
 
+/* A mapping of the volume's name that is left of another container: what is in it is not this
+ * volume's, and what a guest wrote there would be lost. */
+static bool
+check_container(const struct volume_record *record, const char *name, GError **error)
+{
+    g_auto(luks_mapping_t) mapping = {0};
+    g_autofree char *loop = NULL;
+    struct stat wanted, present;
+
+    if (!luks_find_mapping(name, &mapping, error))
+        return false;
+    if (stat(record->device, &wanted) == 0 && mapping.device) {
+        loop = S_ISREG(wanted.st_mode) ? loop_device_find(record->device) : NULL;
+        if (S_ISREG(wanted.st_mode)
+                ? g_strcmp0(loop, mapping.device) == 0
+                : stat(mapping.device, &present) == 0 && wanted.st_rdev == present.st_rdev)
+            return true;
+    }
+    error_set(error, ERROR_FROM_STORAGE, ERROR_RESOURCE_BUSY,
+              "%s/%s is open on %s, which is not '%s', the container of volume '%s': end what uses "
+              "it, then close it with 'cryptsetup close %s'",
+              mapper_dir, name, mapping.device ? mapping.device : "nothing", record->device,
+              record->name, name);
+    return false;
+}
+
 bool
 mapping_open(const struct mapping_params *params, bool readonly, const struct secret_buf *key,
              GError **error)
@@ -213,8 +239,9 @@ mapping_open(const struct mapping_params *params, bool readonly, const struct se
     g_autofree char *name = mapping_name(record->pool, record->name);
     bool was_open = mapping_is_open(record);
 
-    if (!was_open &&
-        !mapping_open_container(record->encryption, record->device, name, readonly, key, error))
+    if (was_open ? !check_container(record, name, error)
+                 : !mapping_open_container(record->encryption, record->device, name, readonly, key,
+                                           error))
         return false;
     if (make_links(params, name, error))
         return true;

@@ -299,12 +299,25 @@ is_same(const struct stat *info, const char *path)
     return info->st_dev == other.st_dev && info->st_ino == other.st_ino;
 }
 
-/* By what the path leads to; links and other names of a device or a file do not matter. */
-static const struct entry *
+static struct volume_record *
+look_up_path(struct storage_records *records, const char *path, bool *ret_is_device)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&records->mutex);
+    const struct entry *entry = g_hash_table_lookup(records->by_path, path);
+
+    if (!entry)
+        return NULL;
+    *ret_is_device = strcmp(entry->record->device, path) == 0;
+    return volume_record_copy(entry->record);
+}
+
+/* By what the path leads to; links and other names of a device or a file do not matter. Not under
+ * the lock: a file system whose server does not answer keeps a look-up waiting, and is not to keep
+ * those of all other volumes. */
+static struct volume_record *
 find_by_identity(struct storage_records *records, const char *path, bool *ret_is_device)
 {
-    struct entry *entry;
-    GHashTableIter iter;
+    g_autoptr(GPtrArray) list = NULL;
     struct stat info;
     struct stat under;
 
@@ -313,15 +326,14 @@ find_by_identity(struct storage_records *records, const char *path, bool *ret_is
     if (S_ISBLK(info.st_mode) && major(info.st_rdev) == LOOP_MAJOR &&
         stat_under_loop(&info, &under))
         info = under;
-    g_hash_table_iter_init(&iter, records->by_place);
-    while (g_hash_table_iter_next(&iter, NULL, (void **)&entry)) {
-        g_autofree char *link = entry->record ? link_of(records, entry->record) : NULL;
+    list = storage_records_list(records, NULL);
+    for (guint i = 0; i < list->len; i++) {
+        const struct volume_record *record = list->pdata[i];
+        g_autofree char *link = link_of(records, record);
 
-        if (!entry->record)
-            continue;
-        *ret_is_device = is_same(&info, entry->record->device);
+        *ret_is_device = is_same(&info, record->device);
         if (*ret_is_device || is_same(&info, link))
-            return entry;
+            return volume_record_copy(record);
     }
     return NULL;
 }
@@ -330,19 +342,14 @@ struct volume_record *
 storage_records_get_by_path(struct storage_records *records, const char *path, bool *ret_is_device)
 {
     g_autofree char *clean = g_canonicalize_filename(path, "/");
-    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&records->mutex);
-    const struct entry *entry = g_hash_table_lookup(records->by_path, clean);
     bool is_device = false;
+    struct volume_record *record = look_up_path(records, clean, &is_device);
 
-    if (entry)
-        is_device = strcmp(entry->record->device, clean) == 0;
-    else
-        entry = find_by_identity(records, clean, &is_device);
-    if (!entry)
-        return NULL;
-    if (ret_is_device)
-        *ret_is_device = is_device && entry->record->kind == VOLUME_KIND_DM_CRYPT;
-    return volume_record_copy(entry->record);
+    if (!record)
+        record = find_by_identity(records, clean, &is_device);
+    if (record && ret_is_device)
+        *ret_is_device = is_device && record->kind == VOLUME_KIND_DM_CRYPT;
+    return record;
 }
 
 static int

@@ -185,6 +185,30 @@ test_a_volume_in_use_is_neither_closed_nor_removed(struct luks_fixture *fixture,
     volume_remove(&volume);
 }
 
+/* Its file was removed by hand, its record with it, and another volume has its name now. */
+static void
+test_a_mapping_of_another_container_is_not_given_out(struct luks_fixture *fixture,
+                                                     gconstpointer unused)
+{
+    g_auto(volume_t) old;
+    g_auto(volume_t) volume;
+    g_autoptr(GError) error = NULL;
+
+    volume_init(&old, fixture, &luks2);
+    volume_create(&old, NULL);
+    volume_open(&old);
+    put_text(old.alias, "another guest's");
+    g_assert_cmpint(unlink(old.record.device), ==, 0);
+    volume_init(&volume, fixture, &luks2);
+    volume_create(&volume, NULL);
+    g_assert_false(mapping_open(&volume.mapping, false, fixture->key, &error));
+    expect_error_part(error, ERROR_RESOURCE_BUSY, ERROR_FROM_STORAGE, "is open on ");
+    volume_close(&volume);
+    volume_open(&volume);
+    volume_close(&volume);
+    volume_remove(&volume);
+}
+
 static void
 test_what_has_the_place_of_the_alias_stays(struct luks_fixture *fixture, gconstpointer unused)
 {
@@ -345,6 +369,26 @@ test_a_logical_volume_is_made_and_removed(struct luks_fixture *fixture, gconstpo
     volume_remove(&volume);
 }
 
+/* One that is not active has no name in /dev: LVM alone knows of it. */
+static void
+test_the_logical_volume_of_somebody_stays(struct luks_fixture *fixture, gconstpointer unused)
+{
+    g_auto(volume_t) volume;
+    g_autoptr(GError) error = NULL;
+
+    volume_init(&volume, fixture, &luks2);
+    volume.pool.type = POOL_TYPE_LOGICAL;
+    volume.pool.source_name = (char *)"vg";
+    volume.pool.target_path = (char *)"/dev/vg";
+    g_free(volume.record.device);
+    volume.record.device = g_strdup("/dev/vg/theirs.crypt");
+    g_clear_pointer(&volume.record.temporary, g_free);
+    g_assert_true(luks_fixture_run(NULL, "lvcreate -q -an -Zn -n theirs.crypt -L 16m vg"));
+    g_assert_false(backend_dm_crypt.create(&volume.params, NULL, NULL, &error));
+    g_assert_true(error_is(error, ERROR_STORAGE_VOL_EXIST));
+    g_assert_true(luks_fixture_run(NULL, "lvremove -q -y vg/theirs.crypt"));
+}
+
 static void
 test_a_device_with_data_is_overwritten_only_if_asked(struct luks_fixture *fixture,
                                                      gconstpointer unused)
@@ -416,6 +460,8 @@ main(int argc, char **argv)
     ADD("/volume/life/hmac", &hmac, test_a_volume_lives_from_its_creation_to_its_removal);
     ADD("/volume/life/aead", &aead, test_a_volume_lives_from_its_creation_to_its_removal);
     ADD("/volume/busy", NULL, test_a_volume_in_use_is_neither_closed_nor_removed);
+    ADD("/volume/stale", NULL, test_a_mapping_of_another_container_is_not_given_out);
+    ADD("/volume/lvm/theirs", NULL, test_the_logical_volume_of_somebody_stays);
     ADD("/volume/alias", NULL, test_what_has_the_place_of_the_alias_stays);
     ADD("/volume/source", NULL, test_a_source_is_copied_in);
     ADD("/volume/failed", NULL, test_a_failed_creation_leaves_nothing);
