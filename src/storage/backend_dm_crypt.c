@@ -5,6 +5,7 @@
  */
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "storage/backend.h"
 #include "storage/container.h"
@@ -16,6 +17,8 @@
 #include "storage/mapping.h"
 #include "util/error.h"
 #include "util/file.h"
+
+enum { SECTOR_SIZE = 512 };
 
 enum luks_type
 dm_crypt_type(const struct volume_record *record)
@@ -64,17 +67,46 @@ get_offset(const struct volume_record *record, uint64_t *ret_offset, GError **er
     return true;
 }
 
+/* With integrity, checksums and a journal take their share, and the kernel says in its superblock,
+ * at the start of the payload, what is left (Linux, dm-integrity: magic "integrt", at byte 16 the
+ * sectors provided, 64 bits little-endian). */
+static bool
+get_provided(const struct volume_record *record, uint64_t offset, uint64_t *ret_bytes,
+             GError **error)
+{
+    enum { PROVIDED_AT = 16, SUPERBLOCK_LEN = PROVIDED_AT + sizeof(uint64_t) };
+    static const char magic[8] = "integrt";
+    g_auto(file_fd) fd = container_file_open(record->device, true, error);
+    char superblock[SUPERBLOCK_LEN];
+    uint64_t sectors;
+
+    if (fd < 0)
+        return false;
+    if (pread(fd, superblock, sizeof(superblock), (off_t)offset) != sizeof(superblock) ||
+        memcmp(superblock, magic, sizeof(magic)) != 0) {
+        error_set(error, ERROR_FROM_STORAGE, ERROR_OPERATION_INVALID,
+                  "'%s' has no superblock of dm-integrity at byte %" G_GUINT64_FORMAT,
+                  record->device, offset);
+        return false;
+    }
+    memcpy(&sectors, superblock + PROVIDED_AT, sizeof(sectors));
+    *ret_bytes = GUINT64_FROM_LE(sectors) * SECTOR_SIZE;
+    return true;
+}
+
 static bool
 get_info(const struct volume_record *record, struct backend_info *ret_info, GError **error)
 {
-    uint64_t offset, size, allocation;
+    uint64_t offset, size, allocation, capacity;
 
     if (!get_offset(record, &offset, error) ||
         !container_get_size(record->device, &size, &allocation, error))
         return false;
+    capacity = size - MIN(size, offset);
+    if (dm_crypt_has_integrity(record) && !get_provided(record, offset, &capacity, error))
+        return false;
     ret_info->type = VOLUME_TYPE_BLOCK;
-    ret_info->capacity =
-        dm_crypt_has_integrity(record) ? record->capacity : size - MIN(size, offset);
+    ret_info->capacity = capacity;
     ret_info->allocation = allocation;
     ret_info->physical = size;
     return true;
