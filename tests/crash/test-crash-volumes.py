@@ -101,7 +101,7 @@ class VolumesCase(unittest.TestCase):
         count = self._count_calls(step)
         self.assertGreater(count, 3)
         for at in range(1, count + 1, stride):
-            for how in ("before", "torn") if at % 5 == 1 else ("before",):
+            for how in ("before", "torn") if at % 5 == 1 and stride == _STRIDE else ("before",):
                 with self.subTest(step=step, at=at, how=how):
                     self._go_back()
                     done = self._run(step, AT=at, HOW=how)
@@ -168,7 +168,7 @@ class VolumesCase(unittest.TestCase):
 
     def test_a_wipe_is_finished(self):
         # A header that is gone can't prove the key, whose new keyslot then takes seconds to make.
-        self._stop_change("wipe", 5 * _STRIDE)
+        self._stop_change("wipe", 9 * _STRIDE)
 
     def test_an_adoption_never_touches_the_volume(self):
         self._prepare()
