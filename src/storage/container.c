@@ -116,6 +116,12 @@ container_find(const char *path, bool *ret_exists, GError **error)
     return false;
 }
 
+bool
+container_is_ours(const struct pool_def *pool, const char *path, bool *ret_is_ours, GError **error)
+{
+    return container_lvm_is_ours(pool->source_name, base_name(path), ret_is_ours, error);
+}
+
 /* A place to wipe, and what to fill it with. */
 struct wipe {
     int fd;

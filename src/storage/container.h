@@ -38,6 +38,10 @@ bool container_remove(const struct pool_def *pool, const char *path, GError **er
 bool container_make_available(const char *path, GError **error);
 /* The same for who removes it: that there is none is no error. */
 bool container_find(const char *path, bool *ret_exists, GError **error);
+/* Whether virtcrypt made the logical volume `path` of that pool, active or not, by its tag; true as
+ * well if there is none. */
+bool container_is_ours(const struct pool_def *pool, const char *path, bool *ret_is_ours,
+                       GError **error);
 /* Overwrites `length` bytes at `offset` (0: to the end) once with zeros, or random bytes, or by
  * discarding. */
 enum container_wipe { CONTAINER_WIPE_ZERO, CONTAINER_WIPE_RANDOM, CONTAINER_WIPE_TRIM };

@@ -19,6 +19,7 @@ bool container_file_remove(const char *path, GError **error);
 bool container_lvm_create(const char *group, const char *name, uint64_t size, GError **error);
 bool container_lvm_resize(const char *group, const char *name, uint64_t old_size, uint64_t new_size,
                           GError **error);
+bool container_lvm_is_ours(const char *group, const char *name, bool *ret_is_ours, GError **error);
 bool container_lvm_remove(const char *group, const char *name, GError **error);
 bool container_lvm_activate(const char *group, const char *name, GError **error);
 /* "/dev/GROUP/NAME" taken apart; false for another path. */

@@ -9,6 +9,9 @@
 #include "storage/container_kinds.h"
 #include "util/error.h"
 
+/* On each logical volume that we make. */
+#define TAG "virtcrypt"
+
 enum { LVM_TIMEOUT_S = 120 };
 
 /* LVM's own rule (lvm(8), VALID NAMES), so that none is taken for an option or a path. */
@@ -45,17 +48,36 @@ size_word(uint64_t size)
     return g_strdup_printf("%" G_GUINT64_FORMAT "b", (guint64)size);
 }
 
-/* Whether there is one, active or not. An unknown group is an error. */
+/* Whether there is one of that name for which `more` holds, active or not. An unknown group is an
+ * error. */
 static bool
-exists(const char *group, const char *name, bool *ret_exists, GError **error)
+exists_such(const char *group, const char *name, const char *more, bool *ret_exists, GError **error)
 {
-    g_autofree char *selection = g_strdup_printf("lv_name=\"%s\"", name);
+    g_autofree char *selection = g_strdup_printf("lv_name=\"%s\"%s", name, more);
     const char *argv[] = {"lvs", "--noheadings", "-o", "lv_name", "-S", selection, group, NULL};
     g_autofree char *output = NULL;
 
     if (!run(argv, &output, error))
         return false;
     *ret_exists = g_strstrip(output)[0] != '\0';
+    return true;
+}
+
+static bool
+exists(const char *group, const char *name, bool *ret_exists, GError **error)
+{
+    return exists_such(group, name, "", ret_exists, error);
+}
+
+bool
+container_lvm_is_ours(const char *group, const char *name, bool *ret_is_ours, GError **error)
+{
+    bool is_there, has_tag;
+
+    if (!check_names(group, name, error) || !exists(group, name, &is_there, error) ||
+        !exists_such(group, name, " && lv_tags=" TAG, &has_tag, error))
+        return false;
+    *ret_is_ours = has_tag || !is_there;
     return true;
 }
 
@@ -67,7 +89,7 @@ container_lvm_create(const char *group, const char *name, uint64_t size, GError 
      * more. Left, it would make tools see a file system beside our header; asked about, lvcreate
      * would wait for an answer. So its signatures are wiped (-Wy -Zy) without a question (--yes).
      */
-    const char *argv[] = {"lvcreate", "--yes", "-Wy", "-Zy",     "--addtag", "virtcrypt",
+    const char *argv[] = {"lvcreate", "--yes", "-Wy", "-Zy",     "--addtag", TAG,
                           "-n",       name,    "-L",  size_text, group,      NULL};
     bool is_there = false;
 

@@ -3,6 +3,9 @@
  * Owns: what a stop at any instant leaves, and how it is undone or finished. Each step may have
  * been done before, and each is repeated until the record says that it is over.
  */
+#include <unistd.h>
+
+#include "storage/container.h"
 #include "storage/service_state.h"
 #include "util/error.h"
 #include "util/log.h"
@@ -18,6 +21,50 @@ drop_own_secret(struct storage_service *service, const struct volume_record *rec
     return service_secret_drop(service, record, &record->encryption->secret_uuid, error);
 }
 
+/* Whether the container of an unfinished creation was made by it. While its undoing waited (we, the
+ * custodian or the pool were away) somebody may have given the name to a volume of their own: a
+ * logical volume without our tag, or a file that the key, which was stored before, does not open.
+ */
+static bool
+find_owner(struct storage_service *service, const struct pool_def *pool,
+           const struct volume_record *record, bool *ret_is_ours, GError **error)
+{
+    g_autoptr(GError) failure = NULL;
+    g_autoptr(secret_buf_t) key = NULL;
+
+    *ret_is_ours = true;
+    if (record->state != VOLUME_STATE_CREATING || !record->is_made)
+        return true;
+    if (pool->type == POOL_TYPE_LOGICAL)
+        return container_is_ours(pool, record->device, ret_is_ours, error);
+    /* dm-crypt in a file is judged where it is removed; in plain mode nothing can be proved. */
+    if (record->kind == VOLUME_KIND_DM_CRYPT || access(record->device, F_OK) < 0)
+        return true;
+    key = service->keys.get(service->keys.opaque, &record->encryption->secret_uuid, &failure);
+    if (!key && !error_is(failure, ERROR_NO_SECRET)) {
+        g_propagate_error(error, g_steal_pointer(&failure));
+        return false;
+    }
+    *ret_is_ours = key && backend_find(record->kind)->check_key(record, key, NULL);
+    return true;
+}
+
+static bool
+remove_container(struct storage_service *service, const struct pool_def *pool,
+                 const struct volume_record *record, GError **error)
+{
+    bool is_ours;
+
+    if (!find_owner(service, pool, record, &is_ours, error))
+        return false;
+    if (is_ours)
+        return backend_find(record->kind)->remove(pool, record, error);
+    log_warn("volume '%s' of pool '%s' was not finished and is undone; %s was made by somebody "
+             "else meanwhile, and stays",
+             record->name, record->pool, record->device);
+    return !record->temporary || container_remove(pool, record->temporary, error);
+}
+
 /* Container, secret, record: for a creation that failed and for a deletion. */
 static bool
 remove_all(struct storage_service *service, const struct volume_record *record, GError **error)
@@ -25,7 +72,7 @@ remove_all(struct storage_service *service, const struct volume_record *record, 
     g_autoptr(pool_def_t) pool = storage_pools_get(service->pools, record->pool, error);
 
     return pool && service_close_unused(service, record, error) &&
-           backend_find(record->kind)->remove(pool, record, error) &&
+           remove_container(service, pool, record, error) &&
            drop_own_secret(service, record, error) &&
            storage_records_remove(service->records, record->pool, record->name, error);
 }

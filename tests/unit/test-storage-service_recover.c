@@ -96,6 +96,26 @@ test_undoing_waits_for_the_pool(struct fixture *test, gconstpointer unused)
     expect_nothing(test);
 }
 
+/* The creation was stopped before the container was there; then somebody else took the name. */
+static void
+test_undoing_leaves_what_others_made_meanwhile(struct fixture *test, gconstpointer format)
+{
+    g_autofree char *rest = g_strdup_printf(TARGET("%s", LUKS), (const char *)format);
+    g_autoptr(storage_volume_t) volume = create(test, "disk", rest);
+    g_autoptr(GBytes) content = NULL;
+
+    fixture_stop(test);
+    set_state(test, "disk", "creating");
+    folder_put_text(&test->images, "disk", "somebody's data");
+    fixture_start(test);
+    expect_soon(test, 0);
+    g_assert_cmpuint(storage_service_count(test->service), ==, 0);
+    g_assert_cmpuint(folder_count(&test->keys_folder), ==, 0);
+    content = folder_get(&test->images, "disk");
+    g_assert_cmpmem(g_bytes_get_data(content, NULL), g_bytes_get_size(content), "somebody's data",
+                    strlen("somebody's data"));
+}
+
 static void
 test_stopped_wipe_is_finished_by_itself(struct fixture *test, gconstpointer format)
 {
@@ -229,6 +249,8 @@ main(int argc, char **argv)
     ADD("delete-again", NULL, test_deletion_is_finished_by_deleting_again);
     ADD("create-again", NULL, test_deletion_is_finished_by_creating_again);
     ADD("pool", NULL, test_undoing_waits_for_the_pool);
+    ADD("others-raw", "raw", test_undoing_leaves_what_others_made_meanwhile);
+    ADD("others-qcow2", "qcow2", test_undoing_leaves_what_others_made_meanwhile);
     ADD("wipe-raw", "raw", test_stopped_wipe_is_finished_by_itself);
     ADD("wipe-qcow2", "qcow2", test_stopped_wipe_is_finished_by_itself);
     ADD("old-record-raw", "raw", test_old_record_does_not_take_the_only_key_away);
