@@ -79,7 +79,8 @@ class _Pool(vmhost.VmHostMixin):
         self.assertEqual(self.machine.run(["grep", "-c", "virtcrypt-pattern",
                                            self.ciphertext(self.pool, self.name)]).stdout, "0\n")
         # Nothing stays open for a stream that has ended.
-        self.assertNotIn(self.name, self.machine.shell("sleep 0.5; dmsetup ls").stdout)
+        self.assertNotIn(self.name, self.machine.shell(
+            "sleep 0.5; dmsetup ls --target crypt").check().stdout)
         self.delete()
 
     def test_vol_resize_makes_it_larger(self):
