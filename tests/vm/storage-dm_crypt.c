@@ -6,6 +6,7 @@
 
 #include "dm_crypt_fixture.h"
 #include "storage/backend.h"
+#include "storage/container.h"
 #include "storage/luks.h"
 #include "storage/mapping.h"
 
@@ -342,6 +343,18 @@ test_another_key_takes_the_place_of_the_first(struct luks_fixture *fixture, gcon
     volume_remove(&volume);
 }
 
+/* What the undoing of an unfinished creation may remove. */
+static void
+expect_ours(const struct volume *volume, bool is_ours)
+{
+    g_autoptr(GError) error = NULL;
+    bool found = !is_ours;
+
+    g_assert_true(container_is_ours(&volume->pool, volume->record.device, &found, &error));
+    g_assert_no_error(error);
+    g_assert_cmpint(found, ==, is_ours);
+}
+
 static void
 test_a_logical_volume_is_made_and_removed(struct luks_fixture *fixture, gconstpointer encryption)
 {
@@ -357,6 +370,7 @@ test_a_logical_volume_is_made_and_removed(struct luks_fixture *fixture, gconstpo
     g_clear_pointer(&volume.record.temporary, g_free);
     volume_create(&volume, NULL);
     volume_open(&volume);
+    expect_ours(&volume, true);
     put_text(volume.alias, "on LVM");
     volume_resize(&volume, 16 * MIB, false, &error);
     g_assert_no_error(error);
@@ -386,7 +400,9 @@ test_the_logical_volume_of_somebody_stays(struct luks_fixture *fixture, gconstpo
     g_assert_true(luks_fixture_run(NULL, "lvcreate -q -an -Zn -n theirs.crypt -L 16m vg"));
     g_assert_false(backend_dm_crypt.create(&volume.params, NULL, NULL, &error));
     g_assert_true(error_is(error, ERROR_STORAGE_VOL_EXIST));
+    expect_ours(&volume, false);
     g_assert_true(luks_fixture_run(NULL, "lvremove -q -y vg/theirs.crypt"));
+    expect_ours(&volume, true);
 }
 
 static void
