@@ -15,7 +15,7 @@ import taptest
 import vmhost
 
 # Where in the work the power fails: at a random moment of each of so many parts of it.
-_MOMENTS = 4
+_MOMENTS = 3
 
 # On a 512 MiB disk: dm-flakey below, on it a volume group, in that the file system of the host's
 # folders and the logical volumes of the pool.
