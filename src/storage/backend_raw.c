@@ -192,23 +192,9 @@ get_info_raw(const struct volume_record *record, struct backend_info *ret_info, 
 static struct volume_def *
 describe_raw(const struct volume_record *record, GError **error)
 {
-    g_autoptr(volume_def_t) def = g_new0(struct volume_def, 1);
     struct backend_info info;
-    g_auto(file_fd) fd = -1;
 
-    if (!get_info_raw(record, &info, error))
-        return NULL;
-    fd = container_file_open(record->device, true, error);
-    if (fd < 0 || !image_get_permissions(fd, record->device, &def->permissions, error))
-        return NULL;
-    def->type = info.type;
-    def->has_capacity = true;
-    def->capacity = info.capacity;
-    def->has_allocation = true;
-    def->allocation = info.allocation;
-    def->path = g_strdup(record->path);
-    def->format = g_strdup("raw");
-    return g_steal_pointer(&def);
+    return get_info_raw(record, &info, error) ? image_describe_raw(record, &info, error) : NULL;
 }
 
 static bool

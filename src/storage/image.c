@@ -311,3 +311,22 @@ image_name_in_error(const char *path, GError **error)
     error_set(error, ERROR_FROM_STORAGE, ERROR_AUTH_FAILED,
               "the key opens no keyslot of %s: it is not the key of that volume", path);
 }
+
+struct volume_def *
+image_describe_raw(const struct volume_record *record, const struct backend_info *info,
+                   GError **error)
+{
+    g_autoptr(volume_def_t) def = g_new0(struct volume_def, 1);
+    g_auto(file_fd) fd = container_file_open(record->device, true, error);
+
+    if (fd < 0 || !image_get_permissions(fd, record->device, &def->permissions, error))
+        return NULL;
+    def->type = info->type;
+    def->has_capacity = true;
+    def->capacity = info->capacity;
+    def->has_allocation = true;
+    def->allocation = info->allocation;
+    def->path = g_strdup(record->path);
+    def->format = g_strdup("raw");
+    return g_steal_pointer(&def);
+}

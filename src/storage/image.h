@@ -49,5 +49,9 @@ bool image_wants_allocation(const struct volume_def *def, uint64_t capacity);
 bool image_get_permissions(int fd, const char *path, struct volume_permissions *ret_permissions,
                            GError **error);
 
+/* Of a volume that a guest sees as raw bytes: an image, or an opened device. */
+struct volume_def *image_describe_raw(const struct volume_record *record,
+                                      const struct backend_info *info, GError **error);
+
 /* Says of a key that did not open it which image it was. */
 void image_name_in_error(const char *path, GError **error);
