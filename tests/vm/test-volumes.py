@@ -210,6 +210,26 @@ class Volumes(vmhost.VmHostMixin, unittest.TestCase):
         self.assertIn("ext4", self.machine.run(["blkid", "-p", device]).stdout)
         self.machine.shell(f"lvremove -q -y vg/{self.name}.crypt").check()
 
+    def test_a_device_outside_of_the_pool_is_formatted_if_it_is_empty_or_may_be_overwritten(self):
+        self.name = "outside"
+        device = self.machine.shell("truncate -s 64M /work/outside && losetup -f --show "
+                                    "/work/outside").check().stdout.strip()
+        self.machine.shell(f"mkfs.ext4 -q {device}").check()
+        self.machine.write("/run/volume.xml", (
+            f"<volume><name>{self.name}</name><capacity unit='MiB'>32</capacity><target>"
+            f"<path>{device}</path>{_LUKS2}</target></volume>"))
+        self.assert_refused(self.machine.virtcrypt("vol-create", "lv", "/run/volume.xml"), "ext4")
+        self.assertIn("ext4", self.machine.run(["blkid", "-p", device]).stdout)
+        self.machine.virtcrypt("vol-create", "lv", "/run/volume.xml", "--force").check()
+        path = self.open_volume("lv")
+        self.assertEqual(self.device_size(path), self.capacity("lv"))
+        self.assert_token("lv", [device], self.machine.secret_of("lv", self.name))
+        self.close_volume("lv")
+        self.machine.virtcrypt("vol-delete", self.name, "--pool", "lv").check()
+        # The device is not ours to remove; its header is.
+        self.assertNotEqual(self.machine.run(["cryptsetup", "isLuks", device]).returncode, 0)
+        self.machine.shell(f"losetup -d {device} && rm /work/outside").check()
+
     def test_no_child_shows_a_key(self):
         """strace sees every program that virtcryptd starts, with its words and environment."""
         self.machine.daemons["virtcryptd"].stop()
