@@ -196,7 +196,7 @@ void
 luks_context_clear(struct luks_context *context)
 {
     if (context->crypt) {
-        g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&lock);
+        g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&lock);
 
         crypt_free(context->crypt);
     }

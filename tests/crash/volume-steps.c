@@ -108,7 +108,7 @@ create_volume(struct fixture *test, char **words)
         .key = strcmp(words[0], "person") == 0 ? key : NULL,
     };
     g_autoptr(GError) error = NULL;
-    g_autoptr(storage_volume_t) volume =
+    g_autoptr(storage_volume_t) volume G_GNUC_UNUSED =
         storage_service_create(test->service, &request, NULL, &error);
 
     report(error);
@@ -121,7 +121,8 @@ adopt_volume(struct fixture *test, const char *name)
     g_autoptr(secret_buf_t) key = secret_buf_new_from("open sesame", 11, NULL);
     const struct storage_create_request request = {.pool = "images", .xml = xml, .key = key};
     g_autoptr(GError) error = NULL;
-    g_autoptr(storage_volume_t) volume = storage_service_adopt(test->service, &request, &error);
+    g_autoptr(storage_volume_t) volume G_GNUC_UNUSED =
+        storage_service_adopt(test->service, &request, &error);
 
     report(error);
 }

@@ -69,6 +69,7 @@ create(struct rpc_call *call, void *opaque, struct virtcrypt_volume_create_args 
 
     task->fixture = fixture;
     task->text = g_strdup(args->xml);
+    /* cppcheck-suppress memleak ; the request has it, and task_free */
     return dispatch_job_start(fixture->jobs, call, &request, error);
 }
 

@@ -138,7 +138,7 @@ test_adopted_volume_of_the_pool_is_deleted_with_its_stored_key(struct fixture *t
 static void
 test_stopped_adoption_leaves_the_volume_as_it_was(struct fixture *test, gconstpointer unused)
 {
-    g_autofree char *path = folder_path(&test->images, "disk");
+    g_autofree char *path G_GNUC_UNUSED = folder_path(&test->images, "disk");
     g_autofree char *record = g_build_filename(test->volumes.path, "images", "disk.xml", NULL);
     g_autoptr(storage_volume_t) volume = NULL;
     g_autofree char *text = NULL;

@@ -43,7 +43,7 @@ test_backing_file_of_another_volume_stays(struct fixture *test, gconstpointer un
         g_strdup_printf(TARGET("qcow2", LUKS) "<backingStore><path>%s</path><format type='qcow2'/>"
                                               "</backingStore>",
                         base->path);
-    g_autoptr(storage_volume_t) layer = create(test, "layer", rest);
+    g_autoptr(storage_volume_t) layer G_GNUC_UNUSED = create(test, "layer", rest);
     g_autoptr(GError) error = NULL;
 
     g_assert_false(storage_service_delete(test->service, "images", "base", NULL, &error));
@@ -83,7 +83,7 @@ test_wiped_volume_opens_with_its_key(struct fixture *test, gconstpointer format)
 static void
 test_wipe_by_many_passes_is_refused(struct fixture *test, gconstpointer unused)
 {
-    g_autoptr(storage_volume_t) volume = create(test, "disk", TARGET("raw", LUKS));
+    g_autoptr(storage_volume_t) volume G_GNUC_UNUSED = create(test, "disk", TARGET("raw", LUKS));
     g_autoptr(GError) error = NULL;
 
     g_assert_false(storage_service_wipe(test->service, "images", "disk", 4, NULL, &error));
@@ -130,7 +130,7 @@ test_volume_grows_and_opens(struct fixture *test, gconstpointer format)
 static void
 test_volume_shrinks_only_when_asked(struct fixture *test, gconstpointer unused)
 {
-    g_autoptr(storage_volume_t) volume = create(test, "disk", TARGET("raw", LUKS));
+    g_autoptr(storage_volume_t) volume G_GNUC_UNUSED = create(test, "disk", TARGET("raw", LUKS));
     g_autoptr(GError) error = NULL;
 
     g_assert_false(resize(test, 1024 * 1024, 0, &error));
@@ -172,7 +172,7 @@ test_rekeyed_clone_leaves_its_source_alone(struct fixture *test, gconstpointer u
     const struct storage_create_request request = {
         .pool = "images", .xml = xml, .source_pool = "images", .source_volume = "source"};
     g_autoptr(GError) error = NULL;
-    g_autoptr(storage_volume_t) clone =
+    g_autoptr(storage_volume_t) clone G_GNUC_UNUSED =
         storage_service_create(test->service, &request, NULL, &error);
     g_autoptr(storage_volume_t) rekeyed = NULL;
 

@@ -111,7 +111,7 @@ test_clone_without_encryption_has_the_key_of_its_source(struct fixture *test, gc
 static void
 test_shared_key_goes_with_the_last_volume(struct fixture *test, gconstpointer unused)
 {
-    g_autoptr(storage_volume_t) source = create(test, "source", TARGET("raw", LUKS));
+    g_autoptr(storage_volume_t) source G_GNUC_UNUSED = create(test, "source", TARGET("raw", LUKS));
     g_autoptr(storage_volume_t) clone = clone_of(test, "clone", "source", TARGET("raw", ""), 0);
 
     delete_volume(test, "source");
@@ -183,8 +183,8 @@ wants(struct fixture *test, const char *source)
 static void
 test_any_encrypted_source_makes_the_clone_ours(struct fixture *test, gconstpointer unused)
 {
-    g_autoptr(storage_volume_t) raw = create(test, "raw", TARGET("raw", LUKS));
-    g_autoptr(storage_volume_t) qcow2 = create(test, "qcow2", TARGET("qcow2", LUKS));
+    g_autoptr(storage_volume_t) raw G_GNUC_UNUSED = create(test, "raw", TARGET("raw", LUKS));
+    g_autoptr(storage_volume_t) qcow2 G_GNUC_UNUSED = create(test, "qcow2", TARGET("qcow2", LUKS));
     g_autofree char *raw_path = folder_path(&test->images, "raw");
     g_autofree char *qcow2_path = folder_path(&test->images, "qcow2");
     g_autofree char *raw_copy = folder_path(&test->images, "raw-copy");
@@ -205,7 +205,7 @@ test_any_encrypted_source_makes_the_clone_ours(struct fixture *test, gconstpoint
 static void
 test_source_with_an_unknown_key_is_refused(struct fixture *test, gconstpointer unused)
 {
-    g_autoptr(storage_volume_t) raw = create(test, "raw", TARGET("raw", LUKS));
+    g_autoptr(storage_volume_t) raw G_GNUC_UNUSED = create(test, "raw", TARGET("raw", LUKS));
     g_autofree char *path = folder_path(&test->images, "raw");
     g_autofree char *copy = folder_path(&test->images, "copy");
     const char *argv[] = {"cp", path, copy, NULL};

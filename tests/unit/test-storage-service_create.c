@@ -22,8 +22,8 @@ test_generated_key_opens_the_image(struct fixture *test, gconstpointer unused)
 static void
 test_deleted_volume_leaves_nothing(struct fixture *test, gconstpointer unused)
 {
-    g_autoptr(storage_volume_t) volume = create(test, "raw", TARGET("raw", LUKS));
-    g_autoptr(storage_volume_t) other = create(test, "qcow2", TARGET("qcow2", LUKS));
+    g_autoptr(storage_volume_t) volume G_GNUC_UNUSED = create(test, "raw", TARGET("raw", LUKS));
+    g_autoptr(storage_volume_t) other G_GNUC_UNUSED = create(test, "qcow2", TARGET("qcow2", LUKS));
 
     delete_volume(test, "raw");
     delete_volume(test, "qcow2");

@@ -72,7 +72,7 @@ test_encrypted_volume_without_encryption_is_refused(struct fixture *test, gconst
 static void
 test_encrypted_qcow2_as_raw_is_refused(struct fixture *test, gconstpointer unused)
 {
-    g_autoptr(storage_volume_t) volume = create(test, "disk", TARGET("qcow2", LUKS));
+    g_autoptr(storage_volume_t) volume G_GNUC_UNUSED = create(test, "disk", TARGET("qcow2", LUKS));
     g_autofree char *raw = file_disk(test, "disk", RAW, ENCRYPTION);
     g_autofree char *bare = file_disk(test, "disk", QCOW2, "");
     g_autofree char *whole = file_disk(test, "disk", QCOW2, ENCRYPTION);
@@ -93,7 +93,7 @@ copy_image(struct fixture *test, const char *from, const char *to)
 static void
 test_luks_that_is_not_ours_is_refused_unless_read_only(struct fixture *test, gconstpointer unused)
 {
-    g_autoptr(storage_volume_t) volume = create(test, "disk", TARGET("raw", LUKS));
+    g_autoptr(storage_volume_t) volume G_GNUC_UNUSED = create(test, "disk", TARGET("raw", LUKS));
     g_autofree char *bare = file_disk(test, "copy", RAW, "");
     g_autofree char *whole = file_disk(test, "copy", RAW, ENCRYPTION);
     g_autofree char *path = folder_path(&test->images, "copy");

@@ -23,7 +23,7 @@ expect_soon(struct fixture *test, unsigned int pending)
 static void
 test_deletion_without_a_custodian_is_finished_by_itself(struct fixture *test, gconstpointer unused)
 {
-    g_autoptr(storage_volume_t) volume = create(test, "disk", TARGET("raw", LUKS));
+    g_autoptr(storage_volume_t) volume G_GNUC_UNUSED = create(test, "disk", TARGET("raw", LUKS));
     g_autoptr(GError) error = NULL;
 
     test->keys.is_away = true;
@@ -39,7 +39,7 @@ test_deletion_without_a_custodian_is_finished_by_itself(struct fixture *test, gc
 static void
 test_deletion_is_finished_by_deleting_again(struct fixture *test, gconstpointer unused)
 {
-    g_autoptr(storage_volume_t) volume = create(test, "disk", TARGET("raw", LUKS));
+    g_autoptr(storage_volume_t) volume G_GNUC_UNUSED = create(test, "disk", TARGET("raw", LUKS));
 
     test->keys.is_away = true;
     g_assert_false(storage_service_delete(test->service, "images", "disk", NULL, NULL));
@@ -51,7 +51,7 @@ test_deletion_is_finished_by_deleting_again(struct fixture *test, gconstpointer 
 static void
 test_deletion_is_finished_by_creating_again(struct fixture *test, gconstpointer unused)
 {
-    g_autoptr(storage_volume_t) volume = create(test, "disk", TARGET("raw", LUKS));
+    g_autoptr(storage_volume_t) volume G_GNUC_UNUSED = create(test, "disk", TARGET("raw", LUKS));
     g_autoptr(storage_volume_t) again = NULL;
 
     test->keys.is_away = true;
@@ -81,7 +81,7 @@ set_state(struct fixture *test, const char *name, const char *state)
 static void
 test_undoing_waits_for_the_pool(struct fixture *test, gconstpointer unused)
 {
-    g_autoptr(storage_volume_t) volume = create(test, "disk", TARGET("raw", LUKS));
+    g_autoptr(storage_volume_t) volume G_GNUC_UNUSED = create(test, "disk", TARGET("raw", LUKS));
     g_autofree char *pool = folder_path(&test->pools, "images.xml");
     g_autofree char *aside = folder_path(&test->root, "images.xml");
 
@@ -101,7 +101,7 @@ static void
 test_undoing_leaves_what_others_made_meanwhile(struct fixture *test, gconstpointer format)
 {
     g_autofree char *rest = g_strdup_printf(TARGET("%s", LUKS), (const char *)format);
-    g_autoptr(storage_volume_t) volume = create(test, "disk", rest);
+    g_autoptr(storage_volume_t) volume G_GNUC_UNUSED = create(test, "disk", rest);
     g_autoptr(GBytes) content = NULL;
 
     fixture_stop(test);
@@ -147,7 +147,7 @@ static void
 test_old_record_does_not_take_the_only_key_away(struct fixture *test, gconstpointer format)
 {
     g_autofree char *rest = g_strdup_printf(TARGET("%s", LUKS), (const char *)format);
-    g_autoptr(storage_volume_t) volume = create(test, "disk", rest);
+    g_autoptr(storage_volume_t) volume G_GNUC_UNUSED = create(test, "disk", rest);
     g_autofree char *path = g_build_filename(test->volumes.path, "images", "disk.xml", NULL);
     g_autoptr(volume_record_t) record = read_record(path);
     g_autoptr(storage_volume_t) rekeyed =

@@ -109,7 +109,7 @@ test_guest_opens_at_its_start_and_closes_at_its_end(struct fixture *test, gconst
 static void
 test_shared_volume_closes_with_its_last_guest(struct fixture *test, gconstpointer unused)
 {
-    g_autoptr(storage_volume_t) volume = create(test, "disk", DM_CRYPT);
+    g_autoptr(storage_volume_t) volume G_GNUC_UNUSED = create(test, "disk", DM_CRYPT);
 
     prepare(test, "web", WEB, DISK("disk", ""));
     prepare(test, "mail", MAIL, DISK("disk", ""));
@@ -123,7 +123,7 @@ test_shared_volume_closes_with_its_last_guest(struct fixture *test, gconstpointe
 static void
 test_open_volume_is_neither_deleted_nor_wiped(struct fixture *test, gconstpointer unused)
 {
-    g_autoptr(storage_volume_t) volume = create(test, "disk", DM_CRYPT);
+    g_autoptr(storage_volume_t) volume G_GNUC_UNUSED = create(test, "disk", DM_CRYPT);
     g_autoptr(GError) error = NULL;
 
     prepare(test, "web", WEB, DISK("disk", ""));
@@ -143,7 +143,7 @@ test_open_volume_is_neither_deleted_nor_wiped(struct fixture *test, gconstpointe
 static void
 test_start_that_fails_leaves_nothing_open(struct fixture *test, gconstpointer unused)
 {
-    g_autoptr(storage_volume_t) first = create(test, "first", DM_CRYPT);
+    g_autoptr(storage_volume_t) first G_GNUC_UNUSED = create(test, "first", DM_CRYPT);
     g_autoptr(storage_volume_t) second = create(test, "second", DM_CRYPT);
     g_autoptr(GError) error = NULL;
 
@@ -157,7 +157,7 @@ test_start_that_fails_leaves_nothing_open(struct fixture *test, gconstpointer un
 static void
 test_mapping_that_is_busy_is_closed_later(struct fixture *test, gconstpointer unused)
 {
-    g_autoptr(storage_volume_t) volume = create(test, "disk", DM_CRYPT);
+    g_autoptr(storage_volume_t) volume G_GNUC_UNUSED = create(test, "disk", DM_CRYPT);
     int fd;
 
     prepare(test, "web", WEB, DISK("disk", ""));
@@ -193,7 +193,7 @@ test_manual_close_of_a_busy_volume_is_refused(struct fixture *test, gconstpointe
 static void
 test_reader_is_followed_by_a_writer(struct fixture *test, gconstpointer unused)
 {
-    g_autoptr(storage_volume_t) volume = create(test, "disk", DM_CRYPT);
+    g_autoptr(storage_volume_t) volume G_GNUC_UNUSED = create(test, "disk", DM_CRYPT);
     g_autoptr(GError) error = NULL;
 
     prepare(test, "web", WEB, DISK("disk", "<readonly/>"));
@@ -221,8 +221,9 @@ static void
 test_restart_keeps_what_running_guests_use(struct fixture *test, gconstpointer unused)
 {
     const struct storage_user manual = {.kind = STORAGE_USER_MANUAL};
-    g_autoptr(storage_volume_t) volume = create(test, "disk", DM_CRYPT);
-    g_autofree char *path = storage_service_open(test->service, "images", "disk", &manual, NULL);
+    g_autoptr(storage_volume_t) volume G_GNUC_UNUSED = create(test, "disk", DM_CRYPT);
+    g_autofree char *path G_GNUC_UNUSED =
+        storage_service_open(test->service, "images", "disk", &manual, NULL);
 
     /* Attached by stock virsh after vol-open: its use is found in libvirt's file alone. */
     put_running(test, "web", WEB, DISK("disk", ""));
@@ -240,7 +241,7 @@ static void
 test_restart_closes_what_nobody_uses(struct fixture *test, gconstpointer unused)
 {
     struct storage_user stream = {.kind = STORAGE_USER_STREAM};
-    g_autoptr(storage_volume_t) volume = create(test, "disk", DM_CRYPT);
+    g_autoptr(storage_volume_t) volume G_GNUC_UNUSED = create(test, "disk", DM_CRYPT);
     g_autofree char *path = NULL;
 
     g_assert_true(uuid_parse(MAIL, &stream.guest));
@@ -255,7 +256,7 @@ test_restart_closes_what_nobody_uses(struct fixture *test, gconstpointer unused)
 static void
 test_open_volume_needs_no_key(struct fixture *test, gconstpointer unused)
 {
-    g_autoptr(storage_volume_t) volume = create(test, "disk", DM_CRYPT);
+    g_autoptr(storage_volume_t) volume G_GNUC_UNUSED = create(test, "disk", DM_CRYPT);
 
     prepare(test, "web", WEB, DISK("disk", ""));
     test->keys.is_away = true;
@@ -300,7 +301,7 @@ test_clone_has_the_contents_and_a_key_of_its_own(struct fixture *test, gconstpoi
 static void
 test_rekeyed_volume_stays_open_and_opens_again(struct fixture *test, gconstpointer unused)
 {
-    g_autoptr(storage_volume_t) volume = create(test, "disk", DM_CRYPT);
+    g_autoptr(storage_volume_t) volume G_GNUC_UNUSED = create(test, "disk", DM_CRYPT);
     g_autoptr(storage_volume_t) rekeyed = NULL;
     g_autoptr(GError) error = NULL;
 
