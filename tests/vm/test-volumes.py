@@ -212,8 +212,8 @@ class Volumes(vmhost.VmHostMixin, unittest.TestCase):
 
     def test_a_device_outside_of_the_pool_is_formatted_if_it_is_empty_or_may_be_overwritten(self):
         self.name = "outside"
-        device = self.machine.shell("truncate -s 64M /work/outside && losetup -f --show "
-                                    "/work/outside").check().stdout.strip()
+        device = self.machine.shell("truncate -s 64M /var/lib/libvirt/outside && losetup -f --show "
+                                    "/var/lib/libvirt/outside").check().stdout.strip()
         self.machine.shell(f"mkfs.ext4 -q {device}").check()
         self.machine.write("/run/volume.xml", (
             f"<volume><name>{self.name}</name><capacity unit='MiB'>32</capacity><target>"
@@ -228,7 +228,7 @@ class Volumes(vmhost.VmHostMixin, unittest.TestCase):
         self.machine.virtcrypt("vol-delete", self.name, "--pool", "lv").check()
         # The device is not ours to remove; its header is.
         self.assertNotEqual(self.machine.run(["cryptsetup", "isLuks", device]).returncode, 0)
-        self.machine.shell(f"losetup -d {device} && rm /work/outside").check()
+        self.machine.shell(f"losetup -d {device} && rm /var/lib/libvirt/outside").check()
 
     def test_no_child_shows_a_key(self):
         """strace sees every program that virtcryptd starts, with its words and environment."""
