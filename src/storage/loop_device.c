@@ -110,6 +110,7 @@ attach_free(int control_fd, const struct loop_config *config, struct loop_device
     if (fd < 0 || ioctl(fd, LOOP_CONFIGURE, config) < 0)
         return false;
     ret_loop->fd = fd;
+    /* NOLINTNEXTLINE(clang-analyzer-deadcode.DeadStores) not to be closed: it was given out */
     fd = -1;
     return true;
 }

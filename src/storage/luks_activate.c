@@ -130,6 +130,7 @@ open_plain(const struct luks_place *place, const char *name, const struct luks_o
         return false;
     plain.hash = cipher.hash;
     plain.sector_size = cipher.sector_size;
+    /* NOLINTNEXTLINE(clang-analyzer-deadcode.DeadStores) held to the end of the scope */
     locker = g_mutex_locker_new(luks_context_get_lock());
     if (!check_name_free(name, error))
         return false;
@@ -187,6 +188,7 @@ luks_resize(const struct luks_place *place, const char *name, uint64_t size,
     if (g_strcmp0(crypt_get_type(context.crypt), CRYPT_PLAIN) != 0 &&
         (!luks_limits_check(&context, error) || luks_keyslot_open(&context, key, NULL, error) < 0))
         return false;
+    /* NOLINTNEXTLINE(clang-analyzer-deadcode.DeadStores) held to the end of the scope */
     locker = g_mutex_locker_new(luks_context_get_lock());
     result = crypt_get_active_device(context.crypt, name, &active);
     /* The kernel's new table needs the volume key in this thread's keyring again. */

@@ -85,6 +85,7 @@ luks_context_open_file(const char *path, int flags, GError **error)
         return -1;
     }
     opened = fd;
+    /* NOLINTNEXTLINE(clang-analyzer-deadcode.DeadStores) not to be closed: it was given out */
     fd = -1;
     return opened;
 }
@@ -163,6 +164,7 @@ luks_context_init(struct luks_context *context, const struct luks_place *place, 
     device = header && place->header_path ? pin(context, place->device, error) : NULL;
     if (!header || (place->header_path && !device))
         return false;
+    /* NOLINTNEXTLINE(clang-analyzer-deadcode.DeadStores) held to the end of the scope */
     locker = g_mutex_locker_new(&lock);
     result = device ? crypt_init_data_device(&crypt, header, device) : crypt_init(&crypt, header);
     if (result < 0) {

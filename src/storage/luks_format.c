@@ -82,7 +82,7 @@ check_room(const struct luks_place *place, const struct luks_format_params *para
                   place->device, size, header);
         return false;
     }
-    if ((size - header) % sector_size != 0) {
+    if (sector_size > 0 && (size - header) % sector_size != 0) {
         error_set(error, ERROR_FROM_STORAGE, ERROR_CONFIG_UNSUPPORTED,
                   "the size of '%s', %" G_GUINT64_FORMAT " bytes, is no multiple of sectors of %u",
                   place->device, size, sector_size);
@@ -188,6 +188,7 @@ make_header(const struct luks_place *place, const struct luks_format_params *par
 
     if (!luks_context_init(&context, place, error))
         return false;
+    /* NOLINTNEXTLINE(clang-analyzer-deadcode.DeadStores) held to the end of the scope */
     turn = luks_kdf_take_turn(&context, is_argon2);
     return luks_kdf_choose(&context, params->type, params->kdf, cipher->hash, error) &&
            write_header(&context, place, params, cipher, error) &&

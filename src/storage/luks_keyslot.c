@@ -136,9 +136,11 @@ luks_add_key(const struct luks_place *place, const struct secret_buf *key,
         luks_keyslot_open(&context, key, NULL, error) < 0)
         return false;
     type = luks_context_is_luks2(&context) ? LUKS_2 : LUKS_1;
+    /* NOLINTNEXTLINE(clang-analyzer-deadcode.DeadStores) held to the end of the scope */
     turn = luks_kdf_take_turn(&context, type == LUKS_2 && kdf == LUKS_KDF_STRONG);
     if (!luks_kdf_choose(&context, type, kdf, "sha256", error))
         return false;
+    /* NOLINTNEXTLINE(clang-analyzer-deadcode.DeadStores) held to the end of the scope */
     locker = luks_context_lock_keyslots(&context);
     result = crypt_keyslot_add_by_passphrase(
         context.crypt, CRYPT_ANY_SLOT, (const char *)secret_buf_bytes(key), secret_buf_len(key),

@@ -18,8 +18,8 @@ enum {
     ARGV_MAX = 24,
 };
 
-#define SECRET_TARGET "secret,id=target,file=" CHILD_KEY0
-#define SECRET_SOURCE "secret,id=source,file=" CHILD_KEY1
+static const char secret_target[] = "secret,id=target,file=" CHILD_KEY0;
+static const char secret_source[] = "secret,id=source,file=" CHILD_KEY1;
 
 /* libvirt's names of formats, and QEMU's drivers for them. */
 static const struct {
@@ -145,11 +145,11 @@ qemu_img_convert(const struct backend_source *source, const struct qemu_img_targ
         return false;
     if (target->key) {
         argv[n++] = "--object";
-        argv[n++] = SECRET_TARGET;
+        argv[n++] = secret_target;
     }
     if (source->is_luks) {
         argv[n++] = "--object";
-        argv[n++] = SECRET_SOURCE;
+        argv[n++] = secret_source;
     }
     if (target->reads_zero)
         argv[n++] = "--target-is-zero";
@@ -166,7 +166,7 @@ qemu_img_resize(const struct qemu_img_target *target, uint64_t capacity, bool pr
 {
     g_autofree char *image = describe_target(target);
     g_autofree char *size = g_strdup_printf("%" G_GUINT64_FORMAT, capacity);
-    const char *argv[ARGV_MAX] = {"qemu-img", "resize", "-q", "--object", SECRET_TARGET};
+    const char *argv[ARGV_MAX] = {"qemu-img", "resize", "-q", "--object", secret_target};
     unsigned int n = 5;
     const struct child child = {
         .argv = argv,

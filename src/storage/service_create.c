@@ -105,6 +105,7 @@ take_source_key(struct creation *creation, GError **error)
     struct service_source *source = creation->plan->source;
     struct volume_record *record = creation->plan->record;
 
+    g_assert(source); /* SERVICE_KEY_SOURCE is planned of a source alone */
     record->encryption->secret_by = ENCRYPTION_SECRET_UUID;
     record->encryption->secret_uuid = source->secret;
     creation->key = g_steal_pointer(&source->key);

@@ -116,6 +116,7 @@ service_lock_free(struct service_lock *lock)
 
     if (!lock)
         return;
+    /* NOLINTNEXTLINE(clang-analyzer-deadcode.DeadStores) held to the end of the scope */
     locker = g_mutex_locker_new(&lock->locks->mutex);
     if (--lock->holder->count == 0)
         g_hash_table_remove(lock->locks->holders, lock->holder->place);
