@@ -43,7 +43,7 @@ attach_disk_format(const struct attach_disk *disk)
 char *
 attach_disk_free_target(const char *domain_xml)
 {
-    for (char letter = 'a'; letter <= 'z'; letter++) {
+    for (int letter = 'a'; letter <= 'z'; letter++) {
         g_autofree char *expression =
             g_strdup_printf("string(/domain[not(devices/disk/target[@dev='vd%c'])]/name)", letter);
         g_autofree char *is_free = xpath_get_text(domain_xml, expression);

@@ -179,7 +179,8 @@ check_source(const struct check *check, const struct domain_disk *disk,
             return true;
         if (!check_volume_name(check, disk, source, error))
             return false;
-        path = found = path_of_volume(check, source);
+        found = path_of_volume(check, source);
+        path = found;
     }
     return !path || (check_path(check, disk, source, path, error) &&
                      check_no_container(check, disk, source, path, error));

@@ -115,8 +115,10 @@ make_xml(struct attachment *attachment, const struct command_args *args)
         memcpy(secret.bytes, volume->secret, sizeof(secret.bytes));
         disk.secret = &secret;
     }
-    if (!target)
-        target = free_target = attach_disk_free_target(attachment->guest.xml);
+    if (!target) {
+        free_target = attach_disk_free_target(attachment->guest.xml);
+        target = free_target;
+    }
     if (!target)
         return output_error("guest '%s' has no free disk name: use --target",
                             attachment->guest.name);

@@ -80,7 +80,7 @@ test_the_first_free_target_is_found(void)
 
     g_assert_cmpstr(first, ==, "vda");
     g_assert_cmpstr(gap, ==, "vdb");
-    for (char letter = 'a'; letter <= 'z'; letter++)
+    for (int letter = 'a'; letter <= 'z'; letter++)
         g_string_append_printf(full, "<disk><target dev='vd%c'/></disk>", letter);
     g_string_append(full, "</devices></domain>");
     g_assert_null(attach_disk_free_target(full->str));
