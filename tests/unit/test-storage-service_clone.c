@@ -5,8 +5,8 @@
 #include "service_fixture.h"
 
 #define PATTERN "5a"
-static const char write_pattern[] = "write -P 0x" PATTERN " 0 64k";
-static const char read_pattern[] = "read -P 0x" PATTERN " 0 64k";
+static const char qemu_io_write[] = "write -P 0x" PATTERN " 0 64k";
+static const char qemu_io_read[] = "read -P 0x" PATTERN " 0 64k";
 
 static void
 run(const char *const *argv)
@@ -33,7 +33,7 @@ write_pattern(struct fixture *test, const char *name, const char *format, const 
         g_strdup_printf("driver=%s,%skey-secret=k,file.driver=file,file.filename=%s",
                         is_qcow2 ? "qcow2" : "luks", is_qcow2 ? "encrypt." : "", path);
     const char *argv[] = {"qemu-io", "--object",    object, "--image-opts",
-                          "-c",      write_pattern, image,  NULL};
+                          "-c",      qemu_io_write, image,  NULL};
 
     g_assert_true(qemu_opens(test, name, format, uuid));
     run(argv);
@@ -51,7 +51,7 @@ has_pattern(struct fixture *test, const char *name, const char *format, const st
     g_autofree char *image =
         g_strdup_printf("driver=%s%s,file.driver=file,file.filename=%s", driver, secret, path);
     const char *argv[] = {"qemu-io", "--object",   object, "--image-opts",
-                          "-c",      read_pattern, image,  NULL};
+                          "-c",      qemu_io_read, image,  NULL};
     g_autofree char *output = NULL;
     int status = -1;
 
@@ -153,7 +153,7 @@ test_cleartext_source_is_encrypted_by_the_clone(struct fixture *test, gconstpoin
 {
     g_autofree char *path = folder_path(&test->images, "clear");
     const char *argv[] = {"qemu-img", "create", "-q", "-f", "qcow2", path, "8M", NULL};
-    const char *write[] = {"qemu-io", "-f", "qcow2", "-c", write_pattern, path, NULL};
+    const char *write[] = {"qemu-io", "-f", "qcow2", "-c", qemu_io_write, path, NULL};
     g_autoptr(storage_volume_t) clone = NULL;
     struct backend_info info;
 
