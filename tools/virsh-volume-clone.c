@@ -186,7 +186,7 @@ bool
 virsh_volume_clone(struct session *session, const struct command_args *args)
 {
     g_auto(source_t) source = {0};
-    struct clone clone;
+    struct clone clone = {0};
     struct virtcrypt_volume_create_args call = {0};
     const struct virsh_volume_job job = {"Clone volume", &call, start_create};
     g_auto(virtcrypt_volume_job_ret_t) end = {0};
