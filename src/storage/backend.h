@@ -26,6 +26,9 @@ struct backend_create_params {
     const struct secret_buf *backing_key; /* of an encrypted backing file, or NULL */
 };
 
+/* Numbers of virStorageVolWipeAlgorithm: those that make sense where keys are lost first. */
+enum { BACKEND_WIPE_ZERO = 0, BACKEND_WIPE_RANDOM = 8, BACKEND_WIPE_TRIM = 9 };
+
 /* What is copied from. */
 struct backend_source {
     const char *path;   /* an image, or an opened device */

@@ -18,9 +18,6 @@
 #include "util/error.h"
 #include "util/file.h"
 
-/* Numbers of virStorageVolWipeAlgorithm. */
-enum { WIPE_ZERO = 0, WIPE_RANDOM = 8, WIPE_TRIM = 9 };
-
 /* QEMU locks single bytes of a file it has open, from these offsets on (block/file-posix.c). */
 enum { QEMU_LOCKS_FROM = 100, QEMU_LOCKS_LENGTH = 200 };
 
@@ -257,13 +254,13 @@ bool
 image_find_wipe(unsigned int algorithm, enum container_wipe *ret_how, GError **error)
 {
     switch (algorithm) {
-    case WIPE_ZERO:
+    case BACKEND_WIPE_ZERO:
         *ret_how = CONTAINER_WIPE_ZERO;
         return true;
-    case WIPE_RANDOM:
+    case BACKEND_WIPE_RANDOM:
         *ret_how = CONTAINER_WIPE_RANDOM;
         return true;
-    case WIPE_TRIM:
+    case BACKEND_WIPE_TRIM:
         *ret_how = CONTAINER_WIPE_TRIM;
         return true;
     default:

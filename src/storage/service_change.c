@@ -5,9 +5,6 @@
 #include "storage/service_state.h"
 #include "util/error.h"
 
-/* virStorageVolWipeAlgorithm */
-enum { WIPE_ZERO = 0, WIPE_RANDOM = 8, WIPE_TRIM = 9 };
-
 static const struct service_lock_wish delete_wish = {SERVICE_LOCK_EXCLUSIVE, "being deleted", 0};
 static const struct service_lock_wish wipe_wish = {SERVICE_LOCK_EXCLUSIVE, "being wiped", 0};
 static const struct service_lock_wish resize_wish = {SERVICE_LOCK_EXCLUSIVE, "being resized", 0};
@@ -54,7 +51,8 @@ storage_service_delete(struct storage_service *service, const char *pool, const 
 static bool
 check_algorithm(const char *name, unsigned int algorithm, GError **error)
 {
-    if (algorithm == WIPE_ZERO || algorithm == WIPE_RANDOM || algorithm == WIPE_TRIM)
+    if (algorithm == BACKEND_WIPE_ZERO || algorithm == BACKEND_WIPE_RANDOM ||
+        algorithm == BACKEND_WIPE_TRIM)
         return true;
     error_set(error, ERROR_FROM_STORAGE, ERROR_ARGUMENT_UNSUPPORTED,
               "volume '%s' can be wiped with algorithm zero, random or trim: its key is destroyed "

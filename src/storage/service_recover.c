@@ -10,8 +10,6 @@
 #include "util/error.h"
 #include "util/log.h"
 
-enum { WIPE_ZERO = 0 }; /* virStorageVolWipeAlgorithm */
-
 /* The secret is ours and goes with the volume. */
 static bool
 drop_own_secret(struct storage_service *service, const struct volume_record *record, GError **error)
@@ -171,7 +169,7 @@ finish_wipe(struct storage_service *service, const struct volume_record *record,
     if (!key)
         return false;
     is_proven = record->secret_is_generated && backend->check_key(record, key, NULL);
-    if (!backend->wipe(record, WIPE_ZERO, key, is_proven, NULL, error))
+    if (!backend->wipe(record, BACKEND_WIPE_ZERO, key, is_proven, NULL, error))
         return false;
     ready->state = VOLUME_STATE_READY;
     return storage_records_put(service->records, ready, error);
