@@ -5,6 +5,7 @@
  */
 #include "luks_fixture.h"
 #include "storage/backend.h"
+#include "storage/loop_device.h"
 #include "storage/mapping.h"
 
 struct volume {
@@ -109,6 +110,27 @@ test_a_device_with_data_is_refused_unless_asked(struct luks_fixture *fixture, gc
 }
 
 static void
+test_a_readonly_device_is_refused_though_it_may_be_overwritten(struct luks_fixture *fixture,
+                                                               gconstpointer unused)
+{
+    g_auto(loop_device_t) loop = LOOP_DEVICE_NONE;
+    g_autoptr(GError) error = NULL;
+    struct volume volume;
+
+    if (access("/dev/loop-control", R_OK | W_OK) < 0) {
+        g_test_skip("there are no loop devices");
+        return;
+    }
+    loop_device_attach(fixture->path, true, &loop, &error);
+    g_assert_no_error(error);
+    volume_init(&volume, fixture);
+    volume.record.is_made = false;
+    volume.record.device = loop.path;
+    volume.params.overwrites = true;
+    expect_refusal(&volume, ERROR_OPERATION_INVALID, "is read-only");
+}
+
+static void
 test_plain_mode_has_no_keyslots(struct luks_fixture *fixture, gconstpointer unused)
 {
     struct volume volume;
@@ -159,6 +181,7 @@ main(int argc, char **argv)
     ADD("refused", test_what_can_not_be_is_refused);
     ADD("headers", test_impossible_headers_are_refused);
     ADD("data", test_a_device_with_data_is_refused_unless_asked);
+    ADD("readonly", test_a_readonly_device_is_refused_though_it_may_be_overwritten);
     ADD("plain", test_plain_mode_has_no_keyslots);
     g_test_add_func("/storage/mapping/name", test_names_are_of_one_volume_alone);
     return g_test_run();
