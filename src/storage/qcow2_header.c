@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "storage/qcow2_refcounts.h"
+#include "util/big_endian.h"
 #include "util/error.h"
 #include "util/file.h"
 
@@ -60,40 +61,6 @@ struct first {
     size_t extensions; /* where they begin */
 };
 
-static uint32_t
-get_u32(const uint8_t *bytes)
-{
-    uint32_t value;
-
-    memcpy(&value, bytes, sizeof(value));
-    return GUINT32_FROM_BE(value);
-}
-
-static uint64_t
-get_u64(const uint8_t *bytes)
-{
-    uint64_t value;
-
-    memcpy(&value, bytes, sizeof(value));
-    return GUINT64_FROM_BE(value);
-}
-
-static void
-put_u32(uint8_t *bytes, uint32_t value)
-{
-    uint32_t big = GUINT32_TO_BE(value);
-
-    memcpy(bytes, &big, sizeof(big));
-}
-
-static void
-put_u64(uint8_t *bytes, uint64_t value)
-{
-    uint64_t big = GUINT64_TO_BE(value);
-
-    memcpy(bytes, &big, sizeof(big));
-}
-
 static bool
 fail(const char *path, const char *why, GError **error)
 {
@@ -115,7 +82,8 @@ read_first(int fd, const char *path, struct first *first, GError **error)
         return false;
     }
     first->len = (size_t)got;
-    if (first->len < V3_LENGTH_MIN + EXTENSION_HEAD || get_u32(first->bytes) != MAGIC)
+    if (first->len < V3_LENGTH_MIN + EXTENSION_HEAD ||
+        big_endian_get(first->bytes, sizeof(uint32_t)) != MAGIC)
         return fail(path, "its magic is missing", error);
     return true;
 }
@@ -126,22 +94,25 @@ parse_fields(const char *path, struct first *first, struct qcow2_header *header,
 {
     const uint8_t *bytes = first->bytes;
 
-    header->version = get_u32(bytes + AT_VERSION);
-    header->cluster_bits = get_u32(bytes + AT_CLUSTER_BITS);
-    header->size = get_u64(bytes + AT_SIZE);
-    header->crypt_method = get_u32(bytes + AT_CRYPT_METHOD);
-    header->refcount_table_offset = get_u64(bytes + AT_REFCOUNT_TABLE);
-    header->refcount_table_clusters = get_u32(bytes + AT_REFCOUNT_CLUSTERS);
-    header->snapshots = get_u32(bytes + AT_SNAPSHOTS);
+    header->version = big_endian_get(bytes + AT_VERSION, sizeof(uint32_t));
+    header->cluster_bits = big_endian_get(bytes + AT_CLUSTER_BITS, sizeof(uint32_t));
+    header->size = big_endian_get(bytes + AT_SIZE, sizeof(uint64_t));
+    header->crypt_method = big_endian_get(bytes + AT_CRYPT_METHOD, sizeof(uint32_t));
+    header->refcount_table_offset = big_endian_get(bytes + AT_REFCOUNT_TABLE, sizeof(uint64_t));
+    header->refcount_table_clusters =
+        big_endian_get(bytes + AT_REFCOUNT_CLUSTERS, sizeof(uint32_t));
+    header->snapshots = big_endian_get(bytes + AT_SNAPSHOTS, sizeof(uint32_t));
     header->refcount_order = REFCOUNT_ORDER_DEFAULT;
     first->extensions = V2_LENGTH;
     if (header->version != 2 && header->version != 3)
         return fail(path, "its version is neither 2 nor 3", error);
     if (header->version == 3) {
-        header->extended_l2 = get_u64(bytes + AT_INCOMPATIBLE) & INCOMPATIBLE_EXTENDED_L2;
-        header->lazy_refcounts = get_u64(bytes + AT_COMPATIBLE) & COMPATIBLE_LAZY;
-        header->refcount_order = get_u32(bytes + AT_REFCOUNT_ORDER);
-        first->extensions = get_u32(bytes + AT_HEADER_LENGTH);
+        header->extended_l2 =
+            big_endian_get(bytes + AT_INCOMPATIBLE, sizeof(uint64_t)) & INCOMPATIBLE_EXTENDED_L2;
+        header->lazy_refcounts =
+            big_endian_get(bytes + AT_COMPATIBLE, sizeof(uint64_t)) & COMPATIBLE_LAZY;
+        header->refcount_order = big_endian_get(bytes + AT_REFCOUNT_ORDER, sizeof(uint32_t));
+        first->extensions = big_endian_get(bytes + AT_HEADER_LENGTH, sizeof(uint32_t));
         if (first->extensions < V3_LENGTH_MIN || first->extensions % 8 != 0)
             return fail(path, "its header has an impossible length", error);
     }
@@ -164,8 +135,8 @@ next_extension(const struct first *first, size_t *offset, uint32_t *ret_type,
 
     if (left < EXTENSION_HEAD)
         return false;
-    type = get_u32(first->bytes + *offset);
-    len = get_u32(first->bytes + *offset + 4);
+    type = big_endian_get(first->bytes + *offset, sizeof(uint32_t));
+    len = big_endian_get(first->bytes + *offset + 4, sizeof(uint32_t));
     if (type == EXTENSION_END || len > left - EXTENSION_HEAD)
         return false;
     *ret_type = type;
@@ -188,8 +159,8 @@ parse_extensions(const char *path, const struct first *first, struct qcow2_heade
             g_free(header->backing_format);
             header->backing_format = g_strndup((const char *)bytes, len);
         } else if (type == EXTENSION_CRYPTO && len == CRYPTO_LENGTH) {
-            header->luks_offset = get_u64(bytes);
-            header->luks_length = get_u64(bytes + 8);
+            header->luks_offset = big_endian_get(bytes, sizeof(uint64_t));
+            header->luks_length = big_endian_get(bytes + 8, sizeof(uint64_t));
         }
     }
     if (header->crypt_method != QCOW2_CRYPT_LUKS)
@@ -205,8 +176,8 @@ static bool
 parse_backing(const char *path, const struct first *first, struct qcow2_header *header,
               GError **error)
 {
-    uint64_t offset = get_u64(first->bytes + AT_BACKING_OFFSET);
-    uint32_t len = get_u32(first->bytes + AT_BACKING_SIZE);
+    uint64_t offset = big_endian_get(first->bytes + AT_BACKING_OFFSET, sizeof(uint64_t));
+    uint32_t len = big_endian_get(first->bytes + AT_BACKING_SIZE, sizeof(uint32_t));
 
     if (offset == 0)
         return true;
@@ -251,8 +222,8 @@ append_extension(GByteArray *bytes, uint32_t type, const void *content, size_t l
     static const uint8_t padding[8];
     uint8_t head[EXTENSION_HEAD];
 
-    put_u32(head, type);
-    put_u32(head + 4, (uint32_t)len);
+    big_endian_put(head, type, sizeof(uint32_t));
+    big_endian_put(head + 4, (uint32_t)len, sizeof(uint32_t));
     g_byte_array_append(bytes, head, sizeof(head));
     if (len > 0)
         g_byte_array_append(bytes, content, (guint)len);
@@ -271,19 +242,21 @@ build_first(const struct first *first, const struct qcow2_header *header, bool k
     uint32_t type;
 
     g_byte_array_append(built, first->bytes, (guint)first->extensions);
-    put_u64(place, header->luks_offset);
-    put_u64(place + 8, header->luks_length);
+    big_endian_put(place, header->luks_offset, sizeof(uint64_t));
+    big_endian_put(place + 8, header->luks_length, sizeof(uint64_t));
     append_extension(built, EXTENSION_CRYPTO, place, sizeof(place));
     while (next_extension(first, &offset, &type, &bytes, &len)) {
         if (type != EXTENSION_CRYPTO && (keep_names || type != EXTENSION_FEATURE_NAMES))
             append_extension(built, type, bytes, len);
     }
     append_extension(built, EXTENSION_END, NULL, 0);
-    put_u32(built->data + AT_CRYPT_METHOD, QCOW2_CRYPT_LUKS);
-    put_u64(built->data + AT_REFCOUNT_TABLE, header->refcount_table_offset);
-    put_u32(built->data + AT_REFCOUNT_CLUSTERS, header->refcount_table_clusters);
+    big_endian_put(built->data + AT_CRYPT_METHOD, QCOW2_CRYPT_LUKS, sizeof(uint32_t));
+    big_endian_put(built->data + AT_REFCOUNT_TABLE, header->refcount_table_offset,
+                   sizeof(uint64_t));
+    big_endian_put(built->data + AT_REFCOUNT_CLUSTERS, header->refcount_table_clusters,
+                   sizeof(uint32_t));
     if (header->backing_path) {
-        put_u64(built->data + AT_BACKING_OFFSET, built->len);
+        big_endian_put(built->data + AT_BACKING_OFFSET, built->len, sizeof(uint64_t));
         g_byte_array_append(built, (const guint8 *)header->backing_path,
                             (guint)strlen(header->backing_path));
     }
