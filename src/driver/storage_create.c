@@ -14,17 +14,11 @@
 
 enum decision { DECISION_LIBVIRT, DECISION_VIRTCRYPT, DECISION_FAILED };
 
-static const struct libvirt_storage_driver *
-original(void)
-{
-    return &storage_module_get()->original;
-}
-
 /* In doubt it can. */
 static bool
 is_pool_of_ours(virStoragePoolPtr pool)
 {
-    g_autofree char *xml = original()->pool_get_xml_desc(pool, 0);
+    g_autofree char *xml = storage_module_original()->pool_get_xml_desc(pool, 0);
 
     virResetLastError();
     return !xml || storage_xml_is_pool_of_ours(xml);
@@ -75,7 +69,7 @@ find_made(virStoragePoolPtr pool, const struct virtcrypt_volume_entry *entry)
 
     storage_object_refresh(pool);
     if (entry->kind != STORAGE_ENTRY_DM_CRYPT)
-        found = original()->volume_lookup_by_name(pool, entry->name);
+        found = storage_module_original()->volume_lookup_by_name(pool, entry->name);
     if (!found) {
         virResetLastError();
         found = storage_object_new_volume(virStoragePoolGetConnect(pool), entry);
@@ -114,7 +108,7 @@ volume_create_xml(virStoragePoolPtr pool, const char *xml, unsigned int flags)
 
     switch (decide(pool, &volume)) {
     case DECISION_LIBVIRT:
-        return original()->volume_create_xml(pool, xml, flags);
+        return storage_module_original()->volume_create_xml(pool, xml, flags);
     case DECISION_VIRTCRYPT:
         return make_ours(pool, &volume);
     case DECISION_FAILED:
@@ -127,12 +121,12 @@ volume_create_xml(virStoragePoolPtr pool, const char *xml, unsigned int flags)
 static bool
 is_foreign_encrypted(virStorageVolPtr source, char **ret_path, char **ret_format)
 {
-    g_autofree char *xml = original()->volume_get_xml_desc(source, 0);
+    g_autofree char *xml = storage_module_original()->volume_get_xml_desc(source, 0);
 
     virResetLastError();
     if (!xml || !storage_xml_may_encrypt(xml))
         return false;
-    *ret_path = original()->volume_get_path(source);
+    *ret_path = storage_module_original()->volume_get_path(source);
     *ret_format = storage_xml_get_format(xml);
     return *ret_path != NULL;
 }
@@ -159,8 +153,8 @@ make_clone(virStoragePoolPtr pool, virStorageVolPtr source, struct storage_new_v
 
     if (volume->source_name || volume->source_path)
         return make_ours(pool, volume);
-    xml = original()->volume_get_xml_desc(source, 0);
-    path = original()->volume_get_path(source);
+    xml = storage_module_original()->volume_get_xml_desc(source, 0);
+    path = storage_module_original()->volume_get_path(source);
     if (!xml || !path)
         return NULL;
     format = storage_xml_get_format(xml);
@@ -192,7 +186,7 @@ volume_create_xml_from(virStoragePoolPtr pool, const char *xml, virStorageVolPtr
     }
     switch (decide_on_clone(pool, &object, &volume)) {
     case DECISION_LIBVIRT:
-        return original()->volume_create_xml_from(pool, xml, source, flags);
+        return storage_module_original()->volume_create_xml_from(pool, xml, source, flags);
     case DECISION_VIRTCRYPT:
         return make_clone(pool, source, &volume);
     case DECISION_FAILED:

@@ -12,12 +12,6 @@
 #include "driver/storage_object.h"
 #include "driver/storage_slots.h"
 
-static const struct libvirt_storage_driver *
-original(void)
-{
-    return &storage_module_get()->original;
-}
-
 static void
 free_volume(void *volume)
 {
@@ -29,7 +23,7 @@ static GPtrArray *
 list_theirs(virStoragePoolPtr pool)
 {
     virStorageVolPtr *volumes = NULL;
-    int count = original()->pool_list_all_volumes(pool, &volumes, 0);
+    int count = storage_module_original()->pool_list_all_volumes(pool, &volumes, 0);
     GPtrArray *list = NULL;
 
     if (count < 0)
@@ -159,7 +153,7 @@ pool_num_of_volumes(virStoragePoolPtr pool)
     g_autoptr(GPtrArray) list = NULL;
 
     if (!storage_object_has_any(virStoragePoolGetName(pool)))
-        return original()->pool_num_of_volumes(pool);
+        return storage_module_original()->pool_num_of_volumes(pool);
     list = list_all(pool);
     return list ? (int)list->len : -1;
 }
@@ -172,7 +166,7 @@ pool_list_volumes(virStoragePoolPtr pool, char **names, int max)
     int count;
 
     if (!storage_object_has_any(virStoragePoolGetName(pool)))
-        return original()->pool_list_volumes(pool, names, max);
+        return storage_module_original()->pool_list_volumes(pool, names, max);
     list = list_all(pool);
     if (!list)
         return -1;
@@ -189,7 +183,7 @@ pool_list_all_volumes(virStoragePoolPtr pool, virStorageVolPtr **volumes, unsign
 
     /* libvirt knows no flags; it refuses them. */
     if (flags != 0 || !storage_object_has_any(virStoragePoolGetName(pool)))
-        return original()->pool_list_all_volumes(pool, volumes, flags);
+        return storage_module_original()->pool_list_all_volumes(pool, volumes, flags);
     list = list_all(pool);
     if (!list)
         return -1;

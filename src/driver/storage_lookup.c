@@ -11,16 +11,10 @@
 #include "driver/storage_slots.h"
 #include "util/error.h"
 
-static const struct libvirt_storage_driver *
-original(void)
-{
-    return &storage_module_get()->original;
-}
-
 static bool
 is_active(virStoragePoolPtr pool)
 {
-    int status = original()->pool_is_active(pool);
+    int status = storage_module_original()->pool_is_active(pool);
 
     if (status == 0)
         storage_module_error(VIR_ERR_OPERATION_INVALID,
@@ -42,7 +36,7 @@ lookup_ours_by_name(virStoragePoolPtr pool, const struct storage_object *object)
         return is_active(pool)
                    ? storage_object_new_volume(virStoragePoolGetConnect(pool), &object->entry)
                    : NULL;
-    volume = original()->volume_lookup_by_name(pool, object->name);
+    volume = storage_module_original()->volume_lookup_by_name(pool, object->name);
     if (volume || virGetLastErrorCode() != VIR_ERR_NO_STORAGE_VOL)
         return volume;
     if (object->kind == STORAGE_KIND_UNKNOWN) {
@@ -51,7 +45,7 @@ lookup_ours_by_name(virStoragePoolPtr pool, const struct storage_object *object)
     }
     /* virtcryptd made it, and libvirt has not looked since. */
     storage_object_refresh(pool);
-    return original()->volume_lookup_by_name(pool, object->name);
+    return storage_module_original()->volume_lookup_by_name(pool, object->name);
 }
 
 static virStorageVolPtr
@@ -61,10 +55,10 @@ volume_lookup_by_name(virStoragePoolPtr pool, const char *name)
     const char *pool_name = virStoragePoolGetName(pool);
 
     if (!storage_object_is_taken(pool_name, name))
-        return original()->volume_lookup_by_name(pool, name);
+        return storage_module_original()->volume_lookup_by_name(pool, name);
     storage_object_init(&object, pool_name, name);
     if (object.kind == STORAGE_KIND_OTHER)
-        return original()->volume_lookup_by_name(pool, name);
+        return storage_module_original()->volume_lookup_by_name(pool, name);
     return lookup_ours_by_name(pool, &object);
 }
 
@@ -144,13 +138,13 @@ lookup(virConnectPtr conn, const char *text, lookup_func find)
 static virStorageVolPtr
 volume_lookup_by_key(virConnectPtr conn, const char *key)
 {
-    return lookup(conn, key, original()->volume_lookup_by_key);
+    return lookup(conn, key, storage_module_original()->volume_lookup_by_key);
 }
 
 static virStorageVolPtr
 volume_lookup_by_path(virConnectPtr conn, const char *path)
 {
-    return lookup(conn, path, original()->volume_lookup_by_path);
+    return lookup(conn, path, storage_module_original()->volume_lookup_by_path);
 }
 
 void

@@ -24,6 +24,13 @@ struct storage_module {
 /* Valid once storageRegister has put the connector in place. */
 struct storage_module *storage_module_get(void);
 
+/* libvirt's own functions. */
+static inline const struct libvirt_storage_driver *
+storage_module_original(void)
+{
+    return &storage_module_get()->original;
+}
+
 /* Sets the thread's libvirt error to `error`, which stays the caller's. */
 void storage_module_set_error(const GError *error);
 

@@ -40,12 +40,6 @@ struct transfer {
     bool is_download;
 };
 
-static const struct libvirt_storage_driver *
-original(void)
-{
-    return &storage_module_get()->original;
-}
-
 struct storage_streams *
 storage_streams_new(void)
 {
@@ -197,7 +191,7 @@ volume_download(virStorageVolPtr volume, virStreamPtr stream, unsigned long long
         return -1;
     return object.kind == STORAGE_KIND_MAPPED
                ? transfer_mapped(&object, &transfer)
-               : original()->volume_download(volume, stream, offset, length, flags);
+               : storage_module_original()->volume_download(volume, stream, offset, length, flags);
 }
 
 /* Who makes a volume where all is to be encrypted, without a word of encryption, and then uploads
@@ -232,7 +226,7 @@ volume_upload(virStorageVolPtr volume, virStreamPtr stream, unsigned long long o
         return -1;
     return object.kind == STORAGE_KIND_MAPPED
                ? transfer_mapped(&object, &transfer)
-               : original()->volume_upload(volume, stream, offset, length, flags);
+               : storage_module_original()->volume_upload(volume, stream, offset, length, flags);
 }
 
 void

@@ -13,12 +13,6 @@
 #include "driver/storage_stream.h"
 #include "driver/storage_xml.h"
 
-static const struct libvirt_storage_driver *
-original(void)
-{
-    return &storage_module_get()->original;
-}
-
 /* Whether a call that libvirt refused for a volume that it does not know is to be made again: it
  * was made by virtcryptd alone, and is known now. */
 static bool
@@ -73,9 +67,9 @@ volume_get_info(virStorageVolPtr volume, virStorageVolInfoPtr info)
         return -1;
     if (object.kind == STORAGE_KIND_MAPPED)
         return get_info_of_mapped(&object, info, 0);
-    status = original()->volume_get_info(volume, info);
+    status = storage_module_original()->volume_get_info(volume, info);
     if (status < 0 && should_retry(&object, volume))
-        status = original()->volume_get_info(volume, info);
+        status = storage_module_original()->volume_get_info(volume, info);
     return status;
 }
 
@@ -90,9 +84,9 @@ volume_get_info_flags(virStorageVolPtr volume, virStorageVolInfoPtr info, unsign
         return -1;
     if (object.kind == STORAGE_KIND_MAPPED)
         return get_info_of_mapped(&object, info, flags);
-    status = original()->volume_get_info_flags(volume, info, flags);
+    status = storage_module_original()->volume_get_info_flags(volume, info, flags);
     if (status < 0 && should_retry(&object, volume))
-        status = original()->volume_get_info_flags(volume, info, flags);
+        status = storage_module_original()->volume_get_info_flags(volume, info, flags);
     return status;
 }
 
@@ -108,9 +102,9 @@ volume_get_path(virStorageVolPtr volume)
         return NULL;
     if (object.kind == STORAGE_KIND_MAPPED)
         return g_strdup(object.entry.path);
-    path = original()->volume_get_path(volume);
+    path = storage_module_original()->volume_get_path(volume);
     if (!path && should_retry(&object, volume))
-        path = original()->volume_get_path(volume);
+        path = storage_module_original()->volume_get_path(volume);
     return path;
 }
 
@@ -118,12 +112,12 @@ volume_get_path(virStorageVolPtr volume)
 static char *
 get_xml_of_image(const struct storage_object *object, virStorageVolPtr volume, unsigned int flags)
 {
-    g_autofree char *theirs = original()->volume_get_xml_desc(volume, flags);
+    g_autofree char *theirs = storage_module_original()->volume_get_xml_desc(volume, flags);
     g_autofree char *ours = NULL;
     g_autoptr(GError) error = NULL;
 
     if (!theirs && should_retry(object, volume))
-        theirs = original()->volume_get_xml_desc(volume, flags);
+        theirs = storage_module_original()->volume_get_xml_desc(volume, flags);
     if (!theirs)
         return NULL;
     ours = storage_calls_get_xml(object->pool, object->name, &error);
@@ -144,7 +138,7 @@ volume_get_xml_desc(virStorageVolPtr volume, unsigned int flags)
     if (!storage_object_is_usable(&object))
         return NULL;
     if (object.kind == STORAGE_KIND_OTHER)
-        return original()->volume_get_xml_desc(volume, flags);
+        return storage_module_original()->volume_get_xml_desc(volume, flags);
     if (object.kind == STORAGE_KIND_IMAGE)
         return get_xml_of_image(&object, volume, flags);
     xml = storage_calls_get_xml(object.pool, object.name, &error);
@@ -186,7 +180,7 @@ volume_delete(virStorageVolPtr volume, unsigned int flags)
     if (!storage_object_is_usable(&object))
         return -1;
     if (!begin_change(&object))
-        return original()->volume_delete(volume, flags);
+        return storage_module_original()->volume_delete(volume, flags);
     is_done = storage_calls_delete(object.pool, object.name, flags, &error);
     return end_change(volume, is_done, error);
 }
@@ -210,7 +204,7 @@ volume_wipe(virStorageVolPtr volume, unsigned int flags)
     if (!storage_object_is_usable(&object))
         return -1;
     if (!begin_change(&object))
-        return original()->volume_wipe(volume, flags);
+        return storage_module_original()->volume_wipe(volume, flags);
     return wipe_ours(&object, volume, VIR_STORAGE_VOL_WIPE_ALG_ZERO, flags);
 }
 
@@ -223,7 +217,7 @@ volume_wipe_pattern(virStorageVolPtr volume, unsigned int algorithm, unsigned in
     if (!storage_object_is_usable(&object))
         return -1;
     if (!begin_change(&object))
-        return original()->volume_wipe_pattern(volume, algorithm, flags);
+        return storage_module_original()->volume_wipe_pattern(volume, algorithm, flags);
     return wipe_ours(&object, volume, algorithm, flags);
 }
 
@@ -238,7 +232,7 @@ volume_resize(virStorageVolPtr volume, unsigned long long capacity, unsigned int
     if (!storage_object_is_usable(&object))
         return -1;
     if (!begin_change(&object))
-        return original()->volume_resize(volume, capacity, flags);
+        return storage_module_original()->volume_resize(volume, capacity, flags);
     is_done = storage_calls_resize(object.pool, object.name, capacity, flags, &error);
     return end_change(volume, is_done, error);
 }
