@@ -27,6 +27,13 @@ enum daemon_conf_readback {
     DAEMON_CONF_READBACK_ANY,
 };
 
+/* What becomes of a key that no guest uses any more while its volume is still there. */
+enum daemon_conf_orphans {
+    DAEMON_CONF_ORPHANS_WHEN_VOLUME_GONE,
+    DAEMON_CONF_ORPHANS_AFTER_DELAY,
+    DAEMON_CONF_ORPHANS_MANUAL,
+};
+
 struct daemon_conf {
     enum daemon_conf_program program;
     char *unix_sock_dir;                /* RUNSTATEDIR/libvirt; session: $XDG_RUNTIME_DIR/libvirt */
@@ -48,12 +55,19 @@ struct daemon_conf {
 
     /* virtcrypt-secretd alone; all ours */
     enum daemon_conf_readback value_readback; /* local-root */
-    char *master_key_file; /* SYSCONFDIR/libvirt/virtcrypt/master.key; session: below
-                            * $XDG_CONFIG_HOME/libvirt */
+    char *master_key_file;       /* SYSCONFDIR/libvirt/virtcrypt/master.key; session: below
+                                  * $XDG_CONFIG_HOME/libvirt */
+    unsigned int rotation_delay; /* 60 s from an erasure to the next key-encryption generation */
 
     /* virtcryptd alone; all ours */
     char *custodian_socket; /* of virtcrypt-secretd: RUNSTATEDIR/libvirt/virtsecretd-sock; session:
                              * below $XDG_RUNTIME_DIR/libvirt */
+    char *libvirt_uri;      /* "qemu:///system"; NULL ("" in the file): no guest is watched */
+    unsigned int erase_delay_undefine; /* 3600 s */
+    unsigned int erase_delay_migrated; /* 0 s */
+    enum daemon_conf_orphans erase_orphans;
+    bool bind_referenced_secrets;
+    unsigned int reconcile_interval; /* 300 s between looks at everything without an event */
 };
 
 /* "virtcrypt-secretd"; its settings are in a file of that name with ".conf". */

@@ -104,11 +104,12 @@ decrypt(const struct aead_params *params, const uint8_t *from, struct secret_buf
     return check_gnutls(rc, "decrypt", error);
 }
 
-/* SHA-256 of what the value is bound to; see docs/sealed-format.md. The owner is that of a secret
- * which belongs to no guest. */
+/* SHA-256 of what the value is bound to; see docs/sealed-format.md. */
 static bool
-digest_definition(const struct secret_def *def, uint8_t ret_digest[DIGEST_SIZE], GError **error)
+digest_definition(const struct sealed_binding *binding, uint8_t ret_digest[DIGEST_SIZE],
+                  GError **error)
 {
+    const struct secret_def *def = binding->def;
     uint8_t fixed[sizeof(definition_magic) - 1 + 4 + 1 + 1 + OWNER_SIZE + 4] = {0};
     size_t usage_len = def->usage_id ? strlen(def->usage_id) : 0;
     uint8_t *next = fixed + sizeof(definition_magic) - 1;
@@ -119,6 +120,8 @@ digest_definition(const struct secret_def *def, uint8_t ret_digest[DIGEST_SIZE],
     big_endian_put(next, (uint64_t)def->usage_type, 4);
     next[4] = def->is_private;
     next[5] = def->is_ephemeral;
+    if (binding->owner)
+        memcpy(next + 6, binding->owner->bytes, OWNER_SIZE);
     big_endian_put(next + 6 + OWNER_SIZE, usage_len, 4);
     rc = gnutls_hash_init(&hash, GNUTLS_DIG_SHA256);
     if (!check_gnutls(rc, "start SHA-256", error))
@@ -131,17 +134,19 @@ digest_definition(const struct secret_def *def, uint8_t ret_digest[DIGEST_SIZE],
 }
 
 static bool
-put_header(uint8_t *bytes, const struct master_key *key, const struct secret_def *def,
+put_header(uint8_t *bytes, const struct master_key *key, const struct sealed_binding *binding,
            uint64_t generation, size_t value_len, GError **error)
 {
+    const struct uuid *uuid = &binding->def->uuid;
+
     memcpy(bytes + AT_MAGIC, format_magic, sizeof(format_magic));
     big_endian_put(bytes + AT_VERSION, FORMAT_VERSION, 2);
     big_endian_put(bytes + AT_ALGORITHM, FORMAT_ALGORITHM, 2);
     big_endian_put(bytes + AT_VALUE_LEN, value_len, 4);
-    memcpy(bytes + AT_UUID, def->uuid.bytes, sizeof(def->uuid.bytes));
+    memcpy(bytes + AT_UUID, uuid->bytes, sizeof(uuid->bytes));
     big_endian_put(bytes + AT_GENERATION, generation, 8);
     memcpy(bytes + AT_MASTER_KEY_ID, master_key_id(key), MASTER_KEY_ID_SIZE);
-    return digest_definition(def, bytes + AT_DEFINITION, error) &&
+    return digest_definition(binding, bytes + AT_DEFINITION, error) &&
            check_gnutls(gnutls_rnd(GNUTLS_RND_NONCE, bytes + AT_WRAP_NONCE, NONCE_SIZE),
                         "get a nonce", error) &&
            check_gnutls(gnutls_rnd(GNUTLS_RND_NONCE, bytes + AT_VALUE_NONCE, NONCE_SIZE),
@@ -149,8 +154,8 @@ put_header(uint8_t *bytes, const struct master_key *key, const struct secret_def
 }
 
 GBytes *
-sealed_format(const struct master_key *key, const struct secret_def *def, uint64_t generation,
-              const struct secret_buf *value, GError **error)
+sealed_format(const struct master_key *key, const struct sealed_binding *binding,
+              uint64_t generation, const struct secret_buf *value, GError **error)
 {
     size_t value_len = secret_buf_len(value);
     g_autoptr(secret_buf_t) wrapping_key = NULL;
@@ -166,8 +171,8 @@ sealed_format(const struct master_key *key, const struct secret_def *def, uint64
         return NULL;
     }
     bytes = g_malloc0(value_len + OVERHEAD);
-    wrapping_key = master_key_derive(key, &def->uuid, error);
-    if (!wrapping_key || !put_header(bytes, key, def, generation, value_len, error))
+    wrapping_key = master_key_derive(key, &binding->def->uuid, error);
+    if (!wrapping_key || !put_header(bytes, key, binding, generation, value_len, error))
         return NULL;
     data_key = secret_buf_new_random(KEY_SIZE, error);
     if (!data_key)
@@ -268,9 +273,10 @@ check_master_key(const struct master_key *key, const struct secret_def *def, con
 
 /* Is it meant for this secret, under this key and this definition? */
 static bool
-check_binding(const struct master_key *key, const struct secret_def *def, const uint8_t *bytes,
-              GError **error)
+check_binding(const struct master_key *key, const struct sealed_binding *binding,
+              const uint8_t *bytes, GError **error)
 {
+    const struct secret_def *def = binding->def;
     uint8_t digest[DIGEST_SIZE];
     struct uuid uuid;
     char text[UUID_TEXT_SIZE];
@@ -280,12 +286,13 @@ check_binding(const struct master_key *key, const struct secret_def *def, const 
         return refuse(error, def, "is that of secret %s; " REMEDY, uuid_format(&uuid, text));
     if (!check_master_key(key, def, bytes, error))
         return false;
-    if (!digest_definition(def, digest, error))
+    if (!digest_definition(binding, digest, error))
         return false;
     if (memcmp(bytes + AT_DEFINITION, digest, DIGEST_SIZE) != 0)
-        return refuse(error, def,
-                      "was sealed for another definition (usage, private or ephemeral differ); put "
-                      "the .xml file back as it was, or set the value again");
+        return refuse(
+            error, def,
+            "was sealed for another definition (usage, private, ephemeral or the guest that "
+            "owns it differ); put the .xml file back as it was, or set the value again");
     return true;
 }
 
@@ -306,9 +313,10 @@ open_part(const struct aead_params *params, const uint8_t *from, struct secret_b
 }
 
 struct secret_buf *
-sealed_parse(const struct master_key *key, const struct secret_def *def, const void *sealed,
+sealed_parse(const struct master_key *key, const struct sealed_binding *binding, const void *sealed,
              size_t len, GError **error)
 {
+    const struct secret_def *def = binding->def;
     const uint8_t *bytes = sealed;
     g_autoptr(secret_buf_t) wrapping_key = NULL;
     g_autoptr(secret_buf_t) data_key = NULL;
@@ -316,7 +324,7 @@ sealed_parse(const struct master_key *key, const struct secret_def *def, const v
     struct aead_params wrap;
     struct aead_params seal;
 
-    if (!check_shape(def, bytes, len, error) || !check_binding(key, def, bytes, error))
+    if (!check_shape(def, bytes, len, error) || !check_binding(key, binding, bytes, error))
         return NULL;
     wrapping_key = master_key_derive(key, &def->uuid, error);
     data_key = wrapping_key ? secret_buf_new(KEY_SIZE, error) : NULL;

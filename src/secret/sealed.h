@@ -16,13 +16,19 @@
 
 enum { SEALED_VALUE_MAX = 65536, SEALED_SIZE_MAX = SEALED_VALUE_MAX + 512 };
 
-/* Seals `value` for the secret that `def` describes. */
-GBytes *sealed_format(const struct master_key *key, const struct secret_def *def,
+/* What a sealed value opens for and nothing else. Borrowed. */
+struct sealed_binding {
+    const struct secret_def *def; /* its uuid, usage, private, ephemeral */
+    const struct uuid *owner;     /* the guest whose copy it is; NULL: the secret belongs to none */
+};
+
+/* Seals `value`. */
+GBytes *sealed_format(const struct master_key *key, const struct sealed_binding *binding,
                       uint64_t generation, const struct secret_buf *value, GError **error);
 
 /* Opens and authenticates. Any mismatch (length, magic, version, uuid, master key, definition,
- * tag) is ERROR_INVALID_SECRET and says which. */
-struct secret_buf *sealed_parse(const struct master_key *key, const struct secret_def *def,
+ * owner, tag) is ERROR_INVALID_SECRET and says which. */
+struct secret_buf *sealed_parse(const struct master_key *key, const struct sealed_binding *binding,
                                 const void *bytes, size_t len, GError **error);
 
 /* Whether these look like all bytes of a sealed value, perhaps under another key, for another

@@ -58,7 +58,8 @@ reseal(struct change *change, const struct secret *known, GError **error)
 
     if (!plain)
         return false;
-    value->sealed = sealed_format(key, change->def, known->value.generation, plain, error);
+    value->sealed = sealed_format(key, &(struct sealed_binding){.def = change->def},
+                                  known->value.generation, plain, error);
     if (!value->sealed)
         return false;
     value->generation = known->value.generation;

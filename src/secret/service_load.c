@@ -170,7 +170,7 @@ service_read_value(struct store *store, const struct master_key *key, const stru
     bytes = g_bytes_get_data(sealed, &len);
     ret_value->generation = read_generation(bytes, len);
     if (key)
-        value = sealed_parse(key, def, bytes, len, &error);
+        value = sealed_parse(key, &(struct sealed_binding){.def = def}, bytes, len, &error);
     if (!key || value) {
         ret_value->sealed = g_steal_pointer(&sealed);
         return true;

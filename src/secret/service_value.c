@@ -59,7 +59,7 @@ service_open_value(const struct secret_service *service, const struct secret *se
         return NULL;
     }
     bytes = g_bytes_get_data(value->sealed, &len);
-    return sealed_parse(key, secret->def, bytes, len, error);
+    return sealed_parse(key, &(struct sealed_binding){.def = secret->def}, bytes, len, error);
 }
 
 void
@@ -144,7 +144,8 @@ service_prepare_set_value(struct change *change, GError **error)
     if (!key)
         return false;
     value->generation = secret->value.generation + 1;
-    value->sealed = sealed_format(key, secret->def, value->generation, change->wanted, error);
+    value->sealed = sealed_format(key, &(struct sealed_binding){.def = secret->def},
+                                  value->generation, change->wanted, error);
     if (!value->sealed)
         return false;
     value->is_stored = service_keeps(service, secret->def);

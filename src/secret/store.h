@@ -28,12 +28,24 @@ struct store;
 /* What becomes of one file of a secret. */
 enum store_action { STORE_KEEP, STORE_WRITE, STORE_REMOVE };
 
+/* A guest's copy: GUESTS-FOLDER/GUEST/UUID.key. */
+struct store_owner_change {
+    struct uuid guest;
+    enum store_action action; /* WRITE or REMOVE */
+    GBytes *key;              /* with STORE_WRITE */
+};
+
+enum { STORE_OWNERS_MAX = 1024 }; /* of a secret */
+
 struct store_change {
     struct uuid uuid;
     enum store_action xml_action;
     GBytes *xml; /* with STORE_WRITE */
     enum store_action key_action;
-    GBytes *key; /* with STORE_WRITE: sealed bytes */
+    GBytes *key;    /* with STORE_WRITE: sealed bytes */
+    GArray *owners; /* of struct store_owner_change, each guest once; NULL: no copy changes */
+    char *audit; /* members of one JSON object, without braces, that are written to the audit when
+                  * the change is committed, exactly once; NULL: none */
 };
 
 struct store_entry {

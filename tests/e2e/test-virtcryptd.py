@@ -12,7 +12,7 @@ import taptest
 import volumecalls
 from volumecalls import Client, xml
 
-PROGRAM = "src/storage/virtcryptd"
+PROGRAM = "src/guest/virtcryptd"
 CONF = "/etc/libvirt/virtcryptd.conf"
 POOL, FOLDER = "default", "/var/lib/libvirt/images"
 NOBODY = 65534

@@ -52,7 +52,8 @@ static bool
 opens(const struct master_key *key, const struct secret_def *def, const uint8_t *input, size_t len)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(secret_buf_t) value = sealed_parse(key, def, input, len, &error);
+    g_autoptr(secret_buf_t) value =
+        sealed_parse(key, &(struct sealed_binding){.def = def}, input, len, &error);
 
     if (!value)
         check(error_is(error, ERROR_INVALID_SECRET) && strstr(error->message, UUID));

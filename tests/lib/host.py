@@ -324,7 +324,7 @@ class Host:
         """virtcryptd on VIRTCRYPTD_SOCKET, with `config` as its configuration. It can make volumes
         while virtcrypt-secretd runs too."""
         self.write("/etc/libvirt/virtcryptd.conf", config)
-        program = program or os.path.join(self.build_root, "src/storage/virtcryptd")
+        program = program or os.path.join(self.build_root, "src/guest/virtcryptd")
         return self.start("virtcryptd", [program, *args], VIRTCRYPTD_SOCKET, env)
 
     def write_pool(self, name, target, kind="dir", source=""):

@@ -31,7 +31,7 @@ _DRIVER_MAY_INCLUDE_RPC = re.compile(r"^src/driver/storage_\w+\.[ch]$")
 _RPC_FOR_DRIVERS = re.compile(r"^rpc/(client\.h|protocol/\w+(?<!_server)\.h)$")
 
 # Only what runs inside libvirt or beside it as a client may use libvirt's own library.
-_MAY_USE_LIBVIRT = ("src/driver", "tools")
+_MAY_USE_LIBVIRT = ("src/driver", "src/guest/libvirt", "tools")
 
 _INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]', re.M)
 

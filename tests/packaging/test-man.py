@@ -59,7 +59,7 @@ class Settings(unittest.TestCase):
 
 # Where the daemons are in the folder of the build.
 PROGRAMS = {"virtcrypt-secretd": "src/secret/virtcrypt-secretd",
-            "virtcryptd": "src/storage/virtcryptd"}
+            "virtcryptd": "src/guest/virtcryptd"}
 
 
 class Options(unittest.TestCase):

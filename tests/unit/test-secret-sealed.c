@@ -46,7 +46,8 @@ static GBytes *
 seal(const struct fixture *test, const struct secret_def *def)
 {
     g_autoptr(GError) error = NULL;
-    GBytes *sealed = sealed_format(test->key, def, 7, test->value, &error);
+    GBytes *sealed =
+        sealed_format(test->key, &(struct sealed_binding){.def = def}, 7, test->value, &error);
 
     g_assert_no_error(error);
     return sealed;
@@ -80,7 +81,7 @@ tear_down(struct fixture *test, gconstpointer unused)
 static struct secret_buf *
 open_bytes(const struct fixture *test, const void *bytes, size_t len, GError **error)
 {
-    return sealed_parse(test->key, &test->def, bytes, len, error);
+    return sealed_parse(test->key, &(struct sealed_binding){.def = &test->def}, bytes, len, error);
 }
 
 /* The fixture's (spoilt) file is refused with this text. */
@@ -140,7 +141,8 @@ test_values_of_all_kinds_of_length_open(struct fixture *test, gconstpointer unus
     for (size_t i = 0; i < G_N_ELEMENTS(lengths); i++) {
         g_autoptr(GError) error = NULL;
         g_autoptr(secret_buf_t) value = secret_buf_new_random(lengths[i], NULL);
-        g_autoptr(GBytes) sealed = sealed_format(test->key, &test->def, 1, value, &error);
+        g_autoptr(GBytes) sealed =
+            sealed_format(test->key, &(struct sealed_binding){.def = &test->def}, 1, value, &error);
         g_autoptr(secret_buf_t) opened = NULL;
 
         g_assert_no_error(error);
@@ -156,7 +158,8 @@ test_value_that_is_too_long_is_refused(struct fixture *test, gconstpointer unuse
 {
     g_autoptr(GError) error = NULL;
     g_autoptr(secret_buf_t) value = secret_buf_new(SEALED_VALUE_MAX + 1, NULL);
-    g_autoptr(GBytes) sealed = sealed_format(test->key, &test->def, 1, value, &error);
+    g_autoptr(GBytes) sealed =
+        sealed_format(test->key, &(struct sealed_binding){.def = &test->def}, 1, value, &error);
 
     g_assert_null(sealed);
     expect_error(error, ERROR_INVALID_ARG, ERROR_FROM_SECRET,
@@ -315,7 +318,8 @@ test_other_master_key_with_the_id_written_in_is_refused(struct fixture *test, gc
 }
 
 #define OTHER_DEFINITION                                                                           \
-    NAME "was sealed for another definition (usage, private or ephemeral differ); put the .xml "   \
+    NAME "was sealed for another definition (usage, private, ephemeral or the guest that owns it " \
+         "differ); put the .xml "                                                                  \
          "file back as it was, or set the value again"
 
 static void
@@ -377,8 +381,9 @@ test_usage_none_opens(struct fixture *test, gconstpointer unused)
     g_autoptr(GError) error = NULL;
     struct secret_def def = {.uuid = test->def.uuid};
     g_autoptr(GBytes) sealed = seal(test, &def);
-    g_autoptr(secret_buf_t) value = sealed_parse(test->key, &def, g_bytes_get_data(sealed, NULL),
-                                                 g_bytes_get_size(sealed), &error);
+    g_autoptr(secret_buf_t) value =
+        sealed_parse(test->key, &(struct sealed_binding){.def = &def},
+                     g_bytes_get_data(sealed, NULL), g_bytes_get_size(sealed), &error);
 
     g_assert_no_error(error);
     g_assert_true(secret_buf_equal(value, test->value));

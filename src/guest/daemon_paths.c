@@ -2,14 +2,14 @@
  *
  * Owns: the paths. Those of libvirt's state are libvirt's, and have to be.
  */
-#include "storage/daemon_paths.h"
+#include "guest/daemon_paths.h"
 
 #include "util/file.h"
 
-struct storage_paths *
-storage_paths_new(const struct daemon_folders *folders)
+struct virtcryptd_paths *
+virtcryptd_paths_new(const struct daemon_folders *folders)
 {
-    struct storage_paths *paths = g_new0(struct storage_paths, 1);
+    struct virtcryptd_paths *paths = g_new0(struct virtcryptd_paths, 1);
 
     paths->volumes_dir = g_build_filename(folders->config_dir, "virtcrypt", "volumes", NULL);
     paths->policy_dir = g_build_filename(folders->config_dir, "virtcrypt", "pools", NULL);
@@ -21,7 +21,7 @@ storage_paths_new(const struct daemon_folders *folders)
 }
 
 void
-storage_paths_free(struct storage_paths *paths)
+virtcryptd_paths_free(struct virtcryptd_paths *paths)
 {
     if (!paths)
         return;
@@ -35,7 +35,7 @@ storage_paths_free(struct storage_paths *paths)
 }
 
 bool
-storage_paths_make_folders(const struct storage_paths *paths, GError **error)
+virtcryptd_paths_make_folders(const struct virtcryptd_paths *paths, GError **error)
 {
     const char *const dirs[] = {paths->volumes_dir, paths->policy_dir, paths->uses_dir};
 

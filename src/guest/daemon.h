@@ -7,4 +7,4 @@
 
 #include "daemon/program.h"
 
-extern const struct daemon_program storage_daemon_program;
+extern const struct daemon_program virtcryptd_program;

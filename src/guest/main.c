@@ -3,10 +3,10 @@
  * Owns: the program virtcryptd.
  */
 #include "daemon/program.h"
-#include "storage/daemon.h"
+#include "guest/daemon.h"
 
 int
 main(int argc, char **argv)
 {
-    return daemon_program_main(&storage_daemon_program, argc, argv);
+    return daemon_program_main(&virtcryptd_program, argc, argv);
 }

@@ -9,7 +9,7 @@
 
 #include "daemon/folders.h"
 
-struct storage_paths {
+struct virtcryptd_paths {
     char *volumes_dir;     /* records */
     char *policy_dir;      /* policies of pools */
     char *uses_dir;        /* who uses what is open */
@@ -18,11 +18,11 @@ struct storage_paths {
     char *guest_state_dir; /* libvirt's: running guests */
 };
 
-struct storage_paths *storage_paths_new(const struct daemon_folders *folders);
-void storage_paths_free(struct storage_paths *paths);
+struct virtcryptd_paths *virtcryptd_paths_new(const struct daemon_folders *folders);
+void virtcryptd_paths_free(struct virtcryptd_paths *paths);
 
 /* Makes volumes_dir, policy_dir and uses_dir, and what they are in, for root alone. */
-bool storage_paths_make_folders(const struct storage_paths *paths, GError **error);
+bool virtcryptd_paths_make_folders(const struct virtcryptd_paths *paths, GError **error);
 
-typedef struct storage_paths storage_paths_t; /* for g_autoptr only */
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(storage_paths_t, storage_paths_free)
+typedef struct virtcryptd_paths virtcryptd_paths_t; /* for g_autoptr only */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(virtcryptd_paths_t, virtcryptd_paths_free)

@@ -5,14 +5,14 @@
  * left; the server. Order of its end: no new work, what runs is cancelled, and when it has ended
  * (or after a bound) the rest.
  */
-#include "storage/daemon.h"
+#include "guest/daemon.h"
 
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "daemon/core.h"
 #include "daemon/folders.h"
-#include "storage/daemon_paths.h"
+#include "guest/daemon_paths.h"
 #include "storage/dispatch.h"
 #include "util/log.h"
 
@@ -38,7 +38,7 @@ static const char usage[] =
 struct daemon {
     const struct daemon_params *params;
     struct daemon_core *core;
-    struct storage_paths *paths;
+    struct virtcryptd_paths *paths;
     struct client_keys *keys;
     struct storage_service *service;
     struct storage_dispatch dispatch;
@@ -51,7 +51,7 @@ struct daemon {
 static bool
 open_service(struct daemon *daemon, GError **error)
 {
-    const struct storage_paths *paths = daemon->paths;
+    const struct virtcryptd_paths *paths = daemon->paths;
     struct storage_service_params params = {
         .volumes_dir = paths->volumes_dir,
         .policy_dir = paths->policy_dir,
@@ -177,7 +177,7 @@ close_daemon(void *opened)
     storage_dispatch_clear(&daemon->dispatch);
     storage_service_free(daemon->service);
     client_keys_free(daemon->keys);
-    storage_paths_free(daemon->paths);
+    virtcryptd_paths_free(daemon->paths);
     daemon_core_free(daemon->core);
     g_free(daemon);
 }
@@ -189,10 +189,10 @@ static const struct daemon_hooks hooks = {.end = on_end};
 static bool
 open_parts(struct daemon *daemon, GError **error)
 {
-    daemon->paths = storage_paths_new(daemon->params->folders);
+    daemon->paths = virtcryptd_paths_new(daemon->params->folders);
     daemon->core = daemon_core_new(daemon->params, &hooks, daemon, error);
     if (!daemon->core || !daemon_core_open_sockets(daemon->core, error) ||
-        !storage_paths_make_folders(daemon->paths, error) || !open_service(daemon, error))
+        !virtcryptd_paths_make_folders(daemon->paths, error) || !open_service(daemon, error))
         return false;
     storage_dispatch_init(&daemon->dispatch, daemon->core->loop, daemon->service, daemon->keys);
     return open_server(daemon, error);
@@ -220,7 +220,7 @@ run_daemon(void *opened)
     daemon_core_run(daemon->core, daemon->server);
 }
 
-const struct daemon_program storage_daemon_program = {
+const struct daemon_program virtcryptd_program = {
     .id = DAEMON_CONF_VIRTCRYPTD,
     .usage = usage,
     .sockets =

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: what the files service*.c and reconcile.c share. Inside src/guest only.
+ */
+#pragma once
+
+#include "guest/plan.h"
+#include "guest/service.h"
+
+struct guest_watch;
+
+struct guest_service {
+    char *domain_dir;
+    const struct daemon_conf *conf; /* borrowed */
+    struct storage_service *storage;
+    struct guest_custodian custodian;
+    struct guest_records *records;
+    struct guest_libvirt *libvirt; /* NULL: libvirt_uri is "" */
+    struct guest_watch *watch;     /* the thread */
+    GMutex lock;
+    GCond unlocked;
+    GHashTable *busy; /* set of struct uuid: guests that an operation is under way for */
+};
+
+/* ---- service.c ---- */
+
+/* Waits (at most 30 s, then ERROR_RESOURCE_BUSY) until no other operation is on that guest. */
+bool guest_service_lock(struct guest_service *service, const struct uuid *guest, GError **error);
+void guest_service_unlock(struct guest_service *service, const struct uuid *guest);
+
+/* ---- references.c ---- */
+
+/* What all XMLs of a domain refer to, with usages resolved, secrets of our volumes found by their
+ * records and backing chains followed on disk: array of struct guest_reference, one a secret. */
+GPtrArray *guest_references_of(struct guest_service *service, const struct guest_seen *seen,
+                               const GArray *with_value, GError **error);
+void guest_reference_free(struct guest_reference *reference);
+
+/* ---- reconcile.c; guest locked by the caller ---- */
+
+/* Makes the plan for one guest and carries it out. `seen` NULL: libvirt's positive answer is that
+ * there is none. */
+bool guest_reconcile_one(struct guest_service *service, const struct uuid *guest,
+                         const struct guest_seen *seen, int64_t *ret_look_again, GError **error);
+
+/* ---- recover: service_define.c, service_migrate.c; guest locked; called by reconcile ---- */
+
+/* Finishes or undoes a record in state DEFINING; `seen` as above. */
+bool guest_define_recover(struct guest_service *service, struct guest_record *record,
+                          const struct guest_seen *seen, GError **error);
+/* The same for ARRIVING and LEAVING; *ret_look_again when it is too early. */
+bool guest_migrate_recover(struct guest_service *service, struct guest_record *record,
+                           const struct guest_seen *seen, int64_t *ret_look_again, GError **error);
