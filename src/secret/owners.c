@@ -16,6 +16,12 @@ owners_at(const GArray *owners, guint index)
     return &g_array_index(owners, struct uuid, index);
 }
 
+const struct uuid *
+owners_data(const GArray *owners)
+{
+    return owners_count(owners) > 0 ? owners_at(owners, 0) : NULL;
+}
+
 guint
 owners_count_until(const GArray *owners, const struct uuid *guest)
 {

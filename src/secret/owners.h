@@ -13,6 +13,8 @@
 guint owners_count(const GArray *owners);
 const struct uuid *owners_at(const GArray *owners, guint index);
 bool owners_has(const GArray *owners, const struct uuid *guest);
+/* All of them, as an array; NULL if there is none. */
+const struct uuid *owners_data(const GArray *owners);
 /* How many are not above `guest`: the index of the next one. */
 guint owners_count_until(const GArray *owners, const struct uuid *guest);
 

@@ -36,7 +36,6 @@ new_empty(const struct secret_service_params *params)
     service->on_event = params->on_event;
     service->opaque = params->opaque;
     service->registry = registry_new();
-    service->is_audited = params->audit != NULL;
     service->strays =
         g_hash_table_new_full(uuid_hash_key, uuid_equal_key, g_free, free_stray_owners);
     service->queues =
@@ -162,10 +161,7 @@ void
 secret_service_undefine(struct secret_service *service, const struct uuid *uuid,
                         secret_done_func done, void *opaque)
 {
-    struct change *change = service_new_change(service, CHANGE_UNDEFINE, uuid, done, opaque);
-
-    change->reason = g_strdup("undefined by a client");
-    service_submit(change);
+    service_submit(service_new_change(service, CHANGE_UNDEFINE, uuid, done, opaque));
 }
 
 const struct secret_def *

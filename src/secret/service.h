@@ -80,14 +80,12 @@ void secret_service_undefine(struct secret_service *service, const struct uuid *
 
 /* ---- guests that own secrets (docs/secrets.md) ---- */
 
-enum { SECRET_REASON_MAX = 1024 };
-
 /* The guest gets a copy of the value. ERROR_NO_SECRET also without a value. One that has a copy
  * already is no error, and nothing is written. */
 void secret_service_bind(struct secret_service *service, const struct uuid *uuid,
                          const struct uuid *guest, secret_done_func done, void *opaque);
 /* Takes it away; with the last one the value belongs to no guest. Not bound: as above. `reason`
- * goes to the audit. */
+ * (AUDIT_REASON_MAX bytes of it) goes to the audit. */
 void secret_service_unbind(struct secret_service *service, const struct uuid *uuid,
                            const struct uuid *guest, const char *reason, secret_done_func done,
                            void *opaque);

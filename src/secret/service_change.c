@@ -46,6 +46,16 @@ service_new_change(struct secret_service *service, enum change_kind kind, const 
     return change;
 }
 
+bool
+service_add_audit(struct change *change, const struct secret *known, struct audit_event *event,
+                  GError **error)
+{
+    event->secret = &change->uuid;
+    event->generation = known->value.generation;
+    change->disk.audit = audit_event_members(event, error);
+    return change->disk.audit != NULL;
+}
+
 static void
 change_free(struct change *change)
 {

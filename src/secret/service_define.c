@@ -205,6 +205,25 @@ service_apply_define(struct change *change)
         service_wipe_clear(change);
 }
 
+/* A value that goes is a line of the audit; so is what was asked to be erased. */
+static bool
+note_undefine(struct change *change, const struct secret *known, GError **error)
+{
+    struct audit_event event = {
+        .event = change->is_erase ? "erase" : "undefine",
+        .reason = change->is_erase ? change->reason : "undefined by a client",
+        .guests = owners_data(known->owners),
+        .guest_count = owners_count(known->owners),
+    };
+
+    if (change->has_guest) {
+        event.guests = &change->guest;
+        event.guest_count = 1;
+    }
+    return (!change->is_erase && !service_has_value(known)) ||
+           service_add_audit(change, known, &event, error);
+}
+
 bool
 service_prepare_undefine(struct change *change, GError **error)
 {
@@ -217,9 +236,7 @@ service_prepare_undefine(struct change *change, GError **error)
     if (!service_keeps(change->service, known->def))
         return true;
     remove_files(change, known);
-    return (!change->erases && !change->is_erase) ||
-           service_add_audit(change, change->is_erase ? "erase" : "undefine",
-                             known->value.generation, error);
+    return note_undefine(change, known, error);
 }
 
 void

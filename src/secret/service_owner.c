@@ -122,6 +122,20 @@ check_room(const struct change *change, const struct secret *secret, GError **er
     return false;
 }
 
+static bool
+note(struct change *change, const struct secret *secret, const char *name, const char *reason,
+     GError **error)
+{
+    struct audit_event event = {
+        .event = name,
+        .guests = &change->guest,
+        .guest_count = 1,
+        .reason = reason,
+    };
+
+    return service_add_audit(change, secret, &event, error);
+}
+
 bool
 service_prepare_bind(struct change *change, GError **error)
 {
@@ -150,7 +164,7 @@ service_prepare_bind(struct change *change, GError **error)
     change->owners = owners_copy(secret->owners);
     owners_add(&change->owners, &change->guest);
     change->changes_owners = true;
-    return service_add_audit(change, "bind", secret->value.generation, error);
+    return note(change, secret, "bind", "bound to the guest", error);
 }
 
 /* The copy that goes may be the only one that can be mended, or that a good master key opens. */
@@ -195,7 +209,7 @@ service_prepare_unbind(struct change *change, GError **error)
         return false;
     store_change_add_owner(&change->disk, &change->guest, STORE_REMOVE, NULL);
     change->erases = true;
-    return service_add_audit(change, "unbind", secret->value.generation, error);
+    return note(change, secret, "unbind", change->reason, error);
 }
 
 void

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "secret/audit_event.h"
 #include "secret/clear_value.h"
 #include "secret/owners.h"
 #include "secret/registry.h"
@@ -19,7 +20,6 @@ struct secret_service {
     void *opaque;
 
     struct registry *registry;
-    bool is_audited;               /* what takes a value away has a line in the audit */
     struct store *store;           /* NULL: nothing is kept on disk */
     struct master_key *master_key; /* NULL while locked, and without a store */
     char *locked_reason;           /* exactly when there is a store and no master key */
@@ -67,7 +67,7 @@ struct change {
     bool is_erase;             /* undefine: by secret_service_erase */
     bool has_guest;
     struct uuid guest; /* bind, unbind; undefine: on whose account */
-    char *reason;      /* unbind, undefine: for the audit */
+    char *reason;      /* unbind, erase: for the audit */
     GArray *owners;    /* put: as wanted; with changes_owners: as they will be */
     secret_done_func done;
     void *opaque;
@@ -106,12 +106,6 @@ void service_write_key(struct change *change, GBytes *sealed);
 /* Wipes UUID.base64, which the change made void. */
 void service_wipe_clear(const struct change *change);
 
-/* ---- service_audit.c ---- */
-
-/* Adds a line of the audit about `event` to what `change` writes. */
-bool service_add_audit(struct change *change, const char *event, uint64_t generation,
-                       GError **error);
-
 /* ---- service_owner.c: guests and their copies ---- */
 
 /* Seals `plain` for `def` and everybody in `owners` (for none: as UUID.key), and adds it to what
@@ -127,6 +121,10 @@ void service_remove_copies(struct change *change, const GArray *owners);
 
 struct change *service_new_change(struct secret_service *service, enum change_kind kind,
                                   const struct uuid *uuid, secret_done_func done, void *opaque);
+
+/* Adds a line of the audit to what `change` writes; secret and generation are those of `known`. */
+bool service_add_audit(struct change *change, const struct secret *known, struct audit_event *event,
+                       GError **error);
 
 /* Queues it (taken). */
 void service_submit(struct change *change);
