@@ -52,7 +52,7 @@ struct guest_key {
 struct guest_record {
     struct uuid uuid;
     char *name;
-    char *uri; /* of the driver that knows it: only its answer counts */
+    char *uri; /* of the driver that knows it: only its answer counts; NULL: none was asked */
     enum guest_state state;
     int64_t since;         /* of the state, seconds since 1970 */
     struct uuid operation; /* of DEFINING, ARRIVING, LEAVING */
