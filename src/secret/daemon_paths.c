@@ -11,6 +11,7 @@ daemon_paths_new(const struct daemon_folders *folders)
 
     paths->secrets_dir = g_build_filename(folders->config_dir, "secrets", NULL);
     paths->journal_dir = g_build_filename(folders->config_dir, "virtcrypt", "journal", NULL);
+    paths->generations = g_build_filename(folders->config_dir, "virtcrypt", "generations", NULL);
     paths->driver_lock = g_build_filename(folders->runtime_dir, "secrets",
                                           folders->session ? "run" : "", "driver.pid", NULL);
     return paths;
@@ -23,6 +24,7 @@ daemon_paths_free(struct daemon_paths *paths)
         return;
     g_free(paths->secrets_dir);
     g_free(paths->journal_dir);
+    g_free(paths->generations);
     g_free(paths->driver_lock);
     g_free(paths);
 }

@@ -35,11 +35,14 @@ secretd_open_service(struct secretd *secretd, enum secret_readback readback)
     g_autofree char *secrets = folder_path(&secretd->folder, "secrets");
     g_autofree char *journal = folder_path(&secretd->folder, "journal");
     g_autofree char *key = folder_path(&secretd->folder, "master.key");
+    g_autofree char *generations = folder_path(&secretd->folder, "generations");
     g_autoptr(GError) error = NULL;
     const struct secret_service_params params = {
         .loop = secretd->host.loop,
         .dir = secrets,
         .journal_dir = journal,
+        .generations_path = generations,
+        .rotation_delay = 60,
         .unlock_method = &unlock_key_file,
         .unlock_location = key,
         .readback = readback,
