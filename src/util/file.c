@@ -4,6 +4,7 @@
  */
 #include "util/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -79,6 +80,51 @@ file_open_dir(const char *path, bool create, mode_t mode, GError **error)
         return -1;
     }
     return g_steal_fd(&fd);
+}
+
+static int
+compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* False with errno set. */
+static bool
+read_names(DIR *stream, GPtrArray *names)
+{
+    const struct dirent *item;
+
+    errno = 0;
+    while ((item = readdir(stream))) {
+        if (strcmp(item->d_name, ".") != 0 && strcmp(item->d_name, "..") != 0)
+            g_ptr_array_add(names, g_strdup(item->d_name));
+        errno = 0;
+    }
+    return errno == 0;
+}
+
+GPtrArray *
+file_list_names(int dir_fd, GError **error)
+{
+    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+    /* One of its own: a descriptor's place in the folder is shared by its copies. */
+    g_auto(file_fd) fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *stream = fd < 0 ? NULL : fdopendir(fd);
+    bool is_read;
+    int errnum;
+
+    if (stream)
+        fd = -1; /* it is the stream's */
+    is_read = stream && read_names(stream, names);
+    errnum = errno;
+    if (stream)
+        closedir(stream);
+    if (!is_read) {
+        error_set_errno(error, ERROR_FROM_NONE, errnum, "cannot read the folder");
+        return NULL;
+    }
+    g_ptr_array_sort(names, compare_names);
+    return g_steal_pointer(&names);
 }
 
 int

@@ -22,6 +22,9 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(file_fd, file_fd_clear)
  * symbolic link in the last component, or a folder of another owner than root or us, is refused. */
 int file_open_dir(const char *path, bool create, mode_t mode, GError **error);
 
+/* The names of all that is in the folder but itself and its parent, in order. */
+GPtrArray *file_list_names(int dir_fd, GError **error);
+
 /* Opens the regular file `name` for reading, checked on the descriptor. Error code ERROR_SYSTEM
  * with errno ENOENT when it does not exist. */
 int file_open_read(int dir_fd, const char *name, GError **error);
