@@ -55,17 +55,24 @@ guest_key_origin_parse(const char *name, enum guest_key_origin *ret_origin)
 }
 
 static bool
-has_operation(enum guest_state state)
+needs_operation(enum guest_state state)
 {
     return state == GUEST_STATE_DEFINING || state == GUEST_STATE_ARRIVING ||
            state == GUEST_STATE_LEAVING;
 }
 
 static bool
-has_peer(enum guest_state state)
+needs_peer(enum guest_state state)
 {
-    return state == GUEST_STATE_ARRIVING || state == GUEST_STATE_LEAVING ||
-           state == GUEST_STATE_MIGRATED;
+    return state == GUEST_STATE_ARRIVING || state == GUEST_STATE_LEAVING;
+}
+
+static bool
+has_operation(const struct guest_record *record)
+{
+    static const struct uuid none;
+
+    return !uuid_equal(&record->operation, &none);
 }
 
 static bool
@@ -112,10 +119,9 @@ guest_record_format(const struct guest_record *record)
     xml_append_element(text, 2, "uri", record->uri);
     xml_append_element(text, 2, "state", state_names[record->state]);
     append_seconds(text, 2, record->since);
-    if (has_operation(record->state))
+    if (has_operation(record))
         xml_append_element(text, 2, "operation", uuid_format(&record->operation, uuid));
-    if (has_peer(record->state))
-        xml_append_element(text, 2, "peer", record->peer);
+    xml_append_element(text, 2, "peer", record->peer);
     g_string_append(text, "  <keys>\n");
     for (guint i = 0; i < record->keys->len; i++)
         append_key(text, record->keys->pdata[i]);
@@ -136,30 +142,21 @@ parse_seconds(const xmlNode *node, int64_t *ret_since, GError **error)
     return true;
 }
 
-/* That <name> is not there unless it has a meaning in that state. */
-static bool
-check_place(const xmlNode *node, const char *name, bool is_wanted, const char *state,
-            GError **error)
-{
-    if (is_wanted || !xml_find_element(node->children, name))
-        return true;
-    error_set(error, ERROR_FROM_STORAGE, ERROR_XML,
-              "the record has <%s>, which has no meaning in state '%s'", name, state);
-    return false;
-}
-
 static bool
 parse_key_state(const xmlNode *node, struct guest_key *key, GError **error)
 {
     int state;
-    bool has_time;
 
     if (!record_xml_get_word(node, "state", key_state_names, GUEST_KEY_STATE_LAST, &state, error))
         return false;
     key->state = (enum guest_key_state)state;
-    has_time = has_since(key->state);
-    return check_place(node, "since", has_time, key_state_names[state], error) &&
-           (!has_time || parse_seconds(node, &key->since, error));
+    if (has_since(key->state))
+        return parse_seconds(node, &key->since, error);
+    if (!xml_find_element(node->children, "since"))
+        return true;
+    error_set(error, ERROR_FROM_STORAGE, ERROR_XML,
+              "the record has a key that is '%s' with <since>", key_state_names[state]);
+    return false;
 }
 
 static bool
@@ -245,21 +242,17 @@ parse_keys(const xmlNode *root, struct guest_record *record, GError **error)
     return true;
 }
 
+/* An operation that has ended is still named: who asks about it again gets its answer. */
 static bool
 parse_operation(const xmlNode *root, struct guest_record *record, GError **error)
 {
-    const char *state = state_names[record->state];
-    bool is_wanted = has_operation(record->state);
+    bool is_there = xml_find_element(root->children, "operation") != NULL;
 
-    if (!check_place(root, "operation", is_wanted, state, error) ||
-        !check_place(root, "peer", has_peer(record->state), state, error))
+    if ((is_there || needs_operation(record->state)) &&
+        !record_xml_get_uuid(root, "operation", &record->operation, error))
         return false;
-    if (is_wanted && !record_xml_get_uuid(root, "operation", &record->operation, error))
-        return false;
-    /* Where a guest went that was migrated without us is not known. */
-    if (!has_peer(record->state) || record->state == GUEST_STATE_MIGRATED)
-        return record_xml_find_text(root, "peer", &record->peer, error);
-    return record_xml_get_text(root, "peer", &record->peer, error);
+    return needs_peer(record->state) ? record_xml_get_text(root, "peer", &record->peer, error)
+                                     : record_xml_find_text(root, "peer", &record->peer, error);
 }
 
 static struct guest_record *

@@ -164,3 +164,6 @@ struct guest_migrate_end {
 bool guest_service_migrate_end(struct guest_service *service, const struct uuid *guest,
                                const struct uuid *migration, bool has_moved,
                                struct guest_migrate_end *ret_end, GError **error);
+
+typedef struct guest_service guest_service_t; /* for g_autoptr only */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(guest_service_t, guest_service_free)
