@@ -389,17 +389,29 @@ plan_lost(struct work *work)
                      "or until the guest is defined"));
 }
 
+/* Without us: to whom is not known, nor that its keys are there. */
+static void
+take_migration(struct work *work)
+{
+    g_clear_pointer(&work->record->peer, g_free);
+    set_state(work, GUEST_STATE_MIGRATED);
+}
+
 static void
 plan_absent(struct work *work)
 {
+    enum guest_state state = work->record ? work->record->state : GUEST_STATE_LAST;
+
     if (!work->record) {
         plan_lost(work);
         return;
     }
-    if (work->record->state == GUEST_STATE_PRESENT)
-        set_state(work, GUEST_STATE_UNDEFINED);
-    else if (work->record->state == GUEST_STATE_LEAVING)
+    if (state == GUEST_STATE_LEAVING)
         set_state(work, GUEST_STATE_MIGRATED);
+    else if (work->input->has_migrated && state != GUEST_STATE_MIGRATED)
+        take_migration(work);
+    else if (state == GUEST_STATE_PRESENT)
+        set_state(work, GUEST_STATE_UNDEFINED);
     filter_keys(work, keeps_absent);
 }
 

@@ -33,6 +33,7 @@ struct guest_plan_input {
     bool is_partial;             /* there may be more of them: none of its keys counts as dropped */
     const GArray *bound;         /* of struct uuid: what it owns, as the custodian says */
     bool has_definition_on_disk; /* libvirt's own file of it is still there: never ABSENT */
+    bool has_migrated;           /* libvirt said so when it stopped here */
     bool is_held;                /* nothing is taken away now: not all that guests use is known */
     int64_t now;                 /* seconds since 1970 */
     int64_t erase_delay_undefine;

@@ -145,6 +145,27 @@ bool storage_service_prepare_guest(struct storage_service *service, const char *
 bool storage_service_release_guest(struct storage_service *service, const struct uuid *guest,
                                    GError **error);
 
+/* ---- a volume whose key comes from another host, or has gone to one ---- */
+
+/* The record of the volume with that path, as text for the other host; NULL without an error: none
+ * of ours. One that is not READY is ERROR_RESOURCE_BUSY; one of dm-crypt, which is open on this
+ * host alone, is ERROR_OPERATION_UNSUPPORTED. */
+char *storage_service_give_record(struct storage_service *service, const char *path,
+                                  GError **error);
+/* Puts a record that came with `key`, if this host has none for that volume and sees the volume as
+ * the other did: in an active pool of that name, at that path, and opened by the key. Otherwise
+ * nothing is done, which is no error. */
+bool storage_service_take_record(struct storage_service *service,
+                                 const struct volume_record *record, const struct secret_buf *key,
+                                 GError **error);
+/* Drops the record of the volume with that path if `secret` is its key, which is gone from this
+ * host. Volume and secret are not touched. True as well if there is none. */
+bool storage_service_forget(struct storage_service *service, const char *path,
+                            const struct uuid *secret, GError **error);
+
+/* A key as volumes have: 32 random bytes as base64url, since QEMU takes UTF-8 alone. */
+struct secret_buf *storage_service_generate_key(GError **error);
+
 struct storage_pools *storage_service_pools(struct storage_service *service);
 unsigned int storage_service_count(struct storage_service *service);
 /* Volumes whose state is not READY, for the daemon's status. */
