@@ -38,6 +38,8 @@ storage_service_new(const struct storage_service_params *params, GError **error)
     struct storage_service *service = service_new(params);
 
     service->records = storage_records_new(params->volumes_dir, params->device_dir, error);
+    if (service->records)
+        storage_records_set_watcher(service->records, params->on_change, params->on_change_opaque);
     service->uses = service->records ? storage_uses_new(params->uses_dir, error) : NULL;
     if (!service->uses) {
         storage_service_free(service);

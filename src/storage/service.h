@@ -32,6 +32,10 @@ struct storage_service_params {
     const char *device_dir;      /* /dev/virtcrypt */
     unsigned int retry_s;        /* between tries to finish what could not be; 0: 30 */
     struct storage_keys keys;
+    /* Or NULL: a volume was made or adopted, got another secret, or went. Any thread; it must not
+     * wait, nor call back. */
+    void (*on_change)(void *opaque);
+    void *on_change_opaque;
 };
 
 /* Undoes and finishes what a crash left (what can't be, because the custodian is away, is tried
