@@ -129,6 +129,11 @@ struct storage_volume *storage_service_get(struct storage_service *service, cons
 struct storage_volume *storage_service_get_by_path(struct storage_service *service,
                                                    const char *path, GError **error);
 GPtrArray *storage_service_list(struct storage_service *service, const char *pool);
+/* A copy of the record of the volume that has (or leads to) `path`, as above; with NULL, of that
+ * name. NULL without an error: it is none of ours. */
+struct volume_record *storage_service_find_record(struct storage_service *service, const char *path,
+                                                  const char *pool, const char *volume,
+                                                  GError **error);
 
 /* Opens a dm-crypt volume for `user`, and says under which path. */
 char *storage_service_open(struct storage_service *service, const char *pool, const char *name,
