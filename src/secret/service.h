@@ -31,8 +31,10 @@ enum secret_event_lifecycle { SECRET_EVENT_DEFINED = 0, SECRET_EVENT_UNDEFINED =
 struct secret_service_params {
     struct loop *loop;
     const char *dir; /* of definitions and sealed values; NULL: nothing is kept on disk, and the
-                      * three that follow are not used */
+                      * five that follow are not used */
     const char *journal_dir;
+    const char *guests_dir; /* of guests' copies */
+    const char *audit;      /* the file; both as in struct store_params */
     const struct unlock_method *unlock_method;
     const char *unlock_location;
     enum secret_readback readback;
