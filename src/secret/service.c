@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Owns: the service's life, what clients ask of it, and how it is handed to the files that do the
- * work: service_change.c (the order of changes), service_define.c and service_value.c (what a
- * change is), service_rules.c, service_load.c and service_import.c (what is on disk at start).
+ * work: service_change.c (the order of changes), service_define.c, service_value.c and
+ * service_owner.c (what a change is), service_rules.c, service_load.c and service_import.c (what is
+ * on disk at start). The calls about owners are in service_bindings.c.
  */
 #include "secret/service.h"
 
@@ -18,6 +19,12 @@ new_memory_key(GError **error)
     return bytes ? master_key_new(bytes, error) : NULL;
 }
 
+static void
+free_stray_owners(void *owners)
+{
+    owners_free(owners);
+}
+
 static struct secret_service *
 new_empty(const struct secret_service_params *params)
 {
@@ -29,6 +36,8 @@ new_empty(const struct secret_service_params *params)
     service->on_event = params->on_event;
     service->opaque = params->opaque;
     service->registry = registry_new();
+    service->strays =
+        g_hash_table_new_full(uuid_hash_key, uuid_equal_key, g_free, free_stray_owners);
     service->queues =
         g_hash_table_new_full(uuid_hash_key, uuid_equal_key, NULL, service_free_queue);
     service->reserved = g_hash_table_new(registry_usage_hash, registry_usage_equal);
@@ -44,7 +53,15 @@ secret_service_new(const struct secret_service_params *params, GError **error)
     if (!service->memory_key)
         return NULL;
     if (params->dir) {
-        service->store = store_open(params->dir, params->journal_dir, params->loop, error);
+        const struct store_params store_params = {
+            .dir = params->dir,
+            .journal_dir = params->journal_dir,
+            .guests_dir = params->guests_dir,
+            .audit = params->audit,
+            .loop = params->loop,
+        };
+
+        service->store = store_open(&store_params, error);
         if (!service->store || !service_load(service, error))
             return NULL;
     }
@@ -57,6 +74,7 @@ secret_service_free(struct secret_service *service)
     if (!service)
         return;
     store_free(service->store);
+    g_hash_table_unref(service->strays);
     g_hash_table_unref(service->queues);
     g_hash_table_unref(service->reserved);
     registry_free(service->registry);
@@ -111,45 +129,15 @@ secret_service_count_unavailable(const struct secret_service *service)
     return count;
 }
 
-static struct change *
-new_change(struct secret_service *service, enum change_kind kind, const struct uuid *uuid,
-           secret_done_func done, void *opaque)
-{
-    struct change *change = g_new0(struct change, 1);
-
-    change->service = service;
-    change->kind = kind;
-    change->uuid = *uuid;
-    change->disk.uuid = *uuid;
-    change->done = done;
-    change->opaque = opaque;
-    return change;
-}
-
 void
 secret_service_define(struct secret_service *service, struct secret_def *take_def,
                       secret_done_func done, void *opaque)
 {
-    struct change *change = new_change(service, CHANGE_DEFINE, &take_def->uuid, done, opaque);
+    struct change *change =
+        service_new_change(service, CHANGE_DEFINE, &take_def->uuid, done, opaque);
 
     change->def = take_def;
     service_submit(change);
-}
-
-/* As libvirt's clients do before they ask. */
-static bool
-check_value(const struct secret_buf *value, GError **error)
-{
-    if (secret_buf_len(value) == 0)
-        error_set_remote(error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
-                         "value in virSecretSetValue must not be NULL");
-    else if (secret_buf_len(value) > SEALED_VALUE_MAX)
-        error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
-                  "the value has %zu bytes, more than the maximum of %d", secret_buf_len(value),
-                  SEALED_VALUE_MAX);
-    else
-        return true;
-    return false;
 }
 
 void
@@ -160,11 +148,11 @@ secret_service_set_value(struct secret_service *service, const struct uuid *uuid
     g_autoptr(GError) error = NULL;
     struct change *change;
 
-    if (!check_value(value, &error)) {
+    if (!service_check_value(value, &error)) {
         done(opaque, NULL, error);
         return;
     }
-    change = new_change(service, CHANGE_SET_VALUE, uuid, done, opaque);
+    change = service_new_change(service, CHANGE_SET_VALUE, uuid, done, opaque);
     change->wanted = g_steal_pointer(&value);
     service_submit(change);
 }
@@ -173,7 +161,7 @@ void
 secret_service_undefine(struct secret_service *service, const struct uuid *uuid,
                         secret_done_func done, void *opaque)
 {
-    service_submit(new_change(service, CHANGE_UNDEFINE, uuid, done, opaque));
+    service_submit(service_new_change(service, CHANGE_UNDEFINE, uuid, done, opaque));
 }
 
 const struct secret_def *

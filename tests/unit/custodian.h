@@ -20,6 +20,8 @@ struct custodian {
     struct folder folder;  /* of all */
     struct folder secrets; /* UUID.xml and so on */
     char *journal_dir;
+    char *guests_dir;
+    char *audit;
     char *master_key;
     enum secret_readback readback;
     bool without_disk;
@@ -68,6 +70,8 @@ custodian_open(struct custodian *test)
         .loop = test->loop,
         .dir = test->without_disk ? NULL : test->secrets.path,
         .journal_dir = test->journal_dir,
+        .guests_dir = test->guests_dir,
+        .audit = test->audit,
         .unlock_method = &unlock_key_file,
         .unlock_location = test->master_key,
         .readback = test->readback,
@@ -104,6 +108,8 @@ custodian_init(struct custodian *test)
     g_assert_cmpint(mkdir(test->secrets.path, 0700), ==, 0);
     test->secrets.fd = open(test->secrets.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     test->journal_dir = folder_path(&test->folder, "journal");
+    test->guests_dir = folder_path(&test->folder, "qemu/keys");
+    test->audit = folder_path(&test->folder, "lib/audit.log");
     test->master_key = folder_path(&test->folder, "master.key");
     test->readback = SECRET_READBACK_ANY;
     test->events = g_string_new(NULL);
@@ -123,6 +129,8 @@ custodian_clear(struct custodian *test)
     folder_clear(&test->folder);
     g_free(test->secrets.path);
     g_free(test->journal_dir);
+    g_free(test->guests_dir);
+    g_free(test->audit);
     g_free(test->master_key);
     g_string_free(test->events, TRUE);
 }

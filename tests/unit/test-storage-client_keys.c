@@ -232,9 +232,9 @@ test_removing_is_done_once_and_true_again(struct fixture *fixture, gconstpointer
     const struct uuid uuid = new_uuid();
 
     g_assert_true(put(fixture, &uuid, USAGE, "k", NULL));
-    g_assert_true(fixture->table.remove(fixture->table.opaque, &uuid, NULL));
+    g_assert_true(fixture->table.remove(fixture->table.opaque, &uuid, "volume deleted", NULL));
     expect_no_secret(fixture, &uuid, "no secret with matching uuid");
-    g_assert_true(fixture->table.remove(fixture->table.opaque, &uuid, NULL));
+    g_assert_true(fixture->table.remove(fixture->table.opaque, &uuid, "volume deleted", NULL));
 }
 
 static void
@@ -329,7 +329,7 @@ put_and_get(gpointer opaque)
         uuid_format(&uuid, usage);
         g_assert_true(put(fixture, &uuid, usage, usage, NULL));
         expect_value(fixture, &uuid, usage);
-        g_assert_true(fixture->table.remove(fixture->table.opaque, &uuid, NULL));
+        g_assert_true(fixture->table.remove(fixture->table.opaque, &uuid, "volume deleted", NULL));
     }
     return NULL;
 }
