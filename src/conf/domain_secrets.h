@@ -23,10 +23,10 @@ struct domain_secret {
 };
 
 struct domain_secrets {
-    char *name; /* NULL in a snapshot or checkpoint without <domain> */
-    struct uuid uuid;
+    char *name;         /* NULL in a snapshot or checkpoint that does not say it */
+    struct uuid uuid;   /* all zero in one without <domain> */
     GPtrArray *secrets; /* of struct domain_secret; the same one may be there twice */
-    GPtrArray *sources; /* of struct disk_source, copies: all files, devices and volumes */
+    GPtrArray *sources; /* of struct disk_source without `encryption`: all that is opened */
 };
 
 /* Root element: domain, domstatus, domainsnapshot, domaincheckpoint (both of their <domain>,
