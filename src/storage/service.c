@@ -215,6 +215,20 @@ storage_service_get_by_path(struct storage_service *service, const char *path, G
     return NULL;
 }
 
+struct volume_record *
+storage_service_find_record(struct storage_service *service, const char *path, const char *pool,
+                            const char *volume, GError **error)
+{
+    g_autoptr(GError) failure = NULL;
+    struct volume_record *record =
+        path ? storage_records_get_by_path(service->records, path, NULL)
+             : storage_records_get(service->records, pool, volume, &failure);
+
+    if (failure && !error_is(failure, ERROR_NO_STORAGE_VOL))
+        g_propagate_error(error, g_steal_pointer(&failure));
+    return record;
+}
+
 static void
 free_volume(void *volume)
 {

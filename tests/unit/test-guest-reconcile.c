@@ -2,7 +2,7 @@
  *
  * Looks at guests: what is given, what is taken, in which order, and what doubt holds back.
  */
-#include "guest_fixture.h"
+#include "reconcile_fixture.h"
 
 #define SECRET_1 "22222222-2222-4333-8444-000000000001"
 #define GUEST_1  "11111111-2222-4333-8444-000000000001"
