@@ -13,7 +13,6 @@
 #include "guest/service_state.h"
 #include "patience.h"
 #include "service_fixture.h"
-#include "util/log.h"
 
 #define DRIVER "test:///default" /* one for the whole process */
 
