@@ -41,6 +41,7 @@ domain_secrets_free(struct domain_secrets *secrets)
     g_free(secrets->name);
     g_ptr_array_unref(secrets->secrets);
     g_ptr_array_unref(secrets->sources);
+    g_ptr_array_unref(secrets->places);
     g_free(secrets);
 }
 
@@ -131,10 +132,10 @@ add_auth(const struct spot *spot, const xmlNode *auth, const xmlNode *source, GE
 
 /* ---- disks ---- */
 
-static char *
-name_volume(const struct disk_source *source)
+char *
+domain_secrets_name_volume(const struct disk_source *source)
 {
-    if (!source || source->type == DISK_SOURCE_OTHER)
+    if (source->type == DISK_SOURCE_OTHER)
         return NULL;
     return source->type == DISK_SOURCE_VOLUME
                ? g_strdup_printf("%s/%s", source->pool, source->volume)
@@ -146,10 +147,12 @@ add_source(const xmlNode *node, char *format, void *opaque, GError **error)
 {
     const struct spot *spot = opaque;
     struct disk_source *source = disk_source_parse(node, format);
-    g_autofree char *volume = name_volume(source);
+    g_autofree char *volume = source ? domain_secrets_name_volume(source) : NULL;
 
-    if (source)
+    if (source) {
         g_ptr_array_add(spot->found->sources, source);
+        g_ptr_array_add(spot->found->places, g_strdup(spot->place));
+    }
     return add_encryption(spot, disk_source_find(node, "encryption"), volume, error) &&
            add_auth(spot, disk_source_find(node, "auth"),
                     xml_find_element(node->children, "source"), error);
@@ -298,5 +301,6 @@ domain_secrets_parse(const char *xml, size_t len, GError **error)
     found = g_new0(struct domain_secrets, 1);
     found->secrets = g_ptr_array_new_with_free_func(free_secret);
     found->sources = g_ptr_array_new_with_free_func(free_source);
+    found->places = g_ptr_array_new_with_free_func(g_free);
     return add_document(found, xmlDocGetRootElement(doc), error) ? g_steal_pointer(&found) : NULL;
 }

@@ -3,19 +3,14 @@
  * Owns: what a guest refers to (service_state.h): by its XML, by the records of our volumes, and by
  * the backing files that images on disk name. What can't be read makes the answer partial.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "conf/domain_secrets.h"
+#include "guest/chain.h"
 #include "guest/service_state.h"
-#include "storage/qcow2_header.h"
 #include "util/error.h"
-#include "util/file.h"
-
-enum { CHAIN_MAX = 64 };
 
 struct search {
     struct guest_service *service;
@@ -80,41 +75,6 @@ add_record(struct search *search, const struct volume_record *record)
         add(search, &record->other_secret, record->path, record->other_secret_is_made);
 }
 
-/* False: it can't be read now, or is no image of its format. */
-static bool
-read_backing(const char *path, char **ret_path, char **ret_format)
-{
-    g_auto(file_fd) fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    g_auto(qcow2_header_t) header = {0};
-    struct stat info;
-
-    if (fd < 0 || fstat(fd, &info) != 0 || (!S_ISREG(info.st_mode) && !S_ISBLK(info.st_mode)) ||
-        !qcow2_header_read(fd, path, &header, NULL))
-        return false;
-    *ret_path = g_steal_pointer(&header.backing_path);
-    *ret_format = g_steal_pointer(&header.backing_format);
-    return true;
-}
-
-/* As QEMU takes the name of a backing file: relative to the image, "file:" before it, or
- * "PROTOCOL:..." for what is on no disk of this host. NULL: that. */
-static char *
-resolve_backing(struct search *search, const char *image, const char *name)
-{
-    g_autofree char *folder = g_path_get_dirname(image);
-    const char *colon = strchr(name, ':');
-    const char *slash = strchr(name, '/');
-
-    if (g_str_has_prefix(name, "file:"))
-        return g_canonicalize_filename(name + strlen("file:"), folder);
-    if (!colon || (slash && slash < colon))
-        return g_canonicalize_filename(name, folder);
-    /* "json:{...}" may well name a file. */
-    if (g_str_has_prefix(name, "json:"))
-        search->is_partial = true;
-    return NULL;
-}
-
 static bool
 is_new(struct search *search, const char *path, const char *format)
 {
@@ -150,23 +110,22 @@ visit_chain(struct search *search, const char *path, const char *format)
     g_autofree char *kind = g_strdup(format);
 
     for (unsigned int depth = 0; is_new(search, at, kind); depth++) {
-        g_autofree char *backing = NULL;
-        g_autofree char *backing_format = NULL;
         g_autofree char *next = NULL;
+        g_autofree char *next_kind = NULL;
+        enum guest_chain answer;
 
         if (!visit_one(search, at, &kind))
             return;
-        if (depth >= CHAIN_MAX || !read_backing(at, &backing, &backing_format)) {
+        answer =
+            depth < GUEST_CHAIN_MAX ? guest_chain_next(at, &next, &next_kind) : GUEST_CHAIN_UNKNOWN;
+        if (answer == GUEST_CHAIN_UNKNOWN)
             search->is_partial = true;
-            return;
-        }
-        next = backing ? resolve_backing(search, at, backing) : NULL;
-        if (!next)
+        if (answer != GUEST_CHAIN_NEXT)
             return;
         g_free(at);
         at = g_steal_pointer(&next);
         g_free(kind);
-        kind = g_steal_pointer(&backing_format);
+        kind = g_steal_pointer(&next_kind);
     }
 }
 

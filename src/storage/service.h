@@ -147,6 +147,9 @@ bool storage_service_close(struct storage_service *service, const char *pool, co
  * is the ciphertext of one, or LUKS without <encryption>. On an error nothing stays open for it. */
 bool storage_service_prepare_guest(struct storage_service *service, const char *domain_xml,
                                    GError **error);
+/* The same refusals, and nothing else. */
+bool storage_service_check_guest(struct storage_service *service, const char *domain_xml,
+                                 GError **error);
 bool storage_service_release_guest(struct storage_service *service, const struct uuid *guest,
                                    GError **error);
 

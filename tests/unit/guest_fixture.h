@@ -1,186 +1,149 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: a service of guests for tests: that of volumes (service_fixture.h), a libvirt and a
- * custodian of files beside it, and records. Nothing is looked at before the first look that a test
- * asks for.
+ * Owns: what guests' code sees of the host in tests: volumes (service_fixture.h), their keys as a
+ * custodian of guests, images of libvirt's own, a guest's XML. libvirt is not there.
  */
 #pragma once
 
-#include "conf/guest_record.h"
-#include "fake_libvirt.h"
-#include "guest/records.h"
-#include "guest/service.h"
-#include "owner_files.h"
+#include "guest/service_state.h"
 #include "service_fixture.h"
-#include "storage/luks.h"
 
-#define OTHER_GUEST_UUID "88888888-2222-4333-8444-555555555555"
-#define SECRET_UUID      "77777777-2222-4333-8444-555555555555"
-#define PEER             "qemu+ssh://b.example/system"
+#define GUEST_SECRET "d9a3c9a0-1111-4222-8333-444455556666"
 
 struct guest_fixture {
-    struct fixture base;
-    struct folder owners_folder, records, domains, definitions;
-    struct owner_files owners;
-    struct daemon_conf *conf;
-    struct guest_service *service;
-    struct uuid guest, secret;
+    struct fixture host;
+    struct guest_service service;
+    GArray *with_value;
 };
 
-static inline void
-guest_fixture_start(struct guest_fixture *test)
+static inline bool
+guest_find_usage(void *opaque, enum secret_usage_type type, const char *usage,
+                 struct uuid *ret_uuid, GError **error)
 {
-    const struct guest_service_params params = {
-        .conf = test->conf,
-        .records_dir = test->records.path,
-        .domain_dir = test->definitions.path,
-        .storage = test->base.service,
-        .custodian = owner_files_table(&test->owners),
-    };
-    g_autoptr(GError) error = NULL;
-
-    test->service = guest_service_new(&params, &error);
-    g_assert_no_error(error);
-    guest_service_start(test->service);
-}
-
-/* Looks at all guests. */
-static inline void
-guest_fixture_look(struct guest_fixture *test)
-{
-    g_autoptr(GError) error = NULL;
-
-    fake_libvirt_emit(GUEST_LIBVIRT_CONNECTED, NULL);
-    guest_service_reconcile(test->service, &error);
-    g_assert_no_error(error);
+    (void)type;
+    return key_files_find(opaque, usage, ret_uuid, error);
 }
 
 static inline void
-guest_fixture_stop(struct guest_fixture *test)
+guest_set_up(struct guest_fixture *test, gconstpointer unused)
 {
-    g_clear_pointer(&test->service, guest_service_free);
-}
-
-/* All but the folders of `base`. */
-static inline void
-guest_fixture_open(struct guest_fixture *test)
-{
-    fixture_folder(&test->base, "owners", &test->owners_folder);
-    fixture_folder(&test->base, "records", &test->records);
-    fixture_folder(&test->base, "domains", &test->domains);
-    fixture_folder(&test->base, "definitions", &test->definitions);
-    test->owners = (struct owner_files){.keys = &test->base.keys, .folder = &test->owners_folder};
-    fake_libvirt = (struct guest_libvirt){.folder = &test->domains};
-    test->conf = daemon_conf_new_default(DAEMON_CONF_VIRTCRYPTD, false);
-    g_free(test->conf->libvirt_uri);
-    test->conf->libvirt_uri = g_strdup("test:///fake");
-    g_assert_true(uuid_parse(GUEST_UUID, &test->guest));
-    g_assert_true(uuid_parse(SECRET_UUID, &test->secret));
-    guest_fixture_start(test);
+    fixture_set_up(&test->host, unused);
+    test->service.storage = test->host.service;
+    test->service.custodian.opaque = &test->host.keys;
+    test->service.custodian.get = key_files_get;
+    test->service.custodian.find_usage = guest_find_usage;
+    test->with_value = g_array_new(FALSE, FALSE, sizeof(struct uuid));
 }
 
 static inline void
-guest_fixture_close(struct guest_fixture *test)
+guest_tear_down(struct guest_fixture *test, gconstpointer unused)
 {
-    guest_fixture_stop(test);
-    daemon_conf_free(test->conf);
-    g_free(test->owners.reason);
-    g_clear_pointer(&fake_libvirt.defined, g_free);
-    fixture_close_folder(&test->owners_folder);
-    fixture_close_folder(&test->records);
-    fixture_close_folder(&test->domains);
-    fixture_close_folder(&test->definitions);
+    fixture_tear_down(&test->host, unused);
+    g_array_unref(test->with_value);
 }
 
+/* With records that were put since. */
 static inline void
-guest_fixture_set_up(struct guest_fixture *test, gconstpointer unused)
+guest_restart(struct guest_fixture *test)
 {
-    fixture_set_up(&test->base, NULL);
-    guest_fixture_open(test);
+    fixture_stop(&test->host);
+    fixture_start(&test->host);
+    test->service.storage = test->host.service;
 }
 
-static inline void
-guest_fixture_tear_down(struct guest_fixture *test, gconstpointer unused)
+static inline struct uuid
+guest_uuid_of(const char *text)
 {
-    guest_fixture_close(test);
-    fixture_tear_down(&test->base, NULL);
+    struct uuid uuid;
+
+    g_assert_true(uuid_parse(text, &uuid));
+    return uuid;
 }
 
-/* A domain with one disk; `source` is what stands in its <source>'s tag and behind it. */
-static inline char *
-guest_fixture_xml(const char *format, const char *source)
+/* Encrypted, with a key that is generated for it; gives the secret. */
+static inline struct uuid
+guest_make_volume(struct guest_fixture *test, const char *name, const char *format)
 {
-    return g_strdup_printf("<domain type='qemu'>\n  <name>web</name>\n  <uuid>" GUEST_UUID
-                           "</uuid>\n  <devices>\n    <disk type='file' device='disk'>\n"
-                           "      <driver name='qemu' type='%s'/>\n      <source %s\n"
-                           "      <target dev='vda' bus='virtio'/>\n    </disk>\n"
-                           "  </devices>\n</domain>\n",
-                           format, source);
+    g_autofree char *rest = g_strdup_printf(TARGET("%s", LUKS), format);
+    g_autoptr(storage_volume_t) volume = create(&test->host, name, rest);
+
+    g_array_append_val(test->with_value, volume->secret);
+    return volume->secret;
 }
 
 static inline char *
-guest_fixture_disk(struct guest_fixture *test, const char *name)
+guest_image(struct guest_fixture *test, const char *name)
 {
-    g_autofree char *path = folder_path(&test->base.images, name);
-    g_autofree char *source = g_strdup_printf("file='%s'/>", path);
-
-    return guest_fixture_xml("raw", source);
+    return folder_path(&test->host.images, name);
 }
 
-/* As the records on disk have it. */
-static inline struct guest_record *
-guest_fixture_record(struct guest_fixture *test)
+/* A qcow2 image without encryption; `backing` is NULL, or its name as QEMU writes it. */
+static inline char *
+guest_make_image(struct guest_fixture *test, const char *name, const char *backing,
+                 const char *backing_format)
 {
-    g_autoptr(GBytes) content = folder_get(&test->records, GUEST_UUID ".xml");
+    char *path = guest_image(test, name);
+    const char *alone[] = {"qemu-img", "create", "-q", "-f", "qcow2", path, "1M", NULL};
+    const char *based[] = {"qemu-img", "create", "-q",           "-u", "-f", "qcow2", "-b",
+                           backing,    "-F",     backing_format, path, "1M", NULL};
     g_autoptr(GError) error = NULL;
-    struct guest_record *record;
+    int status = -1;
 
-    if (!content)
-        return NULL;
-    record = guest_record_parse(g_bytes_get_data(content, NULL), g_bytes_get_size(content), &error);
+    g_spawn_sync(NULL, (char **)(backing ? based : alone), NULL, G_SPAWN_SEARCH_PATH, NULL, NULL,
+                 NULL, NULL, &status, &error);
     g_assert_no_error(error);
-    return record;
+    g_assert_cmpint(status, ==, 0);
+    return path;
 }
 
+/* `inside` is what stands in <devices>. */
+static inline char *
+guest_xml(const char *inside)
+{
+    return g_strdup_printf("<domain type='qemu'><name>web1</name><uuid>" GUEST_UUID
+                           "</uuid><devices>%s</devices></domain>",
+                           inside);
+}
+
+/* `more` is what stands in <source>. */
+static inline char *
+guest_disk(const char *path, const char *format, const char *more)
+{
+    return g_strdup_printf("<disk type='file' device='disk'><driver name='qemu' type='%s'/>"
+                           "<source file='%s'>%s</source><target dev='vda' bus='virtio'/></disk>",
+                           format, path, more);
+}
+
+static inline char *
+guest_encryption(const struct uuid *secret)
+{
+    char uuid[UUID_TEXT_SIZE];
+
+    return g_strdup_printf("<encryption format='luks'><secret type='passphrase' uuid='%s'/>"
+                           "</encryption>",
+                           uuid_format(secret, uuid));
+}
+
+/* The record of a dm-crypt volume "images/NAME", whose device is an image of that name with
+ * ".crypt" behind it. */
 static inline void
-guest_fixture_expect_state(struct guest_fixture *test, enum guest_state state, guint keys)
+guest_put_dm_crypt(struct guest_fixture *test, const char *name, const char *secret,
+                   const char *format)
 {
-    g_autoptr(guest_record_t) record = guest_fixture_record(test);
+    g_autofree char *folder = folder_path(&test->host.volumes, "images");
+    g_autofree char *file = g_strdup_printf("%s/%s.xml", folder, name);
+    g_autofree char *xml = g_strdup_printf(
+        "<volumeRecord version='1'><pool>images</pool><name>%s</name><kind>dm-crypt</kind>"
+        "<state>ready</state><path>/dev/virtcrypt/images/%s</path><device>%s/%s.crypt</device>"
+        "<made>no</made><capacity>4194304</capacity>"
+        "<encryption format='%s' engine='dm-crypt'><secret type='passphrase' uuid='%s'/>%s"
+        "</encryption><generated>yes</generated><stored>no</stored></volumeRecord>",
+        name, name, test->host.images.path, name, format, secret,
+        strcmp(format, "plain") == 0 ? "<cipher name='aes' size='512' mode='xts'/>"
+                                       "<ivgen name='plain64'/>"
+                                     : "");
 
-    g_assert_nonnull(record);
-    g_assert_cmpint(record->state, ==, state);
-    g_assert_cmpuint(record->keys->len, ==, keys);
-}
-
-static inline guint
-guest_fixture_count_secrets(struct guest_fixture *test)
-{
-    g_autoptr(GArray) all = owner_files_all(&test->owners);
-
-    return all->len;
-}
-
-/* Neither a guest, nor a secret, nor a record of either. */
-static inline void
-guest_fixture_expect_nothing(struct guest_fixture *test)
-{
-    g_assert_cmpuint(guest_fixture_count_secrets(test), ==, 0);
-    g_assert_cmpuint(folder_count(&test->records), ==, 0);
-    g_assert_cmpuint(folder_count(&test->domains), ==, 0);
-}
-
-/* A LUKS container of nobody's that `text` opens. */
-static inline void
-guest_fixture_make_foreign(struct guest_fixture *test, const char *name, const char *text)
-{
-    g_autofree char *path = folder_path(&test->base.images, name);
-    g_autoptr(secret_buf_t) key = secret_buf_new_from(text, strlen(text), NULL);
-    const struct luks_place place = {.device = path};
-    const struct luks_format_params params = {.type = LUKS_1, .kdf = LUKS_KDF_FULL_ENTROPY};
-    g_autoptr(GError) error = NULL;
-
-    folder_put_text(&test->base.images, name, "");
-    g_assert_cmpint(truncate(path, 4 * 1024 * 1024), ==, 0);
-    luks_format(&place, &params, key, &error);
-    g_assert_no_error(error);
+    g_assert_cmpint(g_mkdir_with_parents(folder, 0700), ==, 0);
+    g_assert_true(g_file_set_contents(file, xml, -1, NULL));
+    guest_restart(test);
 }

@@ -2,7 +2,7 @@
  *
  * Guests that are defined with their keys: both are there afterwards, or neither is.
  */
-#include "guest_fixture.h"
+#include "guest_service_fixture.h"
 
 #define KEY "q83vASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4k"
 

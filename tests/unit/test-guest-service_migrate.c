@@ -3,7 +3,7 @@
  * Guests that leave with their keys, and guests that come: at any end the keys are where the guest
  * is, and nothing else has changed.
  */
-#include "guest_fixture.h"
+#include "guest_service_fixture.h"
 #include "storage/records.h"
 
 #define KEY "q83vASNFZ4mrze8BI0VniavN7wEjRWeJq83vASNFZ4k"
