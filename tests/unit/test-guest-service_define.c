@@ -203,14 +203,29 @@ test_a_path_that_is_the_usage_of_another_secret_is_no_hindrance(struct guest_fix
 {
     g_autofree char *path = folder_path(&test->base.images, "disk");
     g_autofree char *xml = guest_fixture_disk(test, "disk");
-    const struct define_case tried = {.xml = xml, .volume = path, .text = KEY};
+    const struct define_case tried = {.xml = xml, .volume = path, .text = "another"};
     struct uuid secret;
 
-    guest_fixture_make_foreign(test, "disk", KEY);
+    guest_fixture_make_foreign(test, "disk", "another");
     put_secret(test, path);
     secret = define_well(test, &tried);
     g_assert_false(uuid_equal(&secret, &test->secret));
     expect_owned(test, &secret, GUEST_KEY_SENT);
+}
+
+static void
+test_a_definition_once_more_makes_no_second_key(struct guest_fixture *test, gconstpointer unused)
+{
+    g_autofree char *xml = guest_fixture_disk(test, "disk");
+    const struct define_case tried = {.xml = xml, .volume = "vda", .text = KEY};
+    struct uuid first, second;
+
+    guest_fixture_make_foreign(test, "disk", KEY);
+    first = define_well(test, &tried);
+    second = define_well(test, &tried);
+    g_assert_true(uuid_equal(&first, &second));
+    g_assert_cmpuint(guest_fixture_count_secrets(test), ==, 1);
+    expect_owned(test, &first, GUEST_KEY_SENT);
 }
 
 /* ---- refusals ---- */
@@ -389,6 +404,7 @@ main(int argc, char **argv)
     TEST(a_secret_that_the_xml_names_is_made);
     TEST(a_secret_with_the_same_value_is_only_bound);
     TEST(a_path_that_is_the_usage_of_another_secret_is_no_hindrance);
+    TEST(a_definition_once_more_makes_no_second_key);
     TEST(what_does_not_fit_is_refused_before_anything_is_done);
     TEST(a_wrong_key_is_refused);
     TEST(two_keys_for_one_disk_are_refused);
