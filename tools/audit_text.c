@@ -25,9 +25,9 @@ append_code_point(GString *plain, const char *text)
     return true;
 }
 
-/* A string of JSON, from after its first quote. */
+/* A string of JSON, from after its first quote; *ret_end is its last one. */
 static char *
-read_string(const char *text)
+read_string(const char *text, const char **ret_end)
 {
     static const char escapes[] = "bfnrt";
     static const char meanings[] = "\b\f\n\r\t";
@@ -53,7 +53,26 @@ read_string(const char *text)
             g_string_append_c(plain, escape ? meanings[escape - escapes] : *text);
         }
     }
+    *ret_end = text;
     return g_string_free(g_steal_pointer(&plain), FALSE);
+}
+
+/* An array of strings, from after its bracket. */
+static char *
+read_strings(const char *text)
+{
+    g_autoptr(GString) all = g_string_new(NULL);
+
+    while (*text == '"') {
+        const char *end = NULL;
+        g_autofree char *one = read_string(text + 1, &end);
+
+        if (!one)
+            return NULL;
+        g_string_append_printf(all, "%s%s", all->len > 0 ? "," : "", one);
+        text = end[1] == ',' ? end + 2 : end + 1;
+    }
+    return *text == ']' ? g_string_free(g_steal_pointer(&all), FALSE) : NULL;
 }
 
 char *
@@ -61,6 +80,7 @@ audit_text_get(const char *line, const char *name)
 {
     g_autofree char *head = g_strdup_printf("\"%s\":", name);
     const char *at = line;
+    const char *end;
 
     /* What follows a backslash is inside of a string. */
     while ((at = strstr(at, head)) && (at == line || (at[-1] != ',' && at[-1] != '{')))
@@ -69,6 +89,8 @@ audit_text_get(const char *line, const char *name)
         return NULL;
     at += strlen(head);
     if (*at == '"')
-        return read_string(at + 1);
+        return read_string(at + 1, &end);
+    if (*at == '[')
+        return read_strings(at + 1);
     return g_ascii_isdigit(*at) ? g_strndup(at, strspn(at, "0123456789")) : NULL;
 }

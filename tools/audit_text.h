@@ -7,6 +7,6 @@
 
 #include <glib.h>
 
-/* The member of that name as text, a number in its digits; NULL if there is none, or the line is
- * no such. */
+/* The member of that name as text, a number in its digits, an array of strings with commas between
+ * them; NULL if there is none, it is null, or the line is no such. */
 char *audit_text_get(const char *line, const char *name);

@@ -63,13 +63,23 @@ get_filter(struct session *session, const struct command_args *args, struct filt
     return !guest || find_guest(session, guest, &ret_filter->guest);
 }
 
+/* The guests that a line is about, with commas between them, or NULL. */
+static char *
+guests_of(const char *line)
+{
+    char *one = audit_text_get(line, "guest");
+
+    return one ? one : audit_text_get(line, "guests");
+}
+
 static bool
 is_wanted(const char *line, const struct filter *filter)
 {
     g_autofree char *secret = filter->secret ? audit_text_get(line, "secret") : NULL;
-    g_autofree char *guest = filter->guest ? audit_text_get(line, "guest") : NULL;
+    g_autofree char *guests = filter->guest ? guests_of(line) : NULL;
 
-    return g_strcmp0(secret, filter->secret) == 0 && g_strcmp0(guest, filter->guest) == 0;
+    return g_strcmp0(secret, filter->secret) == 0 &&
+           (!filter->guest || (guests && strstr(guests, filter->guest)));
 }
 
 /* Takes the lines of one answer. */
@@ -115,18 +125,21 @@ static void
 print_table(const GPtrArray *lines, bool is_quiet)
 {
     static const char *const heads[] = {"Time", "Event", "Secret", "Guest", "Generation", "Reason"};
-    static const char *const names[] = {"time", "event", "secret", "guest", "generation", "reason"};
     g_autoptr(GPtrArray) cells = g_ptr_array_new_with_free_func(g_free);
 
-    G_STATIC_ASSERT(G_N_ELEMENTS(heads) == G_N_ELEMENTS(names));
     for (size_t i = 0; i < G_N_ELEMENTS(heads); i++)
         g_ptr_array_add(cells, g_strdup(heads[i]));
     for (guint i = 0; i < lines->len; i++) {
-        for (size_t j = 0; j < G_N_ELEMENTS(names); j++) {
-            char *text = audit_text_get(g_ptr_array_index(lines, i), names[j]);
+        const char *line = g_ptr_array_index(lines, i);
+        char *texts[] = {
+            audit_text_get(line, "time"),       audit_text_get(line, "event"),
+            audit_text_get(line, "secret"),     guests_of(line),
+            audit_text_get(line, "generation"), audit_text_get(line, "reason"),
+        };
 
-            g_ptr_array_add(cells, text ? text : g_strdup("-"));
-        }
+        G_STATIC_ASSERT(G_N_ELEMENTS(texts) == G_N_ELEMENTS(heads));
+        for (size_t j = 0; j < G_N_ELEMENTS(texts); j++)
+            g_ptr_array_add(cells, texts[j] ? texts[j] : g_strdup("-"));
     }
     output_table(cells, G_N_ELEMENTS(heads), is_quiet);
 }

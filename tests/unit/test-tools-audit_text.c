@@ -61,6 +61,17 @@ test_a_damaged_line_has_no_members_that_are_cut(void)
 }
 
 static void
+test_texts_of_an_array_have_commas_between_them(void)
+{
+    expect_member("{\"guest\":null,\"guests\":[\"a\",\"b\"],\"x\":1}", "guests", "a,b");
+    expect_member("{\"guest\":null,\"guests\":[\"a\",\"b\"],\"x\":1}", "guest", NULL);
+    expect_member("{\"guests\":[]}", "guests", "");
+    expect_member("{\"guests\":[\"a\"", "guests", NULL);
+    expect_member("{\"guests\":[\"a", "guests", NULL);
+    expect_member("{\"guests\":[1]}", "guests", NULL);
+}
+
+static void
 test_half_of_a_pair_is_replaced(void)
 {
     expect_member("{\"reason\":\"a\\ud800b\\u0000\"}", "reason", "a\357\277\275b\357\277\275");
@@ -76,6 +87,7 @@ main(int argc, char **argv)
     ADD(test_a_text_is_given_as_it_was);
     ADD(test_what_stands_in_a_text_is_no_member);
     ADD(test_a_damaged_line_has_no_members_that_are_cut);
+    ADD(test_texts_of_an_array_have_commas_between_them);
     ADD(test_half_of_a_pair_is_replaced);
     return g_test_run();
 }
