@@ -90,14 +90,22 @@ guest_service_start(struct guest_service *service)
     g_mutex_unlock(&service->lock);
 }
 
-/* First nobody waits for libvirt any more, so that the look that is under way ends soon. */
+void
+guest_service_stop(struct guest_service *service)
+{
+    if (!service->watch)
+        return;
+    guest_watch_stop(service->watch);
+    guest_libvirt_stop(service->libvirt);
+}
+
+/* Stopped first, so that the look that is under way ends soon. */
 void
 guest_service_free(struct guest_service *service)
 {
     if (!service)
         return;
-    if (service->libvirt)
-        guest_libvirt_stop(service->libvirt);
+    guest_service_stop(service);
     guest_watch_free(service->watch);
     guest_libvirt_free(service->libvirt);
     guest_records_free(service->records);

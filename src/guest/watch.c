@@ -210,14 +210,20 @@ guest_watch_new(const struct guest_watch_params *params)
 }
 
 void
+guest_watch_stop(struct guest_watch *watch)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&watch->mutex);
+
+    watch->is_stopped = true;
+    g_cond_broadcast(&watch->changed);
+}
+
+void
 guest_watch_free(struct guest_watch *watch)
 {
     if (!watch)
         return;
-    g_mutex_lock(&watch->mutex);
-    watch->is_stopped = true;
-    g_cond_broadcast(&watch->changed);
-    g_mutex_unlock(&watch->mutex);
+    guest_watch_stop(watch);
     g_thread_join(watch->thread);
     g_hash_table_unref(watch->guests);
     g_clear_error(&watch->failure);

@@ -24,6 +24,8 @@ struct guest_watch_params {
 };
 
 struct guest_watch *guest_watch_new(const struct guest_watch_params *params);
+/* No look begins any more, and who waits for one is told so. */
+void guest_watch_stop(struct guest_watch *watch);
 /* Waits for the look that is under way. */
 void guest_watch_free(struct guest_watch *watch);
 

@@ -80,6 +80,8 @@ open_service(struct daemon *daemon, GError **error)
         .loop = daemon->core->loop,
         .dir = daemon->paths->secrets_dir,
         .journal_dir = daemon->paths->journal_dir,
+        .guests_dir = daemon->paths->guests_dir,
+        .audit = daemon->paths->audit,
         .generations_path = daemon->paths->generations,
         .rotation_delay = conf->rotation_delay,
         .unlock_method = &unlock_key_file,

@@ -45,7 +45,15 @@ secret_service_new(const struct secret_service_params *params, GError **error)
     if (!service->memory_key)
         return NULL;
     if (params->dir) {
-        service->store = store_open(params->dir, params->journal_dir, params->loop, error);
+        const struct store_params store_params = {
+            .dir = params->dir,
+            .journal_dir = params->journal_dir,
+            .guests_dir = params->guests_dir,
+            .audit = params->audit,
+            .loop = params->loop,
+        };
+
+        service->store = store_open(&store_params, error);
         if (!service->store)
             return NULL;
         service->rotation = service_rotate_new(service, params);

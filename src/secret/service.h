@@ -33,6 +33,8 @@ struct secret_service_params {
     const char *dir; /* of definitions and sealed values; NULL: nothing is kept on disk, and the
                       * five that follow are not used */
     const char *journal_dir;
+    const char *guests_dir; /* of guests' copies */
+    const char *audit;      /* the file; both as in struct store_params */
     const char *generations_path;
     unsigned int rotation_delay; /* s from an erasure to the next key-encryption generation */
     const struct unlock_method *unlock_method;

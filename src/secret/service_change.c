@@ -5,6 +5,7 @@
  * against a state that no change under way will alter for that uuid.
  */
 #include "secret/service_state.h"
+#include "secret/store_change.h"
 
 static const struct {
     bool (*prepare)(struct change *change, GError **error);
@@ -35,8 +36,7 @@ change_free(struct change *change)
 {
     secret_def_free(change->def);
     secret_buf_free(change->wanted);
-    g_clear_pointer(&change->disk.xml, g_bytes_unref);
-    g_clear_pointer(&change->disk.key, g_bytes_unref);
+    store_change_clear(&change->disk);
     secret_value_clear(&change->value);
     clear_value_free(change->clear);
     g_free(change);

@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "secret/audit_event.h"
 #include "secret/sealed.h"
 #include "secret/service_state.h"
 #include "util/error.h"
@@ -180,6 +181,23 @@ service_apply_define(struct change *change)
         service_wipe_clear(change);
 }
 
+/* A value that goes is a line of the audit. */
+static bool
+note_undefine(struct change *change, const struct secret *known, GError **error)
+{
+    const struct audit_event event = {
+        .event = "undefine",
+        .secret = &change->uuid,
+        .reason = "undefined by a client",
+        .generation = known->value.generation,
+    };
+
+    if (!service_has_value(known))
+        return true;
+    change->disk.audit = audit_event_members(&event, error);
+    return change->disk.audit != NULL;
+}
+
 bool
 service_prepare_undefine(struct change *change, GError **error)
 {
@@ -189,9 +207,10 @@ service_prepare_undefine(struct change *change, GError **error)
         service_set_not_found(&change->uuid, error);
         return false;
     }
-    if (service_keeps(change->service, known->def))
-        remove_files(change, known);
-    return true;
+    if (!service_keeps(change->service, known->def))
+        return true;
+    remove_files(change, known);
+    return note_undefine(change, known, error);
 }
 
 void

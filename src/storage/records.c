@@ -31,8 +31,10 @@ struct storage_records {
     char *dir;
     char *device_dir;
     GMutex mutex;
-    GHashTable *by_place; /* owns the entries */
-    GHashTable *by_path;  /* path -> entry */
+    GHashTable *by_place;           /* owns the entries */
+    GHashTable *by_path;            /* path -> entry */
+    storage_records_func on_change; /* or NULL */
+    void *on_change_opaque;
 };
 
 static void
@@ -398,6 +400,21 @@ open_pool_dir(struct storage_records *records, const char *pool, GError **error)
     return file_open_dir(path, true, DIR_MODE, error);
 }
 
+void
+storage_records_set_watcher(struct storage_records *records, storage_records_func on_change,
+                            void *opaque)
+{
+    records->on_change = on_change;
+    records->on_change_opaque = opaque;
+}
+
+static void
+tell(const struct storage_records *records)
+{
+    if (records->on_change)
+        records->on_change(records->on_change_opaque);
+}
+
 bool
 storage_records_put(struct storage_records *records, const struct volume_record *record,
                     GError **error)
@@ -413,6 +430,8 @@ storage_records_put(struct storage_records *records, const struct volume_record 
         return false;
     }
     put_entry(records, record->pool, record->name, volume_record_copy(record), NULL);
+    if (record->state == VOLUME_STATE_READY)
+        tell(records);
     return true;
 }
 
@@ -448,5 +467,6 @@ storage_records_remove(struct storage_records *records, const char *pool, const 
     if (!file_sync_dir(fd, error))
         return false;
     drop_entry(records, place);
+    tell(records);
     return remove_pool_dir(records, pool, error);
 }
