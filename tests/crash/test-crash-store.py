@@ -15,6 +15,7 @@ import tempfile
 import unittest
 
 import disk
+import host
 import taptest
 
 _BUILD = os.environ["BUILD_ROOT"]
@@ -125,10 +126,8 @@ class Place:
         """With `crash`, watched: AT and HOW are when and what happens."""
         environment = dict(os.environ, LC_ALL="C")
         if crash:
-            environment.update({"LD_PRELOAD": _INTERPOSE, "CRASH_FOLDERS": self.root})
+            environment.update(host.preloaded(_INTERPOSE), CRASH_FOLDERS=self.root)
             environment.update({f"CRASH_{name}": str(value) for name, value in crash.items()})
-            environment["ASAN_OPTIONS"] = ":".join(
-                filter(None, [environment.get("ASAN_OPTIONS"), "verify_asan_link_order=0"]))
         return Run(subprocess.run(
             [_STEPS, *options, self.secrets, os.path.join(self.root, "journal"), *map(_argument, steps)],
             env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,

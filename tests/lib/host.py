@@ -21,6 +21,8 @@ import time
 import uuid
 
 BUILD_ROOT = os.environ.get("BUILD_ROOT", "")
+# Where tests run, keys of persons get cheap keyslots (tests/lib/slow_processor.c).
+SLOW_PROCESSOR = os.environ.get("SLOW_PROCESSOR", "")
 
 # A slow machine (sanitizers, emulation, other tests beside) makes every bound too short.
 PATIENCE = float(os.environ.get("VIRTCRYPT_TEST_PATIENCE", "1"))
@@ -188,6 +190,15 @@ def libvirt_driver_folder():
     raise HostError("libvirt_driver_secret.so was not found: is libvirt-daemon installed?")
 
 
+def preloaded(library):
+    """The environment of a program that starts with `library`, whether it is built with a sanitizer
+    or not; none if that is empty."""
+    if not library:
+        return {}
+    options = [os.environ.get("ASAN_OPTIONS"), "verify_asan_link_order=0"]
+    return {"LD_PRELOAD": library, "ASAN_OPTIONS": ":".join(filter(None, options))}
+
+
 def wait_for(condition, what, bound=START_BOUND_S, interval=0.02):
     """Calls `condition` until it returns something true, which is returned."""
     deadline = time.monotonic() + bound
@@ -266,6 +277,7 @@ class Host:
         environment = {name: value for name, value in os.environ.items()
                        if not name.startswith(("LIBVIRT_", "VIRSH_", "VIRTCRYPT_", "XDG_"))}
         environment.update({"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+        environment.update(preloaded(SLOW_PROCESSOR))
         environment.update(extra or {})
         return environment
 
