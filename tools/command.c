@@ -44,6 +44,19 @@ kind_word(const struct command_option *option)
 /* Every command has it. */
 static const struct command_option help_option = {"help", OPTION_FLAG, 0, "print help"};
 
+/* Keeps the value that was given last of option `i`, beside those before it. */
+static bool
+add_repeated(struct command_args *args, int i, GError **error)
+{
+    if (args->repeated_count == COMMAND_REPEATS_MAX) {
+        set_usage_error(error, "option --%s is there more than %d times",
+                        args->command->options[i].name, COMMAND_REPEATS_MAX);
+        return false;
+    }
+    args->repeated[args->repeated_count++] = args->values[i];
+    return true;
+}
+
 /* --name, --name=VALUE or --name VALUE; `*argv` is moved to the last word that was used. */
 static bool
 parse_named(struct command_args *args, char ***argv, GError **error)
@@ -61,7 +74,7 @@ parse_named(struct command_args *args, char ***argv, GError **error)
                         len, name);
         return false;
     }
-    if (*is_given) {
+    if (*is_given && !(option->flags & OPTION_REPEATED)) {
         set_usage_error(error, "option --%s already seen", option->name);
         return false;
     }
@@ -76,7 +89,7 @@ parse_named(struct command_args *args, char ***argv, GError **error)
     *is_given = true;
     if (option->kind != OPTION_FLAG)
         args->values[i] = equals ? equals + 1 : **argv;
-    return true;
+    return !(option->flags & OPTION_REPEATED) || add_repeated(args, i, error);
 }
 
 /* A word alone belongs to the first option that takes one and has none yet. */
@@ -86,7 +99,8 @@ parse_data(struct command_args *args, char *word, GError **error)
     for (int i = 0; i < COMMAND_OPTIONS_MAX && args->command->options[i].name; i++) {
         const struct command_option *option = &args->command->options[i];
 
-        if (option->kind == OPTION_FLAG || (option->flags & OPTION_NAMED_ONLY) || args->is_given[i])
+        if (option->kind == OPTION_FLAG || args->is_given[i] ||
+            (option->flags & (OPTION_NAMED_ONLY | OPTION_REPEATED)))
             continue;
         args->is_given[i] = true;
         args->values[i] = word;
@@ -152,16 +166,37 @@ command_has(const struct command_args *args, const char *name)
     return args->is_given[known_option(args, name)];
 }
 
+static bool
+check_filled(const char *name, const char *text, GError **error)
+{
+    if (!text || *text)
+        return true;
+    set_usage_error(error, "Failed to get option '%s': Option argument is empty", name);
+    return false;
+}
+
 bool
 command_get_text(const struct command_args *args, const char *name, char **ret_text, GError **error)
 {
     char *text = args->values[known_option(args, name)];
 
-    if (text && !*text) {
-        set_usage_error(error, "Failed to get option '%s': Option argument is empty", name);
+    if (!check_filled(name, text, error))
         return false;
-    }
     *ret_text = text;
+    return true;
+}
+
+bool
+command_get_texts(const struct command_args *args, const char *name, char *const **ret_texts,
+                  size_t *ret_count, GError **error)
+{
+    g_assert(args->command->options[known_option(args, name)].flags & OPTION_REPEATED);
+    for (size_t i = 0; i < args->repeated_count; i++) {
+        if (!check_filled(name, args->repeated[i], error))
+            return false;
+    }
+    *ret_texts = args->repeated;
+    *ret_count = args->repeated_count;
     return true;
 }
 

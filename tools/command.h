@@ -22,6 +22,7 @@ enum command_option_kind {
 enum command_option_flags {
     OPTION_REQUIRED = 1 << 0,
     OPTION_NAMED_ONLY = 1 << 1, /* never by a VALUE alone */
+    OPTION_REPEATED = 1 << 2,   /* any number of times, by its name alone; of a text */
 };
 
 struct command_option {
@@ -31,7 +32,8 @@ struct command_option {
     const char *help;
 };
 
-enum { COMMAND_OPTIONS_MAX = 16 };
+/* A command has at most one option that can be repeated, and that COMMAND_REPEATS_MAX times. */
+enum { COMMAND_OPTIONS_MAX = 16, COMMAND_REPEATS_MAX = 256 };
 
 struct command {
     const char *name;
@@ -55,7 +57,9 @@ struct command_args {
     const struct command *command;
     bool wants_help;
     bool is_given[COMMAND_OPTIONS_MAX];
-    char *values[COMMAND_OPTIONS_MAX]; /* into argv, NULL for flags */
+    char *values[COMMAND_OPTIONS_MAX]; /* into argv, NULL for flags; the last of a repeated one */
+    char *repeated[COMMAND_REPEATS_MAX];
+    size_t repeated_count;
 };
 
 /* Reads `argv` (up to a NULL), what follows the name of `command`. Messages of errors are virsh's.
@@ -70,7 +74,13 @@ bool command_has(const struct command_args *args, const char *name);
 bool command_get_text(const struct command_args *args, const char *name, char **ret_text,
                       GError **error);
 
-/* The same for a number from `min` to `max`; *ret_number stays as it is when it is not there. */
+/* All values of an option that can be repeated, in their order; borrowed. An empty one is an error.
+ */
+bool command_get_texts(const struct command_args *args, const char *name, char *const **ret_texts,
+                       size_t *ret_count, GError **error);
+
+/* The same as command_get_text for a number from `min` to `max`; *ret_number stays as it is when it
+ * is not there. */
 bool command_get_number(const struct command_args *args, const char *name, int min, int max,
                         int *ret_number, GError **error);
 

@@ -23,6 +23,8 @@ print_synopsis(const struct command *command)
             printf(" [--%s]", option->name);
         else if (option->flags & OPTION_REQUIRED)
             printf(" <%s>", option->name);
+        else if (option->flags & OPTION_REPEATED)
+            printf(" [--%s <%s>]...", option->name, kind_word(option));
         else
             printf(" [--%s <%s>]", option->name, kind_word(option));
     }

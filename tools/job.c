@@ -40,8 +40,8 @@ job_clear(struct job *job)
     sigprocmask(SIG_SETMASK, &job->mask_before, NULL);
 }
 
-static void
-show(struct job *job, uint32_t permille)
+void
+job_show(struct job *job, uint32_t permille)
 {
     if (!job->is_visible)
         return;
@@ -50,16 +50,16 @@ show(struct job *job, uint32_t permille)
     job->is_shown = true;
 }
 
-static void
-end_line(const struct job *job)
+void
+job_end_line(struct job *job)
 {
     if (job->is_shown)
         fputc('\n', stderr);
+    job->is_shown = false;
 }
 
-/* Whether SIGINT came; from then on it is not watched any more. */
-static bool
-is_interrupted(struct job *job)
+bool
+job_take_interrupt(struct job *job)
 {
     struct signalfd_siginfo info;
 
@@ -77,18 +77,18 @@ job_finish(struct job *job, struct rpc_client *client, struct virtcrypt_volume_j
         const struct virtcrypt_volume_job_wait_args wait = {.job = ret->job};
         bool is_answered;
 
-        show(job, ret->permille);
+        job_show(job, ret->permille);
         virtcrypt_volume_job_ret_clear(ret);
         is_answered =
-            (!is_interrupted(job) || virtcrypt_volume_job_cancel_call(client, &wait, error)) &&
+            (!job_take_interrupt(job) || virtcrypt_volume_job_cancel_call(client, &wait, error)) &&
             virtcrypt_volume_job_wait_call(client, &wait, ret, error);
         if (!is_answered) {
-            end_line(job);
+            job_end_line(job);
             return false;
         }
     }
     if (job->is_shown)
-        show(job, 1000);
-    end_line(job);
+        job_show(job, 1000);
+    job_end_line(job);
     return true;
 }

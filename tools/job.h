@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: waiting for a job of virtcryptd: how far it is, on a terminal, and SIGINT, which cancels
- * the job and not the program; the second one ends the program, and with it the job.
+ * Owns: waiting for long work, a job of virtcryptd most often: how far it is, on a terminal, and
+ * SIGINT, which cancels the work and not the program; the second one ends the program.
  */
 #pragma once
 
 #include <glib.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "rpc/client.h"
 #include "rpc/protocol/virtcrypt_volume.h"
@@ -23,6 +24,13 @@ struct job {
 
 /* Before the call that starts it. */
 bool job_begin(struct job *job, const char *label, bool is_quiet, GError **error);
+
+/* How far it is, on the terminal, until job_end_line. */
+void job_show(struct job *job, uint32_t permille);
+void job_end_line(struct job *job);
+
+/* Whether SIGINT came since job_begin; from then on it is not watched any more. */
+bool job_take_interrupt(struct job *job);
 
 /* `ret` is the answer to that call; it is replaced by those that follow until one says that the job
  * is done. On failure it is cleared. */

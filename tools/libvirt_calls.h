@@ -13,15 +13,23 @@
 #define LIBVIRT_CALLS(CALL)                                                                        \
     CALL(virConnectClose)                                                                          \
     CALL(virConnectOpenAuth)                                                                       \
+    CALL(virDomainAbortJob)                                                                        \
     CALL(virDomainAttachDeviceFlags)                                                               \
+    CALL(virDomainDestroy)                                                                         \
     CALL(virDomainFree)                                                                            \
+    CALL(virDomainGetJobInfo)                                                                      \
     CALL(virDomainGetName)                                                                         \
+    CALL(virDomainGetState)                                                                        \
     CALL(virDomainGetUUID)                                                                         \
     CALL(virDomainGetXMLDesc)                                                                      \
     CALL(virDomainIsActive)                                                                        \
+    CALL(virDomainIsPersistent)                                                                    \
     CALL(virDomainLookupByID)                                                                      \
     CALL(virDomainLookupByName)                                                                    \
     CALL(virDomainLookupByUUID)                                                                    \
+    CALL(virDomainMigrate3)                                                                        \
+    CALL(virDomainSuspend)                                                                         \
+    CALL(virDomainUndefineFlags)                                                                   \
     CALL(virGetLastError)                                                                          \
     CALL(virSetErrorFunc)                                                                          \
     CALL(virStoragePoolFree)                                                                       \
@@ -31,7 +39,10 @@
     CALL(virStorageVolGetPath)                                                                     \
     CALL(virStorageVolGetXMLDesc)                                                                  \
     CALL(virStorageVolLookupByName)                                                                \
-    CALL(virStorageVolLookupByPath)
+    CALL(virStorageVolLookupByPath)                                                                \
+    CALL(virTypedParamsAddString)                                                                  \
+    CALL(virTypedParamsAddULLong)                                                                  \
+    CALL(virTypedParamsFree)
 
 #define LIBVIRT_CALLS_MEMBER(name) __typeof__(&name) name;
 

@@ -7,17 +7,14 @@
 
 #include <stdlib.h>
 
-#include "tools/libvirt_calls.h"
+#include "tools/libvirt_host_state.h"
 #include "tools/output.h"
 #include "tools/xpath.h"
 #include "util/error.h"
 
 enum { REFRESH_BOUND_S = 30 };
 
-struct libvirt_host {
-    struct libvirt_calls calls;
-    virConnectPtr connection;
-};
+G_STATIC_ASSERT((int)LIBVIRT_NO_GUEST == (int)VIR_ERR_NO_DOMAIN);
 
 /* libvirt prints errors unless it is told where else they go. */
 static void
@@ -25,9 +22,8 @@ keep_quiet(void *opaque G_GNUC_UNUSED, virErrorPtr error G_GNUC_UNUSED)
 {
 }
 
-/* The last error of this thread. */
-static void
-take_error(const struct libvirt_host *host, GError **error)
+void
+libvirt_host_take_error(const struct libvirt_host *host, GError **error)
 {
     virErrorPtr last = host->calls.virGetLastError();
 
@@ -36,17 +32,17 @@ take_error(const struct libvirt_host *host, GError **error)
                      last && last->message ? last->message : "unknown error of libvirt");
 }
 
-static struct libvirt_host *
-connect_to(const char *uri, GError **error)
+struct libvirt_host *
+libvirt_host_connect(const char *uri, GError **error)
 {
-    g_autoptr(libvirt_host_t) host = g_new0(struct libvirt_host, 1);
+    g_autoptr(libvirt_host_t) host = g_atomic_rc_box_new0(struct libvirt_host);
 
     if (!libvirt_calls_load(&host->calls, error))
         return NULL;
     host->calls.virSetErrorFunc(NULL, keep_quiet);
     host->connection = host->calls.virConnectOpenAuth(uri, host->calls.auth_default, 0);
     if (!host->connection) {
-        take_error(host, error);
+        libvirt_host_take_error(host, error);
         return NULL;
     }
     return g_steal_pointer(&host);
@@ -58,17 +54,23 @@ libvirt_host_open(const struct session *session, GError **error)
     g_autoptr(uri_t) uri = session_parse_uri(session, error);
     g_autofree char *text = uri ? uri_to_libvirt(uri) : NULL;
 
-    return text ? connect_to(text, error) : NULL;
+    return text ? libvirt_host_connect(text, error) : NULL;
+}
+
+static void
+host_clear(void *opaque)
+{
+    struct libvirt_host *host = opaque;
+
+    if (host->connection)
+        host->calls.virConnectClose(host->connection);
 }
 
 void
 libvirt_host_close(struct libvirt_host *host)
 {
-    if (!host)
-        return;
-    if (host->connection)
-        host->calls.virConnectClose(host->connection);
-    g_free(host);
+    if (host)
+        g_atomic_rc_box_release_full(host, host_clear);
 }
 
 /* Shared by the thread that refreshes and the one that waits for it. */
@@ -96,14 +98,14 @@ refresh_clear(void *opaque)
 static void
 look_again(const struct refresh *refresh, GError **error)
 {
-    g_autoptr(libvirt_host_t) host = connect_to(refresh->uri, error);
+    g_autoptr(libvirt_host_t) host = libvirt_host_connect(refresh->uri, error);
     virStoragePoolPtr pool;
 
     if (!host)
         return;
     pool = host->calls.virStoragePoolLookupByName(host->connection, refresh->pool);
     if (!pool || host->calls.virStoragePoolRefresh(pool, 0) < 0)
-        take_error(host, error);
+        libvirt_host_take_error(host, error);
     if (pool)
         host->calls.virStoragePoolFree(pool);
 }
@@ -198,7 +200,7 @@ libvirt_host_find_volume(struct libvirt_host *host, const char *pool, const char
         ret_volume->path = g_strdup(path);
         ret_volume->format = xpath_get_text(xml, "string(/volume/target/format/@type)");
     } else {
-        take_error(host, error);
+        libvirt_host_take_error(host, error);
     }
     if (volume)
         host->calls.virStorageVolFree(volume);
@@ -241,15 +243,70 @@ libvirt_host_find_guest(struct libvirt_host *host, const char *name,
     if (is_found) {
         guest.name = g_strdup(host->calls.virDomainGetName(domain));
         guest.is_active = is_active > 0;
+        guest.is_persistent = host->calls.virDomainIsPersistent(domain) > 0;
         guest.xml = g_strdup(xml);
         *ret_guest = guest;
     } else {
-        take_error(host, error);
+        libvirt_host_take_error(host, error);
     }
     if (domain)
         host->calls.virDomainFree(domain);
     free(xml);
     return is_found;
+}
+
+static enum libvirt_guest_presence
+presence_of(int state, int reason)
+{
+    switch (state) {
+    case VIR_DOMAIN_SHUTOFF:
+    case VIR_DOMAIN_CRASHED:
+        return LIBVIRT_GUEST_DEFINED;
+    case VIR_DOMAIN_RUNNING:
+    case VIR_DOMAIN_BLOCKED:
+        return LIBVIRT_GUEST_RUNNING;
+    default:
+        return state == VIR_DOMAIN_PAUSED && reason == VIR_DOMAIN_PAUSED_MIGRATION
+                   ? LIBVIRT_GUEST_SENT
+                   : LIBVIRT_GUEST_PAUSED;
+    }
+}
+
+bool
+libvirt_host_look_at(struct libvirt_host *host, const struct uuid *guest,
+                     enum libvirt_guest_presence *ret_presence, GError **error)
+{
+    virDomainPtr domain = host->calls.virDomainLookupByUUID(host->connection, guest->bytes);
+    g_autoptr(GError) refusal = NULL;
+    int state = VIR_DOMAIN_NOSTATE;
+    int reason = 0;
+
+    if (!domain || host->calls.virDomainGetState(domain, &state, &reason, 0) < 0)
+        libvirt_host_take_error(host, &refusal);
+    if (domain)
+        host->calls.virDomainFree(domain);
+    if (refusal && error_get_code(refusal) != LIBVIRT_NO_GUEST) {
+        g_propagate_error(error, g_steal_pointer(&refusal));
+        return false;
+    }
+    *ret_presence = refusal ? LIBVIRT_GUEST_NONE : presence_of(state, reason);
+    return true;
+}
+
+bool
+libvirt_host_drop(struct libvirt_host *host, const struct uuid *guest, GError **error)
+{
+    virDomainPtr domain = host->calls.virDomainLookupByUUID(host->connection, guest->bytes);
+    bool is_persistent = domain && host->calls.virDomainIsPersistent(domain) > 0;
+    bool is_dropped = domain && host->calls.virDomainDestroy(domain) == 0 &&
+                      (!is_persistent || host->calls.virDomainUndefineFlags(
+                                             domain, VIR_DOMAIN_UNDEFINE_KEEP_NVRAM) == 0);
+
+    if (!is_dropped)
+        libvirt_host_take_error(host, error);
+    if (domain)
+        host->calls.virDomainFree(domain);
+    return is_dropped;
 }
 
 void
@@ -268,7 +325,7 @@ libvirt_host_attach(struct libvirt_host *host, const struct libvirt_guest *guest
         domain && host->calls.virDomainAttachDeviceFlags(domain, device_xml, flags) == 0;
 
     if (!is_attached)
-        take_error(host, error);
+        libvirt_host_take_error(host, error);
     if (domain)
         host->calls.virDomainFree(domain);
     return is_attached;

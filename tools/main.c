@@ -16,6 +16,7 @@
 #include "tools/session.h"
 #include "tools/virsh-daemon.h"
 #include "tools/virsh-guest.h"
+#include "tools/virsh-key.h"
 #include "tools/virsh-secret.h"
 #include "tools/virsh-volume.h"
 
@@ -36,7 +37,7 @@ static const struct command help_command[] = {
 };
 
 /* `groups` has room for as many as there are. */
-enum { GROUP_COUNT = 5 };
+enum { GROUP_COUNT = 6 };
 
 static void
 init_groups(struct command_group *groups)
@@ -44,8 +45,9 @@ init_groups(struct command_group *groups)
     groups[0] = secret_commands;
     groups[1] = volume_commands;
     groups[2] = guest_commands;
-    groups[3] = daemon_commands;
-    groups[4] = (struct command_group){
+    groups[3] = key_commands;
+    groups[4] = daemon_commands;
+    groups[5] = (struct command_group){
         .title = "Virtcrypt itself",
         .keyword = "virtcrypt",
         .commands = help_command,

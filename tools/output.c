@@ -14,6 +14,7 @@
 
 #include "util/error.h"
 #include "util/file.h"
+#include "util/uuid.h"
 
 static void
 print_line(const char *kind, const char *text)
@@ -186,6 +187,24 @@ output_table(const GPtrArray *cells, guint column_count, bool is_quiet)
     }
 }
 
+char *
+output_format_uuid(const uint8_t *bytes)
+{
+    struct uuid uuid;
+    char text[UUID_TEXT_SIZE];
+
+    memcpy(uuid.bytes, bytes, sizeof(uuid.bytes));
+    return g_strdup(uuid_format(&uuid, text));
+}
+
+char *
+output_format_time(int64_t seconds)
+{
+    g_autoptr(GDateTime) time = seconds > 0 ? g_date_time_new_from_unix_utc(seconds) : NULL;
+
+    return time ? g_date_time_format(time, "%Y-%m-%dT%H:%M:%SZ") : NULL;
+}
+
 void
 output_append_json(GString *json, const char *text)
 {
@@ -205,4 +224,26 @@ output_append_json(GString *json, const char *text)
             g_string_append_c(json, *c);
     }
     g_string_append_c(json, '"');
+}
+
+void
+output_append_json_object(GString *json, const struct output_member *members, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        g_string_append_printf(json, "%s\"%s\": ", i > 0 ? ", " : "{", members[i].name);
+        output_append_json(json, members[i].text);
+    }
+    g_string_append_c(json, '}');
+}
+
+void
+output_json_array(const GPtrArray *entries, void (*append)(GString *json, const void *entry))
+{
+    g_autoptr(GString) json = g_string_new("[");
+
+    for (guint i = 0; i < entries->len; i++) {
+        g_string_append(json, i > 0 ? ",\n  " : "\n  ");
+        append(json, g_ptr_array_index(entries, i));
+    }
+    printf("%s%s]\n", json->str, entries->len > 0 ? "\n" : "");
 }

@@ -7,6 +7,7 @@
 
 #include <glib.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "util/secret_buf.h"
 
@@ -30,6 +31,22 @@ bool output_secret(const struct secret_buf *value, GError **error);
  * the head, which is left out with `is_quiet`. `cells` holds char *, row by row. */
 void output_table(const GPtrArray *cells, guint column_count, bool is_quiet);
 
+/* Of a uuid's 16 bytes, as they are on the wire. */
+char *output_format_uuid(const uint8_t *bytes);
+
+/* Seconds since 1970 as RFC 3339 has them, in UTC; NULL for 0, or what no calendar holds. */
+char *output_format_time(int64_t seconds);
+
 /* Appends `text` as a JSON string (RFC 8259 section 7), or null for NULL. What is not UTF-8 becomes
  * U+FFFD. */
 void output_append_json(GString *json, const char *text);
+
+/* Appends an object whose members are strings, or null. */
+struct output_member {
+    const char *name;
+    const char *text;
+};
+void output_append_json_object(GString *json, const struct output_member *members, size_t count);
+
+/* Prints an array of what `append` makes of each of `entries`, one a line. */
+void output_json_array(const GPtrArray *entries, void (*append)(GString *json, const void *entry));

@@ -125,6 +125,26 @@ session_connect(struct session *session)
     return false;
 }
 
+bool
+session_keep(struct session *session)
+{
+    if (session->client && rpc_client_wait(session->client, 0, NULL))
+        return true;
+    session_clear(session);
+    return session_connect(session);
+}
+
+struct session
+session_beside(const struct session *session, enum uri_daemon daemon)
+{
+    return (struct session){
+        .uri_text = session_uri(session),
+        .is_readonly = session->is_readonly,
+        .is_quiet = session->is_quiet,
+        .daemon = daemon,
+    };
+}
+
 void
 session_clear(struct session *session)
 {

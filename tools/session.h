@@ -31,5 +31,14 @@ struct uri *session_parse_uri(const struct session *session, GError **error);
 /* Connects, once. Errors are printed. */
 bool session_connect(struct session *session);
 
+/* Answers what the daemon asks meanwhile, where no call is made for long; connects again if the
+ * connection ended. */
+bool session_keep(struct session *session);
+
+/* The same host and options, for another daemon of it, without a connection. */
+struct session session_beside(const struct session *session, enum uri_daemon daemon);
+
 /* Ends the connection. */
 void session_clear(struct session *session);
+typedef struct session session_t;
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(session_t, session_clear)

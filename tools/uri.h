@@ -58,6 +58,10 @@ const char *uri_daemon_name(enum uri_daemon daemon);
 /* The URI by which libvirt's own library reaches the QEMU driver of the same host. */
 char *uri_to_libvirt(const struct uri *uri);
 
+/* The URI by which virtcryptd is reached on the host that libvirt's own URI leads to
+ * (qemu:///system, qemu+ssh://HOST/system). */
+char *uri_from_libvirt(const char *text, GError **error);
+
 /* The daemon's socket: ?socket=, or where it is by default. */
 char *uri_socket_path(const struct uri *uri, bool readonly);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: what a URI of another host becomes: the ssh command, and libvirt's URI. ssh hands the words
+ * Owns: the ssh command that a URI of another host becomes. ssh hands the words
  * of a command to the login shell of the other host as one line. So that line is `sh -c SCRIPT`,
  * with SCRIPT quoted for that shell, and in SCRIPT every parameter is quoted for sh.
  */
@@ -76,42 +76,4 @@ uri_ssh_command(const struct uri *uri, bool readonly, GError **error)
         g_strv_builder_add_many(argv, "-o", "StrictHostKeyChecking=no", NULL);
     g_strv_builder_add_many(argv, "-T", "-e", "none", "--", uri->host, line, NULL);
     return g_strv_builder_end(argv);
-}
-
-static void
-append_parameter(GString *text, const char *name, const char *value)
-{
-    g_autofree char *escaped = value ? g_uri_escape_string(value, "/", FALSE) : NULL;
-
-    if (escaped)
-        g_string_append_printf(text, "%c%s=%s", strchr(text->str, '?') ? '&' : '?', name, escaped);
-}
-
-char *
-uri_to_libvirt(const struct uri *uri)
-{
-    static const char *const proxies[] = {NULL, "netcat", "native"};
-    const char *path = uri->is_session ? "/session" : "/system";
-    g_autoptr(GString) text = g_string_new(NULL);
-    bool is_ipv6 = uri->host && strchr(uri->host, ':');
-
-    G_STATIC_ASSERT(G_N_ELEMENTS(proxies) == URI_PROXY_NATIVE + 1);
-    if (uri->transport == URI_UNIX)
-        return g_strconcat("qemu://", path, NULL);
-    g_string_append(text, "qemu+ssh://");
-    if (uri->user) {
-        g_string_append_uri_escaped(text, uri->user, NULL, FALSE);
-        g_string_append_c(text, '@');
-    }
-    g_string_append_printf(text, is_ipv6 ? "[%s]" : "%s", uri->host);
-    if (uri->port > 0)
-        g_string_append_printf(text, ":%d", uri->port);
-    g_string_append(text, path);
-    append_parameter(text, "command", uri->command);
-    append_parameter(text, "keyfile", uri->keyfile);
-    append_parameter(text, "netcat", uri->netcat);
-    append_parameter(text, "proxy", proxies[uri->proxy]);
-    append_parameter(text, "no_verify", uri->no_verify ? "1" : NULL);
-    append_parameter(text, "no_tty", uri->no_tty ? "1" : NULL);
-    return g_string_free(g_steal_pointer(&text), FALSE);
 }

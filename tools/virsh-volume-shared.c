@@ -3,14 +3,12 @@
  * Owns: what virsh-volume-commands.h says that the volume commands share.
  */
 #include <string.h>
-#include <unistd.h>
 
 #include "rpc/protocol/virtcrypt_volume_client.h"
 #include "tools/job.h"
+#include "tools/key_input.h"
 #include "tools/output.h"
-#include "tools/secret_input.h"
 #include "tools/size.h"
-#include "tools/terminal.h"
 #include "tools/virsh-volume-commands.h"
 #include "util/error.h"
 #include "util/uuid.h"
@@ -94,46 +92,23 @@ virsh_volume_get_size(const struct command_args *args, const char *name, bool *r
     return !text || virsh_volume_parse_size(text, ret_size);
 }
 
-/* From a pipe or a file: all of it, without a line break at the end, which echo and here-documents
- * add. Whoever pipes a key is not asked, even where there is a terminal. */
-static struct secret_buf *
-read_standard_input(GError **error)
-{
-    struct secret_buf *key = secret_buf_read_fd(STDIN_FILENO, SECRET_VALUE_MAX, error);
-    size_t len = key ? secret_buf_len(key) : 0;
-
-    if (len > 0 && secret_buf_bytes(key)[len - 1] == '\n')
-        secret_buf_truncate(key, len - 1);
-    return key;
-}
-
 struct secret_buf *
 virsh_volume_read_key(const struct command_args *args, bool is_new)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(secret_buf_t) key = NULL;
+    struct secret_buf *key;
     char *path = NULL;
 
     if (!command_get_text(args, "key", &path, &error)) {
         output_gerror(error);
         return NULL;
     }
-    if (!path)
-        key = secret_buf_new(0, &error);
-    else if (strcmp(path, "-") == 0 && !isatty(STDIN_FILENO))
-        key = read_standard_input(&error);
-    else if (strcmp(path, "-") == 0)
-        key = terminal_ask("Enter key of the volume:", is_new ? "Enter key again:" : NULL,
-                           SECRET_VALUE_MAX, &error);
-    else
-        key = secret_input_read_file(path, false, &error);
-    if (key && path && secret_buf_len(key) == 0) {
-        output_error("The key is empty");
-        return NULL;
-    }
+    key = path ? key_input_read(
+                     path, "Enter key of the volume:", is_new ? "Enter key again:" : NULL, &error)
+               : secret_buf_new(0, &error);
     if (!key)
         output_gerror(error);
-    return g_steal_pointer(&key);
+    return key;
 }
 
 bool

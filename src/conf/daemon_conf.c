@@ -201,6 +201,28 @@ apply_readback(const struct setting *setting, const struct key *key, void *field
 }
 
 static bool
+apply_orphans(const struct setting *setting, const struct key *key, void *field, GError **error)
+{
+    static const struct choice choices[] = {
+        {"when-volume-gone", DAEMON_CONF_ORPHANS_WHEN_VOLUME_GONE},
+        {"after-delay", DAEMON_CONF_ORPHANS_AFTER_DELAY},
+        {"manual", DAEMON_CONF_ORPHANS_MANUAL},
+        {NULL, 0},
+    };
+
+    return apply_choice(setting, choices, field, error);
+}
+
+static bool
+apply_yes_no(const struct setting *setting, const struct key *key, void *field, GError **error)
+{
+    if (!check_range(setting, key, error))
+        return false;
+    *(bool *)field = setting->value->number == 1;
+    return true;
+}
+
+static bool
 apply_nothing(const struct setting *setting, const struct key *key, void *field, GError **error)
 {
     g_ptr_array_add(setting->warnings,
@@ -244,6 +266,7 @@ check_demand(const struct setting *setting, const struct key *key, void *field, 
         name, type, apply_nothing, 0, 0, 0, reason                                                 \
     }
 #define MANY 1000000
+#define YEAR 31536000 /* seconds */
 
 static const struct key common_keys[] = {
     {"unix_sock_dir", CONF_STRING, apply_path, FIELD(unix_sock_dir)},
@@ -287,10 +310,17 @@ static const struct key common_keys[] = {
 static const struct key secretd_keys[] = {
     {"value_readback", CONF_STRING, apply_readback, FIELD(value_readback)},
     {"master_key_file", CONF_STRING, apply_path, FIELD(master_key_file)},
+    {"rotation_delay", CONF_INT, apply_number, FIELD(rotation_delay), 0, 86400},
 };
 
 static const struct key virtcryptd_keys[] = {
     {"custodian_socket", CONF_STRING, apply_path, FIELD(custodian_socket)},
+    {"libvirt_uri", CONF_STRING, apply_string, FIELD(libvirt_uri)},
+    {"erase_delay_undefine", CONF_INT, apply_number, FIELD(erase_delay_undefine), 0, YEAR},
+    {"erase_delay_migrated", CONF_INT, apply_number, FIELD(erase_delay_migrated), 0, YEAR},
+    {"erase_orphans", CONF_STRING, apply_orphans, FIELD(erase_orphans)},
+    {"bind_referenced_secrets", CONF_INT, apply_yes_no, FIELD(bind_referenced_secrets), 0, 1},
+    {"reconcile_interval", CONF_INT, apply_number, FIELD(reconcile_interval), 5, 86400},
 };
 
 static const struct program {
@@ -355,6 +385,16 @@ default_rw_perms(enum daemon_conf_auth auth)
     return auth == DAEMON_CONF_AUTH_POLKIT ? 0777 : 0700;
 }
 
+static void
+set_virtcryptd_defaults(struct daemon_conf *conf, bool session, const char *run)
+{
+    conf->custodian_socket = g_build_filename(run, "libvirt", "virtsecretd-sock", NULL);
+    conf->libvirt_uri = session ? NULL : g_strdup("qemu:///system");
+    conf->erase_delay_undefine = 3600;
+    conf->erase_orphans = DAEMON_CONF_ORPHANS_WHEN_VOLUME_GONE;
+    conf->reconcile_interval = 300;
+}
+
 struct daemon_conf *
 daemon_conf_new_default(enum daemon_conf_program program, bool session)
 {
@@ -377,10 +417,11 @@ daemon_conf_new_default(enum daemon_conf_program program, bool session)
     conf->handshake_timeout = 30;
     conf->log_level = LOG_LEVEL_WARN;
     conf->value_readback = DAEMON_CONF_READBACK_LOCAL_ROOT;
+    conf->rotation_delay = 60;
     if (program == DAEMON_CONF_SECRETD)
         conf->master_key_file = g_build_filename(etc, "libvirt", "virtcrypt", "master.key", NULL);
     else
-        conf->custodian_socket = g_build_filename(run, "libvirt", "virtsecretd-sock", NULL);
+        set_virtcryptd_defaults(conf, session, run);
     return conf;
 }
 
@@ -396,6 +437,7 @@ copy_conf(const struct daemon_conf *conf)
     copy->log_outputs = g_strdup(conf->log_outputs);
     copy->master_key_file = g_strdup(conf->master_key_file);
     copy->custodian_socket = g_strdup(conf->custodian_socket);
+    copy->libvirt_uri = g_strdup(conf->libvirt_uri);
     return copy;
 }
 
@@ -408,6 +450,7 @@ clear_conf(struct daemon_conf *conf)
     g_free(conf->log_outputs);
     g_free(conf->master_key_file);
     g_free(conf->custodian_socket);
+    g_free(conf->libvirt_uri);
 }
 
 void

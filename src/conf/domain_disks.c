@@ -6,21 +6,28 @@
 
 #include <string.h>
 
+#include "conf/domain_disks_xml.h"
 #include "conf/encryption_xml.h"
 #include "conf/xml_document.h"
 #include "util/error.h"
 
-static void
-free_source(void *data)
+void
+disk_source_free(struct disk_source *source)
 {
-    struct disk_source *source = data;
-
+    if (!source)
+        return;
     g_free(source->path);
     g_free(source->pool);
     g_free(source->volume);
     g_free(source->format);
     encryption_free(source->encryption);
     g_free(source);
+}
+
+static void
+free_source(void *data)
+{
+    disk_source_free(data);
 }
 
 void
@@ -83,26 +90,40 @@ is_empty(const struct disk_source *source)
     return false;
 }
 
-/* `node` is <disk>, <backingStore>, <mirror> or <dataStore>; its <source> may hold <encryption>,
- * and that of a disk may stand beside <source>, too. What others than us open may be encrypted in
- * ways that we do not know. */
-static bool
-add_source(const xmlNode *node, char *format, GPtrArray *sources, GError **error)
+struct disk_source *
+disk_source_parse(const xmlNode *node, char *format)
 {
-    struct disk_source *source = g_new0(struct disk_source, 1);
+    g_autoptr(disk_source_t) source = g_new0(struct disk_source, 1);
     const xmlNode *element = xml_find_element(node->children, "source");
     g_autofree char *type = xml_get_attribute(node, "type");
-    xmlNode *encryption = element ? xml_find_element(element->children, "encryption") : NULL;
+    /* Old libvirts wrote <mirror file='...' format='...'/>. */
+    bool is_old = !element && g_str_equal((const char *)node->name, "mirror") &&
+                  xml_has_attribute(node, "file");
 
     source->format = format;
-    fill_names(element, type ? type : "file", source);
-    if (is_empty(source)) {
-        free_source(source);
+    fill_names(is_old ? node : element, type && !is_old ? type : "file", source);
+    return is_empty(source) ? NULL : g_steal_pointer(&source);
+}
+
+xmlNode *
+disk_source_find(const xmlNode *node, const char *name)
+{
+    const xmlNode *source = xml_find_element(node->children, "source");
+    xmlNode *found = source ? xml_find_element(source->children, name) : NULL;
+
+    return found ? found : xml_find_element(node->children, name);
+}
+
+/* What others than us open may be encrypted in ways that we do not know. */
+static bool
+add_source(const xmlNode *node, char *format, void *sources, GError **error)
+{
+    struct disk_source *source = disk_source_parse(node, format);
+    xmlNode *encryption = disk_source_find(node, "encryption");
+
+    if (!source)
         return true;
-    }
     g_ptr_array_add(sources, source);
-    if (!encryption)
-        encryption = xml_find_element(node->children, "encryption");
     if (!encryption || source->type == DISK_SOURCE_OTHER)
         return true;
     source->encryption = encryption_parse(encryption, error);
@@ -117,54 +138,39 @@ get_type_of(const xmlNode *node, const char *child)
 
 /* The file that holds the data of a qcow2 image whose metadata are in another. */
 static bool
-add_data_store(const xmlNode *node, GPtrArray *sources, GError **error)
+visit_data_store(const xmlNode *node, disk_source_func func, void *opaque, GError **error)
 {
     const xmlNode *source = xml_find_element(node->children, "source");
     const xmlNode *store = source ? xml_find_element(source->children, "dataStore") : NULL;
 
-    return !store || add_source(store, get_type_of(store, "format"), sources, error);
+    return !store || func(store, get_type_of(store, "format"), opaque, error);
 }
 
 /* `node` and what it is based on; an empty <backingStore/> ends the chain. */
 static bool
-add_chain(const xmlNode *node, GPtrArray *sources, GError **error)
+visit_chain(const xmlNode *node, disk_source_func func, void *opaque, GError **error)
 {
     for (; node; node = xml_find_element(node->children, "backingStore")) {
-        if (!add_source(node, get_type_of(node, "format"), sources, error) ||
-            !add_data_store(node, sources, error))
+        g_autofree char *format = get_type_of(node, "format");
+
+        if (!format)
+            format = xml_get_attribute(node, "format"); /* of an old <mirror> */
+        if (!func(node, g_steal_pointer(&format), opaque, error) ||
+            !visit_data_store(node, func, opaque, error))
             return false;
     }
     return true;
 }
 
-/* Old libvirts wrote <mirror file='...' format='...'/>. */
-static bool
-add_mirror(const xmlNode *mirror, GPtrArray *sources, GError **error)
-{
-    struct disk_source *source;
-
-    if (xml_find_element(mirror->children, "source") || !xml_has_attribute(mirror, "file"))
-        return add_chain(mirror, sources, error);
-    source = g_new0(struct disk_source, 1);
-    source->type = DISK_SOURCE_FILE;
-    source->path = xml_get_attribute(mirror, "file");
-    source->format = xml_get_attribute(mirror, "format");
-    if (source->path)
-        g_ptr_array_add(sources, source);
-    else
-        free_source(source);
-    return true;
-}
-
-static bool
-add_sources(const xmlNode *disk, GPtrArray *sources, GError **error)
+bool
+disk_source_visit(const xmlNode *disk, disk_source_func func, void *opaque, GError **error)
 {
     const xmlNode *backing = xml_find_element(disk->children, "backingStore");
     const xmlNode *mirror = xml_find_element(disk->children, "mirror");
 
-    return add_source(disk, get_type_of(disk, "driver"), sources, error) &&
-           add_data_store(disk, sources, error) && add_chain(backing, sources, error) &&
-           (!mirror || add_mirror(mirror, sources, error));
+    return func(disk, get_type_of(disk, "driver"), opaque, error) &&
+           visit_data_store(disk, func, opaque, error) &&
+           visit_chain(backing, func, opaque, error) && visit_chain(mirror, func, opaque, error);
 }
 
 static struct domain_disk *
@@ -183,13 +189,14 @@ parse_disk(const xmlNode *node, GError **error)
                   "a disk has no name: <target dev='...'/> is missing");
         return NULL;
     }
-    if (!add_sources(node, disk->sources, error)) {
+    if (!disk_source_visit(node, add_source, disk->sources, error)) {
         g_prefix_error(error, "disk %s: ", disk->target);
         return NULL;
     }
     return g_steal_pointer(&disk);
 }
 
+/* `root` NULL: the caller looks at it. */
 static xmlDoc *
 parse_document(const char *root, const char *xml, size_t len, GError **error)
 {

@@ -23,16 +23,20 @@ struct domain_secret {
 };
 
 struct domain_secrets {
-    char *name; /* NULL in a snapshot or checkpoint without <domain> */
-    struct uuid uuid;
+    char *name;         /* NULL in a snapshot or checkpoint that does not say it */
+    struct uuid uuid;   /* all zero in one without <domain> */
     GPtrArray *secrets; /* of struct domain_secret; the same one may be there twice */
-    GPtrArray *sources; /* of struct disk_source, copies: all files, devices and volumes */
+    GPtrArray *sources; /* of struct disk_source without `encryption`: all that is opened */
+    GPtrArray *places;  /* of char *: where each of them is, as above */
 };
 
 /* Root element: domain, domstatus, domainsnapshot, domaincheckpoint (both of their <domain>,
  * <inactiveDomain> and own <disks>). */
 struct domain_secrets *domain_secrets_parse(const char *xml, size_t len, GError **error);
 void domain_secrets_free(struct domain_secrets *secrets);
+
+/* What a secret that opens it has as `volume`, or NULL. Free. */
+char *domain_secrets_name_volume(const struct disk_source *source);
 
 typedef struct domain_secrets domain_secrets_t; /* for g_autoptr only */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(domain_secrets_t, domain_secrets_free)

@@ -52,12 +52,12 @@ struct guest_key {
 struct guest_record {
     struct uuid uuid;
     char *name;
-    char *uri; /* of the driver that knows it: only its answer counts */
+    char *uri; /* of the driver that knows it: only its answer counts; NULL: none was asked */
     enum guest_state state;
     int64_t since;         /* of the state, seconds since 1970 */
-    struct uuid operation; /* of DEFINING, ARRIVING, LEAVING */
-    char *peer;            /* of ARRIVING, LEAVING, MIGRATED: the other host's URI; else NULL */
-    GPtrArray *keys;       /* of struct guest_key, one for each secret */
+    struct uuid operation; /* DEFINING, ARRIVING, LEAVING; else the last one, or all zero */
+    char *peer;      /* ARRIVING, LEAVING: the other host's URI; else the last one's or NULL */
+    GPtrArray *keys; /* of struct guest_key, one for each secret */
 };
 
 enum { GUEST_RECORD_XML_MAX = 1024 * 1024 };

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "conf/encryption_xml.h"
+#include "conf/record_xml.h"
 #include "conf/volume_def.h"
 #include "conf/xml_document.h"
 #include "conf/xml_strict.h"
@@ -28,8 +29,6 @@ static const char *const state_names[] = {
     [VOLUME_STATE_WIPING] = "wiping",     [VOLUME_STATE_ADOPTING] = "adopting",
 };
 G_STATIC_ASSERT(G_N_ELEMENTS(state_names) == VOLUME_STATE_LAST);
-
-static const char *const yes_no[] = {"no", "yes"};
 
 const char *
 volume_kind_name(enum volume_kind kind)
@@ -51,147 +50,39 @@ volume_record_format(const struct volume_record *record)
     xml_append_element(text, 2, "path", record->path);
     xml_append_element(text, 2, "device", record->device);
     xml_append_element(text, 2, "temporary", record->temporary);
-    xml_append_element(text, 2, "made", yes_no[record->is_made]);
+    xml_append_element(text, 2, "made", record_xml_yes_no[record->is_made]);
     g_string_append_printf(text, "  <capacity>%" PRIu64 "</capacity>\n", record->capacity);
     encryption_format(record->encryption, 2, text);
-    xml_append_element(text, 2, "generated", yes_no[record->secret_is_generated]);
-    xml_append_element(text, 2, "stored", yes_no[record->secret_is_stored]);
+    xml_append_element(text, 2, "generated", record_xml_yes_no[record->secret_is_generated]);
+    xml_append_element(text, 2, "stored", record_xml_yes_no[record->secret_is_stored]);
     if (record->has_other_secret) {
         xml_append_element(text, 2, "otherSecret", uuid_format(&record->other_secret, uuid));
-        xml_append_element(text, 2, "otherMade", yes_no[record->other_secret_is_made]);
+        xml_append_element(text, 2, "otherMade", record_xml_yes_no[record->other_secret_is_made]);
     }
     g_string_append(text, "</volumeRecord>\n");
     return g_string_free(text, FALSE);
 }
 
 static bool
-check_version(const xmlNode *root, GError **error)
-{
-    static const char *const attributes[] = {"version", NULL};
-    g_autofree char *version = xml_get_attribute(root, "version");
-
-    if (!xml_check_attributes(root, attributes, error))
-        return false;
-    if (g_strcmp0(version, "1") == 0)
-        return true;
-    error_set(error, ERROR_FROM_STORAGE, ERROR_CONFIG_UNSUPPORTED,
-              "the record has version '%s', and this virtcryptd knows version 1 only; use the "
-              "virtcryptd that wrote it, or a newer one",
-              version ? version : "");
-    return false;
-}
-
-/* Sets *error for `name`, unless `element` is one that holds text and nothing else. */
-static bool
-get_text(const xmlNode *root, const char *name, char **ret_text, GError **error)
-{
-    static const char *const attributes[] = {NULL};
-    const xmlNode *element = xml_find_element(root->children, name);
-    const xmlNode *content;
-
-    if (!element || !element->children) {
-        error_set(error, ERROR_FROM_STORAGE, ERROR_XML, "the record has no <%s>", name);
-        return false;
-    }
-    if (!xml_check_attributes(element, attributes, error))
-        return false;
-    for (content = element->children; content; content = content->next) {
-        if (content->type == XML_ELEMENT_NODE) {
-            error_set(error, ERROR_FROM_STORAGE, ERROR_XML, "unknown element '%s' in element '%s'",
-                      (const char *)content->name, name);
-            return false;
-        }
-    }
-    *ret_text = xml_get_text(element);
-    if (*ret_text)
-        return true;
-    error_set(error, ERROR_FROM_STORAGE, ERROR_XML, "the record has no text in <%s>", name);
-    return false;
-}
-
-static bool
-parse_word(const xmlNode *root, const char *name, const char *const *words, size_t count,
-           int *ret_index, GError **error)
-{
-    g_autofree char *text = NULL;
-    g_autofree char *possible = NULL;
-
-    if (!get_text(root, name, &text, error))
-        return false;
-    *ret_index = xml_find_name(text, words, count);
-    if (*ret_index >= 0)
-        return true;
-    possible = xml_list_names(words, count);
-    error_set(error, ERROR_FROM_STORAGE, ERROR_XML, "<%s> of the record is '%s' and not %s", name,
-              text, possible);
-    return false;
-}
-
-static bool
-parse_yes_no(const xmlNode *root, const char *name, bool *ret_value, GError **error)
-{
-    int index;
-
-    if (!parse_word(root, name, yes_no, G_N_ELEMENTS(yes_no), &index, error))
-        return false;
-    *ret_value = index == 1;
-    return true;
-}
-
-static bool
 parse_name(const xmlNode *root, const char *element, const char *what, char **ret_name,
            GError **error)
 {
-    return get_text(root, element, ret_name, error) &&
+    return record_xml_get_text(root, element, ret_name, error) &&
            volume_def_check_name(what, *ret_name, error);
-}
-
-static bool
-parse_path(const xmlNode *root, const char *name, char **ret_path, GError **error)
-{
-    if (!get_text(root, name, ret_path, error))
-        return false;
-    if (**ret_path == '/')
-        return true;
-    error_set(error, ERROR_FROM_STORAGE, ERROR_XML,
-              "<%s> of the record is '%s', which is not an absolute path", name, *ret_path);
-    return false;
-}
-
-static bool
-parse_capacity(const xmlNode *root, uint64_t *ret_capacity, GError **error)
-{
-    g_autofree char *text = NULL;
-
-    if (!get_text(root, "capacity", &text, error))
-        return false;
-    if (xml_parse_number(text, UINT64_MAX, ret_capacity))
-        return true;
-    error_set(error, ERROR_FROM_STORAGE, ERROR_XML,
-              "<capacity> of the record is '%s', which is not a number of bytes", text);
-    return false;
 }
 
 static bool
 parse_other_secret(const xmlNode *root, struct volume_record *record, GError **error)
 {
-    g_autofree char *text = NULL;
-
     record->has_other_secret = xml_find_element(root->children, "otherSecret") != NULL;
     if (!record->has_other_secret && xml_find_element(root->children, "otherMade")) {
         error_set(error, ERROR_FROM_STORAGE, ERROR_XML,
                   "the record has <otherMade> without <otherSecret>");
         return false;
     }
-    if (!record->has_other_secret)
-        return true;
-    if (!get_text(root, "otherSecret", &text, error))
-        return false;
-    if (uuid_parse(text, &record->other_secret))
-        return parse_yes_no(root, "otherMade", &record->other_secret_is_made, error);
-    error_set(error, ERROR_FROM_STORAGE, ERROR_XML,
-              "<otherSecret> of the record is '%s', and no UUID", text);
-    return false;
+    return !record->has_other_secret ||
+           (record_xml_get_uuid(root, "otherSecret", &record->other_secret, error) &&
+            record_xml_get_yes_no(root, "otherMade", &record->other_secret_is_made, error));
 }
 
 static bool
@@ -230,11 +121,12 @@ parse_place(const xmlNode *root, struct volume_record *record, GError **error)
 {
     bool has_temporary = xml_find_element(root->children, "temporary") != NULL;
 
-    return parse_path(root, "path", &record->path, error) &&
-           parse_path(root, "device", &record->device, error) &&
-           (!has_temporary || parse_path(root, "temporary", &record->temporary, error)) &&
-           parse_yes_no(root, "made", &record->is_made, error) &&
-           parse_capacity(root, &record->capacity, error);
+    return record_xml_get_path(root, "path", &record->path, error) &&
+           record_xml_get_path(root, "device", &record->device, error) &&
+           (!has_temporary || record_xml_get_path(root, "temporary", &record->temporary, error)) &&
+           record_xml_get_yes_no(root, "made", &record->is_made, error) &&
+           record_xml_get_number(root, "capacity", "a number of bytes", UINT64_MAX,
+                                 &record->capacity, error);
 }
 
 static struct volume_record *
@@ -248,14 +140,14 @@ parse_record(const xmlNode *root, GError **error)
     int kind;
     int state;
 
-    if (!check_version(root, error) || !xml_check_children(root, children, error) ||
+    if (!record_xml_check_version(root, error) || !xml_check_children(root, children, error) ||
         !parse_name(root, "pool", "pool", &record->pool, error) ||
         !parse_name(root, "name", "volume", &record->name, error) ||
-        !parse_word(root, "kind", kind_names, VOLUME_KIND_LAST, &kind, error) ||
-        !parse_word(root, "state", state_names, VOLUME_STATE_LAST, &state, error) ||
+        !record_xml_get_word(root, "kind", kind_names, VOLUME_KIND_LAST, &kind, error) ||
+        !record_xml_get_word(root, "state", state_names, VOLUME_STATE_LAST, &state, error) ||
         !parse_place(root, record, error) || !parse_encryption(root, record, error) ||
-        !parse_yes_no(root, "generated", &record->secret_is_generated, error) ||
-        !parse_yes_no(root, "stored", &record->secret_is_stored, error) ||
+        !record_xml_get_yes_no(root, "generated", &record->secret_is_generated, error) ||
+        !record_xml_get_yes_no(root, "stored", &record->secret_is_stored, error) ||
         !parse_other_secret(root, record, error))
         return NULL;
     record->kind = (enum volume_kind)kind;

@@ -19,8 +19,9 @@
 #include "util/file.h"
 #include "util/log.h"
 
-/* Beside clients: the log, D-Bus, and the files of changes under way. */
-enum { OTHER_DESCRIPTORS = 512 };
+/* Beside clients: the log, D-Bus, and the files of changes under way, of which one of a secret with
+ * many owners has most: two for each. */
+enum { OTHER_DESCRIPTORS = 3 * 1024 };
 
 struct daemon_process_parent {
     file_fd fd;

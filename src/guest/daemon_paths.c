@@ -13,6 +13,8 @@ virtcryptd_paths_new(const struct daemon_folders *folders)
 
     paths->volumes_dir = g_build_filename(folders->config_dir, "virtcrypt", "volumes", NULL);
     paths->policy_dir = g_build_filename(folders->config_dir, "virtcrypt", "pools", NULL);
+    paths->guests_dir = g_build_filename(folders->config_dir, "virtcrypt", "guests", NULL);
+    paths->domain_dir = g_build_filename(folders->config_dir, "qemu", NULL);
     paths->uses_dir = g_build_filename(folders->runtime_dir, "virtcrypt", "uses", NULL);
     paths->pool_state_dir = g_build_filename(folders->runtime_dir, "storage", NULL);
     paths->pool_config_dir = g_build_filename(folders->config_dir, "storage", NULL);
@@ -27,6 +29,8 @@ virtcryptd_paths_free(struct virtcryptd_paths *paths)
         return;
     g_free(paths->volumes_dir);
     g_free(paths->policy_dir);
+    g_free(paths->guests_dir);
+    g_free(paths->domain_dir);
     g_free(paths->uses_dir);
     g_free(paths->pool_state_dir);
     g_free(paths->pool_config_dir);
@@ -37,7 +41,8 @@ virtcryptd_paths_free(struct virtcryptd_paths *paths)
 bool
 virtcryptd_paths_make_folders(const struct virtcryptd_paths *paths, GError **error)
 {
-    const char *const dirs[] = {paths->volumes_dir, paths->policy_dir, paths->uses_dir};
+    const char *const dirs[] = {paths->volumes_dir, paths->policy_dir, paths->guests_dir,
+                                paths->uses_dir};
 
     for (size_t i = 0; i < G_N_ELEMENTS(dirs); i++) {
         g_auto(file_fd) fd = file_open_dir(dirs[i], true, 0700, error);

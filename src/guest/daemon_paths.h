@@ -12,6 +12,8 @@
 struct virtcryptd_paths {
     char *volumes_dir;     /* records */
     char *policy_dir;      /* policies of pools */
+    char *guests_dir;      /* records of guests with keys */
+    char *domain_dir;      /* libvirt's: definitions of guests */
     char *uses_dir;        /* who uses what is open */
     char *pool_state_dir;  /* libvirt's: active pools */
     char *pool_config_dir; /* libvirt's: all pools */
@@ -21,7 +23,7 @@ struct virtcryptd_paths {
 struct virtcryptd_paths *virtcryptd_paths_new(const struct daemon_folders *folders);
 void virtcryptd_paths_free(struct virtcryptd_paths *paths);
 
-/* Makes volumes_dir, policy_dir and uses_dir, and what they are in, for root alone. */
+/* Makes our own, and what they are in, for root alone. */
 bool virtcryptd_paths_make_folders(const struct virtcryptd_paths *paths, GError **error);
 
 typedef struct virtcryptd_paths virtcryptd_paths_t; /* for g_autoptr only */

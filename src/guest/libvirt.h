@@ -26,6 +26,9 @@ typedef void (*guest_libvirt_func)(void *opaque, enum guest_libvirt_event event,
                                    const struct uuid *guest);
 
 struct guest_libvirt *guest_libvirt_new(const char *uri, guest_libvirt_func on_event, void *opaque);
+/* From now on no event is reported; calls, also those that others wait in, fail with
+ * ERROR_OPERATION_ABORTED. */
+void guest_libvirt_stop(struct guest_libvirt *libvirt);
 /* Ends its threads within a bound; one that hangs in a call is left behind. */
 void guest_libvirt_free(struct guest_libvirt *libvirt);
 const char *guest_libvirt_uri(const struct guest_libvirt *libvirt);
@@ -38,8 +41,9 @@ struct guest_seen {
     char *name;
     bool is_active;
     bool is_persistent;
-    GPtrArray *xmls; /* of char *: as it would start, as it runs, managed save, snapshots,
-                      * checkpoints: all that may refer to a secret. Not secure ones. */
+    bool is_migrating; /* it comes or goes right now, or that is not known; not in a list */
+    GPtrArray *xmls;   /* of char *: as it would start, as it runs, managed save, snapshots,
+                        * checkpoints: all that may refer to a secret. Not secure ones. */
 };
 void guest_seen_free(struct guest_seen *seen);
 /* All domains, of struct guest_seen, in the order of uuids. An error: nothing is known. */

@@ -22,12 +22,19 @@ struct guest_reference {
 };
 
 struct guest_plan_input {
+    const struct uuid *guest;
+    const char *uri;                   /* of the driver that answers */
     const struct guest_record *record; /* or NULL: none yet */
     enum { GUEST_ANSWER_UNKNOWN, GUEST_ANSWER_PRESENT, GUEST_ANSWER_ABSENT } answer;
     bool is_active;
+    bool is_persistent;
     const char *name;            /* when PRESENT */
     const GPtrArray *references; /* of struct guest_reference, when PRESENT */
+    bool is_partial;             /* there may be more of them: none of its keys counts as dropped */
+    const GArray *bound;         /* of struct uuid: what it owns, as the custodian says */
     bool has_definition_on_disk; /* libvirt's own file of it is still there: never ABSENT */
+    bool has_migrated;           /* libvirt said so when it stopped here */
+    bool is_held;                /* nothing is taken away now: not all that guests use is known */
     int64_t now;                 /* seconds since 1970 */
     int64_t erase_delay_undefine;
     int64_t erase_delay_migrated;
@@ -36,6 +43,8 @@ struct guest_plan_input {
     /* Of a secret and volume: */
     bool (*volume_exists)(void *opaque, const char *volume);
     unsigned int (*count_other_owners)(void *opaque, const struct uuid *secret);
+    /* Whether another guest that is PRESENT refers to it, bound or not. */
+    bool (*is_used_elsewhere)(void *opaque, const struct uuid *secret);
     void *opaque;
 };
 
@@ -48,16 +57,24 @@ enum guest_action_kind {
 struct guest_action {
     enum guest_action_kind kind;
     struct uuid secret;
-    const char *reason; /* static, or the key's */
+    const char *reason; /* for the audit; as long as the plan */
 };
 
 struct guest_plan {
     struct guest_record *record; /* as it is to be when all actions are done; NULL: none any more */
     bool is_changed;
-    GArray *actions;    /* of struct guest_action */
-    int64_t look_again; /* 0: not before something happens */
+    GArray *actions;              /* of struct guest_action */
+    int64_t look_again;           /* 0: not before something happens */
+    struct guest_record *emptied; /* record without keys, where that is NULL */
+    GStringChunk *texts;
 };
-/* The caller carries out the actions first and puts the record afterwards but for those that
- * failed; a crash in between repeats them, which is harmless. */
+/* The caller carries out the actions first and puts the record afterwards; a crash in between
+ * repeats them, which is harmless. */
 void guest_plan_make(const struct guest_plan_input *input, struct guest_plan *ret_plan);
+/* The action failed: the key of the record to be is what it was before, and is looked at again. */
+void guest_plan_undo(const struct guest_plan_input *input, struct guest_plan *plan,
+                     const struct guest_action *action);
 void guest_plan_clear(struct guest_plan *plan);
+
+typedef struct guest_plan guest_plan_t; /* for g_auto only */
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(guest_plan_t, guest_plan_clear)

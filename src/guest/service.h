@@ -28,6 +28,8 @@ struct guest_service_params {
 struct guest_service *guest_service_new(const struct guest_service_params *params, GError **error);
 /* Starts watching: connects when libvirt is there. */
 void guest_service_start(struct guest_service *service);
+/* Nothing waits for libvirt any more: what does fails, and the next start finishes or undoes it. */
+void guest_service_stop(struct guest_service *service);
 void guest_service_free(struct guest_service *service);
 
 /* Looks at all guests and volumes now, and waits until that is done; the error of the last look. */
@@ -164,3 +166,6 @@ struct guest_migrate_end {
 bool guest_service_migrate_end(struct guest_service *service, const struct uuid *guest,
                                const struct uuid *migration, bool has_moved,
                                struct guest_migrate_end *ret_end, GError **error);
+
+typedef struct guest_service guest_service_t; /* for g_autoptr only */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(guest_service_t, guest_service_free)

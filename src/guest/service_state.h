@@ -19,21 +19,36 @@ struct guest_service {
     struct guest_watch *watch;     /* the thread */
     GMutex lock;
     GCond unlocked;
-    GHashTable *busy; /* set of struct uuid: guests that an operation is under way for */
+    GHashTable *busy;     /* set of struct uuid: guests that an operation is under way for */
+    GHashTable *migrated; /* struct uuid -> when (gint64): libvirt said lately that it moved */
+    GHashTable *troubles; /* struct uuid -> what was logged last of that guest */
+    char *trouble_of_all; /* the same, not of one guest */
+    GMutex owners_mutex;  /* held from counting a secret's owners to its removal, and while it gets
+                           * another one; after the guests' locks */
 };
 
 /* ---- service.c ---- */
 
 /* Waits (at most 30 s, then ERROR_RESOURCE_BUSY) until no other operation is on that guest. */
 bool guest_service_lock(struct guest_service *service, const struct uuid *guest, GError **error);
+bool guest_service_try_lock(struct guest_service *service, const struct uuid *guest);
 void guest_service_unlock(struct guest_service *service, const struct uuid *guest);
+/* Why libvirt can't be asked, as an error: there is none, or no connection. */
+bool guest_service_check_libvirt(struct guest_service *service, GError **error);
+/* Whether libvirt reported lately that it stopped here because it runs elsewhere. */
+bool guest_service_was_migrated(struct guest_service *service, const struct uuid *guest);
+/* Logs what went wrong, once for each text; NULL: nothing does any more. */
+void guest_service_note_trouble(struct guest_service *service, const struct uuid *guest,
+                                const char *name, const GError *error);
+void guest_service_note_trouble_of_all(struct guest_service *service, const char *text);
 
 /* ---- references.c ---- */
 
 /* What all XMLs of a domain refer to, with usages resolved, secrets of our volumes found by their
- * records and backing chains followed on disk: array of struct guest_reference, one a secret. */
+ * records and backing chains followed on disk: array of struct guest_reference, one a secret.
+ * *ret_partial: something could not be read, so there may be more. */
 GPtrArray *guest_references_of(struct guest_service *service, const struct guest_seen *seen,
-                               const GArray *with_value, GError **error);
+                               const GArray *with_value, bool *ret_partial, GError **error);
 void guest_reference_free(struct guest_reference *reference);
 
 /* ---- reconcile.c; guest locked by the caller ---- */

@@ -49,7 +49,7 @@ clear_value_exists(int dir_fd, const struct uuid *uuid)
 {
     char name[STORE_NAME_SIZE];
 
-    return faccessat(dir_fd, store_files_name(uuid, STORE_BASE64, name), F_OK,
+    return faccessat(dir_fd, store_parts_name(uuid, STORE_BASE64, name), F_OK,
                      AT_SYMLINK_NOFOLLOW) == 0;
 }
 
@@ -93,7 +93,7 @@ read_value(int dir_fd, const struct uuid *uuid, enum content *ret_content, GErro
     char name[STORE_NAME_SIZE];
     g_autoptr(GError) failure = NULL;
     g_autoptr(secret_buf_t) text =
-        read_text(dir_fd, store_files_name(uuid, STORE_BASE64, name), &failure);
+        read_text(dir_fd, store_parts_name(uuid, STORE_BASE64, name), &failure);
     g_autoptr(secret_buf_t) value = NULL;
 
     *ret_content = CONTENT_BAD;
@@ -115,9 +115,9 @@ is_newer_than_key(int dir_fd, const struct uuid *uuid)
     struct stat clear;
     struct stat key;
 
-    if (fstatat(dir_fd, store_files_name(uuid, STORE_BASE64, name), &clear, AT_SYMLINK_NOFOLLOW) <
+    if (fstatat(dir_fd, store_parts_name(uuid, STORE_BASE64, name), &clear, AT_SYMLINK_NOFOLLOW) <
             0 ||
-        fstatat(dir_fd, store_files_name(uuid, STORE_KEY, name), &key, AT_SYMLINK_NOFOLLOW) < 0)
+        fstatat(dir_fd, store_parts_name(uuid, STORE_KEY, name), &key, AT_SYMLINK_NOFOLLOW) < 0)
         return false;
     return clear.st_mtim.tv_sec > key.st_mtim.tv_sec ||
            (clear.st_mtim.tv_sec == key.st_mtim.tv_sec &&
@@ -131,8 +131,8 @@ open_known(const struct clear_value *clear)
     gsize len = 0;
     const void *bytes = clear->known ? g_bytes_get_data(clear->known, &len) : NULL;
 
-    return bytes ? sealed_parse(clear->key, &(struct sealed_binding){.def = clear->def}, bytes, len,
-                                NULL)
+    return bytes ? sealed_parse(generations_key_of(clear->generations, bytes, len),
+                                &(struct sealed_binding){.def = clear->def}, bytes, len, NULL)
                  : NULL;
 }
 
@@ -151,7 +151,8 @@ seal(struct clear_value *clear, const struct secret_buf *value)
 {
     g_autoptr(GError) error = NULL;
 
-    clear->sealed = sealed_format(clear->key, &(struct sealed_binding){.def = clear->def},
+    clear->sealed = sealed_format(generations_current(clear->generations),
+                                  &(struct sealed_binding){.def = clear->def},
                                   clear->generation + 1, value, &error);
     if (clear->sealed)
         clear->verdict = CLEAR_VALUE_IMPORT;
@@ -166,7 +167,7 @@ is_on_disk(const struct clear_value *clear)
 {
     char name[STORE_NAME_SIZE];
     g_autoptr(GBytes) found = file_read(
-        clear->dir_fd, store_files_name(&clear->def->uuid, STORE_KEY, name), STORE_KEY_MAX, NULL);
+        clear->dir_fd, store_parts_name(&clear->def->uuid, STORE_KEY, name), STORE_KEY_MAX, NULL);
 
     return found && g_bytes_equal(found, clear->known);
 }
@@ -178,7 +179,7 @@ is_closed_on_disk(const struct clear_value *clear)
     char name[STORE_NAME_SIZE];
     g_autoptr(GError) error = NULL;
     g_autoptr(GBytes) found = file_read(
-        clear->dir_fd, store_files_name(&clear->def->uuid, STORE_KEY, name), STORE_KEY_MAX, &error);
+        clear->dir_fd, store_parts_name(&clear->def->uuid, STORE_KEY, name), STORE_KEY_MAX, &error);
 
     if (!found)
         return error_get_errno(error) != 0 && error_get_errno(error) != ENOENT;
@@ -237,7 +238,7 @@ clear_value_verify(struct clear_value *clear)
     g_autoptr(secret_buf_t) known = NULL;
 
     g_clear_pointer(&clear->known, g_bytes_unref);
-    clear->known = file_read(clear->dir_fd, store_files_name(&clear->def->uuid, STORE_KEY, name),
+    clear->known = file_read(clear->dir_fd, store_parts_name(&clear->def->uuid, STORE_KEY, name),
                              STORE_KEY_MAX, NULL);
     known = open_known(clear);
     value = read_value(clear->dir_fd, &clear->def->uuid, &content, NULL);
@@ -266,7 +267,7 @@ clear_value_keep_replaced(int dir_fd, const struct uuid *uuid, GError **error)
 {
     char name[STORE_NAME_SIZE];
 
-    store_files_name(uuid, STORE_KEY, name);
+    store_parts_name(uuid, STORE_KEY, name);
     for (unsigned int i = 1; i <= REPLACED_MAX; i++) {
         char kept_name[STORE_NAME_SIZE + 32];
 
@@ -327,7 +328,7 @@ wipe_step(struct wipe *wipe, size_t index, bool (*step)(int dir_fd, const char *
 {
     char name[STORE_NAME_SIZE];
 
-    store_files_name(&wipe->uuids[index], STORE_BASE64, name);
+    store_parts_name(&wipe->uuids[index], STORE_BASE64, name);
     wipe->wiped[index] = step(wipe->dir_fd, name);
     if (!wipe->wiped[index])
         log_error("cannot %s %s, which holds a value in clear: %s", what, name, g_strerror(errno));
@@ -360,7 +361,7 @@ clear_value_wipe_one(int dir_fd, const struct uuid *uuid)
     char name[STORE_NAME_SIZE];
     g_autoptr(GError) error = NULL;
 
-    if (file_wipe(dir_fd, store_files_name(uuid, STORE_BASE64, name), &error))
+    if (file_wipe(dir_fd, store_parts_name(uuid, STORE_BASE64, name), &error))
         return true;
     log_error("%s, which holds a value in clear", error->message);
     return false;

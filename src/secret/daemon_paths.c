@@ -8,9 +8,14 @@ struct daemon_paths *
 daemon_paths_new(const struct daemon_folders *folders)
 {
     struct daemon_paths *paths = g_new0(struct daemon_paths, 1);
+    g_autofree char *data = folders->session ? g_strdup(g_get_user_data_dir())
+                                             : g_build_filename(LOCALSTATEDIR, "lib", NULL);
 
     paths->secrets_dir = g_build_filename(folders->config_dir, "secrets", NULL);
     paths->journal_dir = g_build_filename(folders->config_dir, "virtcrypt", "journal", NULL);
+    paths->guests_dir = g_build_filename(folders->config_dir, "qemu", "keys", NULL);
+    paths->audit = g_build_filename(data, "libvirt", "virtcrypt", "audit.log", NULL);
+    paths->generations = g_build_filename(folders->config_dir, "virtcrypt", "generations", NULL);
     paths->driver_lock = g_build_filename(folders->runtime_dir, "secrets",
                                           folders->session ? "run" : "", "driver.pid", NULL);
     return paths;
@@ -23,6 +28,9 @@ daemon_paths_free(struct daemon_paths *paths)
         return;
     g_free(paths->secrets_dir);
     g_free(paths->journal_dir);
+    g_free(paths->guests_dir);
+    g_free(paths->audit);
+    g_free(paths->generations);
     g_free(paths->driver_lock);
     g_free(paths);
 }

@@ -25,6 +25,7 @@ new_empty(const struct secret_service_params *params)
 
     service->unlock_method = params->unlock_method;
     service->unlock_location = g_strdup(params->unlock_location);
+    service->generations_path = g_strdup(params->generations_path);
     service->readback = params->readback;
     service->on_event = params->on_event;
     service->opaque = params->opaque;
@@ -44,8 +45,19 @@ secret_service_new(const struct secret_service_params *params, GError **error)
     if (!service->memory_key)
         return NULL;
     if (params->dir) {
-        service->store = store_open(params->dir, params->journal_dir, params->loop, error);
-        if (!service->store || !service_load(service, error))
+        const struct store_params store_params = {
+            .dir = params->dir,
+            .journal_dir = params->journal_dir,
+            .guests_dir = params->guests_dir,
+            .audit = params->audit,
+            .loop = params->loop,
+        };
+
+        service->store = store_open(&store_params, error);
+        if (!service->store)
+            return NULL;
+        service->rotation = service_rotate_new(service, params);
+        if (!service_load(service, error))
             return NULL;
     }
     return g_steal_pointer(&service);
@@ -57,22 +69,27 @@ secret_service_free(struct secret_service *service)
     if (!service)
         return;
     store_free(service->store);
+    service_rotate_free(service->rotation);
     g_hash_table_unref(service->queues);
     g_hash_table_unref(service->reserved);
     registry_free(service->registry);
+    generations_free(service->generations);
     master_key_free(service->master_key);
     master_key_free(service->memory_key);
     g_free(service->locked_reason);
     g_free(service->unlock_location);
+    g_free(service->generations_path);
     g_free(service);
 }
 
 void
 secret_service_drain(struct secret_service *service)
 {
+    service_rotate_pause(service);
     /* A change that ends may let the next one of its queue begin. */
     while (service->submitted > 0)
         store_drain(service->store);
+    service_rotate_resume(service);
 }
 
 const char *
@@ -111,9 +128,9 @@ secret_service_count_unavailable(const struct secret_service *service)
     return count;
 }
 
-static struct change *
-new_change(struct secret_service *service, enum change_kind kind, const struct uuid *uuid,
-           secret_done_func done, void *opaque)
+struct change *
+service_new_change(struct secret_service *service, enum change_kind kind, const struct uuid *uuid,
+                   secret_done_func done, void *opaque)
 {
     struct change *change = g_new0(struct change, 1);
 
@@ -130,7 +147,8 @@ void
 secret_service_define(struct secret_service *service, struct secret_def *take_def,
                       secret_done_func done, void *opaque)
 {
-    struct change *change = new_change(service, CHANGE_DEFINE, &take_def->uuid, done, opaque);
+    struct change *change =
+        service_new_change(service, CHANGE_DEFINE, &take_def->uuid, done, opaque);
 
     change->def = take_def;
     service_submit(change);
@@ -164,7 +182,7 @@ secret_service_set_value(struct secret_service *service, const struct uuid *uuid
         done(opaque, NULL, error);
         return;
     }
-    change = new_change(service, CHANGE_SET_VALUE, uuid, done, opaque);
+    change = service_new_change(service, CHANGE_SET_VALUE, uuid, done, opaque);
     change->wanted = g_steal_pointer(&value);
     service_submit(change);
 }
@@ -173,7 +191,7 @@ void
 secret_service_undefine(struct secret_service *service, const struct uuid *uuid,
                         secret_done_func done, void *opaque)
 {
-    service_submit(new_change(service, CHANGE_UNDEFINE, uuid, done, opaque));
+    service_submit(service_new_change(service, CHANGE_UNDEFINE, uuid, done, opaque));
 }
 
 const struct secret_def *

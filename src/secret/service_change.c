@@ -5,12 +5,14 @@
  * against a state that no change under way will alter for that uuid.
  */
 #include "secret/service_state.h"
+#include "secret/store_change.h"
 
 static const struct {
     bool (*prepare)(struct change *change, GError **error);
     void (*apply)(struct change *change);
     enum secret_event_id event;
     int detail;
+    bool is_silent; /* no event */
 } kinds[] = {
     [CHANGE_DEFINE] = {service_prepare_define, service_apply_define, SECRET_EVENT_LIFECYCLE,
                        SECRET_EVENT_DEFINED},
@@ -18,8 +20,9 @@ static const struct {
                           SECRET_EVENT_VALUE_CHANGED, 0},
     [CHANGE_UNDEFINE] = {service_prepare_undefine, service_apply_undefine, SECRET_EVENT_LIFECYCLE,
                          SECRET_EVENT_UNDEFINED},
+    [CHANGE_REWRAP] = {service_prepare_rewrap, service_apply_rewrap, .is_silent = true},
 };
-G_STATIC_ASSERT(G_N_ELEMENTS(kinds) == CHANGE_UNDEFINE + 1);
+G_STATIC_ASSERT(G_N_ELEMENTS(kinds) == CHANGE_REWRAP + 1);
 
 /* Changes of one uuid; the first one is under way. */
 struct queue {
@@ -33,8 +36,7 @@ change_free(struct change *change)
 {
     secret_def_free(change->def);
     secret_buf_free(change->wanted);
-    g_clear_pointer(&change->disk.xml, g_bytes_unref);
-    g_clear_pointer(&change->disk.key, g_bytes_unref);
+    store_change_clear(&change->disk);
     secret_value_clear(&change->value);
     clear_value_free(change->clear);
     g_free(change);
@@ -66,7 +68,7 @@ end_change(struct change *change, const GError *error)
     release_usage(change);
     if (!error) {
         kinds[change->kind].apply(change);
-        if (service->on_event)
+        if (service->on_event && !kinds[change->kind].is_silent)
             service->on_event(service->opaque, kinds[change->kind].event,
                               kinds[change->kind].detail, change->def);
     }

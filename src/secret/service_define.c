@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "secret/audit_event.h"
 #include "secret/sealed.h"
 #include "secret/service_state.h"
 #include "util/error.h"
@@ -20,8 +21,10 @@ format_xml(const struct secret_def *def)
 }
 
 static void
-remove_files(struct change *change)
+remove_files(struct change *change, const struct secret *known)
 {
+    if (known->value.is_stored)
+        service_note_erasure(change->service);
     change->changes_disk = true;
     change->disk.xml_action = STORE_REMOVE;
     change->disk.key_action = STORE_REMOVE;
@@ -36,7 +39,7 @@ try_other_definition(struct change *change, const struct secret *known, GError *
     char uuid[UUID_TEXT_SIZE];
 
     if (service_keeps(service, change->def) && known->value.is_stored) {
-        service_read_value(service->store, service->master_key, change->def, &change->value);
+        service_read_value(service->store, service->generations, change->def, &change->value);
         change->changes_value = true;
         if (!change->value.unavailable)
             return true;
@@ -90,7 +93,7 @@ adopt_value(struct change *change, GError **error)
     struct secret_value *value = &change->value;
     struct clear_value *clear;
 
-    service_read_value(service->store, service->master_key, change->def, value);
+    service_read_value(service->store, service->generations, change->def, value);
     change->changes_value = true;
     if (!clear_value_exists(dir_fd, &change->uuid))
         return true;
@@ -100,7 +103,7 @@ adopt_value(struct change *change, GError **error)
     }
     clear = change->clear = g_new0(struct clear_value, 1);
     clear->dir_fd = dir_fd;
-    clear->key = service->master_key;
+    clear->generations = service->generations;
     clear->def = secret_def_copy(change->def);
     clear->known = value->sealed ? g_bytes_ref(value->sealed) : NULL;
     clear->generation = value->generation;
@@ -150,7 +153,7 @@ service_prepare_define(struct change *change, GError **error)
         change->disk.xml_action = STORE_WRITE;
         change->disk.xml = format_xml(change->def);
     } else if (known && service_keeps(service, known->def)) {
-        remove_files(change);
+        remove_files(change, known);
     }
     return true;
 }
@@ -178,6 +181,23 @@ service_apply_define(struct change *change)
         service_wipe_clear(change);
 }
 
+/* A value that goes is a line of the audit. */
+static bool
+note_undefine(struct change *change, const struct secret *known, GError **error)
+{
+    const struct audit_event event = {
+        .event = "undefine",
+        .secret = &change->uuid,
+        .reason = "undefined by a client",
+        .generation = known->value.generation,
+    };
+
+    if (!service_has_value(known))
+        return true;
+    change->disk.audit = audit_event_members(&event, error);
+    return change->disk.audit != NULL;
+}
+
 bool
 service_prepare_undefine(struct change *change, GError **error)
 {
@@ -187,9 +207,10 @@ service_prepare_undefine(struct change *change, GError **error)
         service_set_not_found(&change->uuid, error);
         return false;
     }
-    if (service_keeps(change->service, known->def))
-        remove_files(change);
-    return true;
+    if (!service_keeps(change->service, known->def))
+        return true;
+    remove_files(change, known);
+    return note_undefine(change, known, error);
 }
 
 void

@@ -25,7 +25,7 @@ struct load {
     GBytes *known; /* its sealed value, if one is in use that is good for `def`, or NULL */
     bool is_known; /* UUID.key has the same */
     struct secret_value value;
-    bool is_foreign; /* its value is under another master key */
+    bool is_foreign; /* its value is under a key that is not here */
 };
 
 struct loading {
@@ -48,41 +48,6 @@ clear_load(void *element)
     g_free(load->problem);
     g_clear_pointer(&load->known, g_bytes_unref);
     secret_value_clear(&load->value);
-}
-
-static bool
-has_stored_value(const GArray *entries)
-{
-    for (guint i = 0; i < entries->len; i++) {
-        if (g_array_index(entries, struct store_entry, i).has_key)
-            return true;
-    }
-    return false;
-}
-
-static void
-lock(struct secret_service *service, const char *reason)
-{
-    g_clear_pointer(&service->master_key, master_key_free);
-    g_free(service->locked_reason);
-    service->locked_reason =
-        g_strdup_printf("%s (when that is put right, reload the daemon)", reason);
-    log_error("the daemon is locked, and values can be neither read nor set: %s",
-              service->locked_reason);
-}
-
-/* A new master key is made only where there is nothing that it could not open. */
-static void
-unlock(struct secret_service *service, const GArray *entries)
-{
-    g_autoptr(GError) error = NULL;
-
-    service->master_key = master_key_open(service->unlock_method, service->unlock_location,
-                                          !has_stored_value(entries), &error);
-    if (service->master_key)
-        g_clear_pointer(&service->locked_reason, g_free);
-    else
-        lock(service, error->message);
 }
 
 static bool
@@ -142,16 +107,16 @@ read_generation(const void *bytes, size_t len)
 }
 
 static bool
-is_foreign(const struct master_key *key, const void *bytes, size_t len)
+is_foreign(const struct generations *generations, const void *bytes, size_t len)
 {
     const uint8_t *id = sealed_master_key_id(bytes, len);
 
-    return id && memcmp(id, master_key_id(key), MASTER_KEY_ID_SIZE) != 0;
+    return id && !generations_find(generations, id);
 }
 
 bool
-service_read_value(struct store *store, const struct master_key *key, const struct secret_def *def,
-                   struct secret_value *ret_value)
+service_read_value(struct store *store, const struct generations *generations,
+                   const struct secret_def *def, struct secret_value *ret_value)
 {
     g_autoptr(GError) error = NULL;
     g_autoptr(GBytes) sealed = store_read_key(store, &def->uuid, &error);
@@ -169,14 +134,15 @@ service_read_value(struct store *store, const struct master_key *key, const stru
     }
     bytes = g_bytes_get_data(sealed, &len);
     ret_value->generation = read_generation(bytes, len);
-    if (key)
-        value = sealed_parse(key, &(struct sealed_binding){.def = def}, bytes, len, &error);
-    if (!key || value) {
+    if (generations)
+        value = sealed_parse(generations_key_of(generations, bytes, len),
+                             &(struct sealed_binding){.def = def}, bytes, len, &error);
+    if (!generations || value) {
         ret_value->sealed = g_steal_pointer(&sealed);
         return true;
     }
     ret_value->unavailable = g_strdup(error->message);
-    return !is_foreign(key, bytes, len);
+    return !is_foreign(generations, bytes, len);
 }
 
 static bool
@@ -199,7 +165,7 @@ load_value(size_t index, void *opaque)
     load->is_known = has_known_value(store, load);
     if (!load->is_known)
         load->is_foreign =
-            !service_read_value(store, loading->service->master_key, load->def, &load->value);
+            !service_read_value(store, loading->service->generations, load->def, &load->value);
 }
 
 static void
@@ -209,10 +175,10 @@ load_both(size_t index, void *opaque)
     load_value(index, opaque);
 }
 
-/* If there are values, and all of them are under another master key, then it is the key that is
- * wrong, not the values. Nothing must be sealed under it. */
+/* If there are values, and all of them are under other keys, then it is the file of generations
+ * that is wrong, not the values. Nothing must be sealed under it. */
 static void
-check_master_key(struct loading *loading)
+check_generations(struct loading *loading)
 {
     struct secret_service *service = loading->service;
     g_autofree char *reason = NULL;
@@ -225,12 +191,14 @@ check_master_key(struct loading *loading)
         opened += load->value.sealed != NULL;
         foreign += load->is_foreign;
     }
-    if (!service->master_key || foreign == 0 || opened > 0)
+    if (!service->generations || foreign == 0 || opened > 0)
         return;
     reason = g_strdup_printf(
-        "the master key (%s: %s) is another one than the %zu sealed values need; put that one back",
-        service->unlock_method->name, service->unlock_location, foreign);
-    lock(service, reason);
+        "the key-encryption generations (%s) are others than the %zu sealed values need: put the "
+        "file back that they were sealed with; or, if these values were put back from before an "
+        "erasure, take them away: nothing opens them any more",
+        service->generations_path, foreign);
+    service_lock(service, reason);
     parallel_run(loading->loads->len, load_value, loading);
 }
 
@@ -376,11 +344,12 @@ service_load(struct secret_service *service, GError **error)
 
     if (!entries)
         return false;
-    unlock(service, entries);
+    service_unlock(service, entries);
     loading = begin_loading(service, entries);
     parallel_run(loading.loads->len, load_both, &loading);
-    check_master_key(&loading);
+    check_generations(&loading);
     finish_loading(&loading);
+    service_rotate_resume(service);
     return true;
 }
 
@@ -396,30 +365,6 @@ note_known_values(struct loading *loading)
             sealed_is_bound_alike(known->def, load->def))
             load->known = g_bytes_ref(known->value.sealed);
     }
-}
-
-/* The key in use is not read again, and kept whatever became of its file. One that is not there may
- * be on a medium that was taken out. */
-static void
-check_key_in_use(const struct secret_service *service)
-{
-    const char *location = service->unlock_location;
-    g_autoptr(master_key_t) found = NULL;
-    g_autoptr(GError) error = NULL;
-
-    if (!service->unlock_method->exists(location))
-        return;
-    found = master_key_open(service->unlock_method, location, false, &error);
-    if (!found)
-        log_error("%s; the daemon goes on with the master key that it has in memory, and will be "
-                  "locked at its next start",
-                  error->message);
-    else if (memcmp(master_key_id(found), master_key_id(service->master_key), MASTER_KEY_ID_SIZE) !=
-             0)
-        log_error("the master key (%s: %s) was replaced by another one; the daemon goes on with "
-                  "the one that it has in memory, and when it ends all sealed values are lost "
-                  "without it: put that one back",
-                  service->unlock_method->name, location);
 }
 
 void
@@ -439,9 +384,9 @@ secret_service_reload(struct secret_service *service)
         return;
     }
     if (was_locked)
-        unlock(service, entries);
+        service_unlock(service, entries);
     else
-        check_key_in_use(service);
+        service_check_keys_in_use(service);
     loading = begin_loading(service, entries);
     parallel_run(loading.loads->len, load_definition, &loading);
     /* What was read while locked is unproven. */
@@ -449,6 +394,8 @@ secret_service_reload(struct secret_service *service)
         note_known_values(&loading);
     parallel_run(loading.loads->len, load_value, &loading);
     if (was_locked)
-        check_master_key(&loading);
+        check_generations(&loading);
     finish_loading(&loading);
+    if (was_locked)
+        service_rotate_resume(service);
 }

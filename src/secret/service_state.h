@@ -5,6 +5,7 @@
 #pragma once
 
 #include "secret/clear_value.h"
+#include "secret/generations.h"
 #include "secret/registry.h"
 #include "secret/service.h"
 #include "secret/store.h"
@@ -12,16 +13,19 @@
 struct secret_service {
     const struct unlock_method *unlock_method;
     char *unlock_location;
+    char *generations_path;
     enum secret_readback readback;
     void (*on_event)(void *opaque, enum secret_event_id event, int detail,
                      const struct secret_def *def);
     void *opaque;
 
     struct registry *registry;
-    struct store *store;           /* NULL: nothing is kept on disk */
-    struct master_key *master_key; /* NULL while locked, and without a store */
-    char *locked_reason;           /* exactly when there is a store and no master key */
-    struct master_key *memory_key; /* of values that are never on disk; gone with the process */
+    struct store *store;             /* NULL: nothing is kept on disk */
+    struct master_key *master_key;   /* NULL while locked, and without a store */
+    struct generations *generations; /* exactly when there is a master key: what values are under */
+    char *locked_reason;             /* exactly when there is a store and no master key */
+    struct master_key *memory_key;   /* of values that are never on disk; gone with the process */
+    struct rotation *rotation;       /* exactly when there is a store */
 
     GHashTable *queues;   /* of changes, by uuid; only where there are some */
     GHashTable *reserved; /* set of struct secret_def: usages that changes under way will take */
@@ -32,9 +36,13 @@ struct secret_service {
 
 /* Whether its definition and value are kept on disk. */
 bool service_keeps(const struct secret_service *service, const struct secret_def *def);
-/* The key that values of `def` are sealed under; NULL with an error while locked. */
+/* The key that values of `def` are to be sealed under; NULL with an error while locked. */
 const struct master_key *service_key_for(const struct secret_service *service,
                                          const struct secret_def *def, GError **error);
+/* The key that a value of `def` was sealed under (or one that says why not); likewise. */
+const struct master_key *service_key_of(const struct secret_service *service,
+                                        const struct secret_def *def, GBytes *sealed,
+                                        GError **error);
 bool service_has_value(const struct secret *secret);
 /* The value, whoever asks, of a secret that has one. */
 struct secret_buf *service_open_value(const struct secret_service *service,
@@ -44,7 +52,7 @@ void service_set_not_found(const struct uuid *uuid, GError **error);
 
 /* ---- service_change.c: changes, one at a time for each uuid ---- */
 
-enum change_kind { CHANGE_DEFINE, CHANGE_SET_VALUE, CHANGE_UNDEFINE };
+enum change_kind { CHANGE_DEFINE, CHANGE_SET_VALUE, CHANGE_UNDEFINE, CHANGE_REWRAP };
 
 struct change {
     struct secret_service *service;
@@ -69,10 +77,15 @@ struct change {
 bool service_prepare_define(struct change *change, GError **error);
 bool service_prepare_set_value(struct change *change, GError **error);
 bool service_prepare_undefine(struct change *change, GError **error);
+bool service_prepare_rewrap(struct change *change, GError **error);
 /* Cannot fail. Leaves in `change->def` what the event and the caller are told. */
 void service_apply_define(struct change *change);
 void service_apply_set_value(struct change *change);
 void service_apply_undefine(struct change *change);
+void service_apply_rewrap(struct change *change);
+
+struct change *service_new_change(struct secret_service *service, enum change_kind kind,
+                                  const struct uuid *uuid, secret_done_func done, void *opaque);
 
 /* Adds the sealed value to what `change` writes. */
 void service_write_key(struct change *change, GBytes *sealed);
@@ -94,10 +107,36 @@ bool service_check_definition(const struct secret_service *service, const struct
 
 /* Reads everything; fails if the folder can't be listed. */
 bool service_load(struct secret_service *service, GError **error);
-/* The value that UUID.key has for `def`, unproven without `key`. False if it is under another
- * master key. Any thread may call it. */
-bool service_read_value(struct store *store, const struct master_key *key,
+/* The value that UUID.key has for `def`, unproven without `generations`. False if it is under none
+ * of them. Any thread may call it. */
+bool service_read_value(struct store *store, const struct generations *generations,
                         const struct secret_def *def, struct secret_value *ret_value);
+
+/* ---- service_unlock.c: master key and generations ---- */
+
+/* Opens both, or locks the service; `entries` are what is stored. */
+void service_unlock(struct secret_service *service, const GArray *entries);
+void service_lock(struct secret_service *service, const char *reason);
+/* Those in use are not read again, and kept whatever became of their files. */
+void service_check_keys_in_use(const struct secret_service *service);
+
+/* ---- service_rotate.c: the next generation, in the background ---- */
+
+struct rotation *service_rotate_new(struct secret_service *service,
+                                    const struct secret_service_params *params);
+void service_rotate_free(struct rotation *rotation);
+/* Goes on where the last daemon, or a drain, left off. */
+void service_rotate_resume(struct secret_service *service);
+/* Begins no more rewraps. */
+void service_rotate_pause(struct secret_service *service);
+
+/* A rewrap has changed something. */
+void service_rotate_note_moved(struct secret_service *service);
+
+/* A change that is being prepared takes a stored value away: leaves a mark on disk, which outlives
+ * the process, and starts the delay after which a new generation begins. Harmless if the change
+ * fails afterwards. */
+void service_note_erasure(struct secret_service *service);
 
 /* ---- service_import.c ---- */
 

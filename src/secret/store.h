@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Owns: secrets on disk: UUID.xml (definition, as libvirt writes it) and UUID.key (sealed value) in
- * one folder, and the commit of changes to them. A change holds both files of one secret, so that
- * no kill leaves one without the other. Changes are committed by one worker thread in batches:
+ * one folder, the copies that guests own in another, the audit of what was erased, and the commit
+ * of changes to them. A change holds all files of one secret, so that no kill leaves some without
+ * the others. Changes are committed by one worker thread in batches:
  *   1. new contents go to UUID.*.new     (a full disk shows here; nothing has changed)
  *   2. journal append, fdatasync         (COMMIT POINT of the batch)
  *   3. renames and unlinks               (repeated from the journal after a crash)
@@ -48,6 +49,15 @@ struct store_change {
                   * the change is committed, exactly once; NULL: none */
 };
 
+/* Where it is. The paths are the caller's for the call. */
+struct store_params {
+    const char *dir;         /* of secrets */
+    const char *journal_dir; /* of the journal */
+    const char *guests_dir; /* of guests' copies, made when there is one; NULL: no guest owns any */
+    const char *audit;      /* file of the audit; NULL: changes with an audit text are refused */
+    struct loop *loop;      /* may be NULL: then only store_commit works */
+};
+
 struct store_entry {
     struct uuid uuid;
     bool has_xml;
@@ -55,17 +65,23 @@ struct store_entry {
     bool has_base64; /* a value in libvirt's own clear format, to be imported */
 };
 
+/* That a guest has a copy of a secret's value. */
+struct store_owned {
+    struct uuid secret;
+    struct uuid guest;
+};
+
 /* `error` is NULL when the change is committed, and borrowed. */
 typedef void (*store_done_func)(void *opaque, const GError *error);
 
-/* Opens the folder (made with mode 0700) and its journal (below `journal_dir`, made too), replays
- * what a crash left, removes left-over UUID.*.new files, starts the worker; so not before the
- * process has forked. `loop` may be NULL: then only store_commit works. A damaged journal is put
- * aside (kept under another name) with a line in the log. While the journal can't be used or what
- * it holds can't be carried out (a full disk), the store can be read and each change is refused
- * with the reason. ERROR_RESOURCE_BUSY when another process has this store open. */
-struct store *store_open(const char *dir, const char *journal_dir, struct loop *loop,
-                         GError **error);
+/* Opens the folder of secrets (made with mode 0700) and the journal (its folder is made too),
+ * replays what a crash left, removes left-over UUID.*.new files and guests' folders with nothing in
+ * them, starts the worker; so not before the process has forked. A damaged journal is put aside
+ * (kept under another name) with a line in the log. While the journal can't be used or what it
+ * holds can't be carried out (a full disk), the store can be read and each change is refused with
+ * the reason; while the audit can't be used, each change that has a line for it.
+ * ERROR_RESOURCE_BUSY when another process has this store open. */
+struct store *store_open(const struct store_params *params, GError **error);
 /* Waits for submitted changes, flushes, resets the journal. Completions not yet delivered are
  * dropped; see store_drain. */
 void store_free(struct store *store);
@@ -76,7 +92,19 @@ GArray *store_list(struct store *store, GError **error);
 GBytes *store_read_xml(struct store *store, const struct uuid *uuid, GError **error);
 /* ERROR_SYSTEM with errno ENOENT when there is none. */
 GBytes *store_read_key(struct store *store, const struct uuid *uuid, GError **error);
+
+/* Guests' copies, in the order of secret and guest: array of struct store_owned. Names and links
+ * as above; what can't be listed of a guest is logged and skipped. */
+GArray *store_list_owned(struct store *store, GError **error);
+/* Errors as of store_read_key. */
+GBytes *store_read_owned_key(struct store *store, const struct uuid *secret,
+                             const struct uuid *guest, GError **error);
 int store_dir_fd(const struct store *store);
+
+/* Lines of the audit from number `from` (the first one is 0) as they are on disk, at most `max` and
+ * not too long together; array of char *. *ret_more: others follow. */
+GPtrArray *store_read_audit(struct store *store, uint64_t from, size_t max, bool *ret_more,
+                            GError **error);
 
 /* Queues a change, taking its contents (the caller's pointers to them become NULL); `done` runs in
  * the loop, never before this returns. The caller has no two changes of one uuid under way. After
@@ -94,6 +122,8 @@ void store_drain(struct store *store);
 
 /* Brings everything committed to its final place on disk, without need of the journal. Waits. */
 bool store_checkpoint(struct store *store, GError **error);
+/* The same without waiting: `done` runs in the loop. */
+void store_request_checkpoint(struct store *store, store_done_func done, void *opaque);
 
 typedef struct store store_t; /* for g_autoptr only */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(store_t, store_free)

@@ -10,15 +10,23 @@
 
 #include "secret/store.h"
 
-/* The longest record of a change. */
-enum { STORE_CHANGE_HEAD_SIZE = 32 };
-#define STORE_RECORD_MAX ((size_t)STORE_CHANGE_HEAD_SIZE + STORE_XML_MAX + STORE_KEY_MAX)
+enum { STORE_CHANGE_HEAD_SIZE = 32, STORE_CHANGE_OWNER_SIZE = 24 };
+
+/* An array for `owners` of a change: it unrefs what it holds. */
+GArray *store_change_new_owners(void);
+/* Puts what becomes of a guest's copy into `change`; `key` (with STORE_WRITE) is shared. */
+void store_change_add_owner(struct store_change *change, const struct uuid *guest,
+                            enum store_action action, GBytes *key);
+/* Of struct store_owner_change: how many, and the one of an index. */
+guint store_change_owner_count(const struct store_change *change);
+const struct store_owner_change *store_change_owner(const struct store_change *change, guint index);
 
 /* Moves the contents of `from` out. */
 struct store_change store_change_take(struct store_change *from);
 void store_change_clear(struct store_change *change);
 
-/* Contents where there must be some, and none too large. */
+/* Contents where there must be some, none too large, not too many owners and each once, a text for
+ * the audit that is one line. */
 bool store_change_check(const struct store_change *change, GError **error);
 
 size_t store_change_record_size(const struct store_change *change);

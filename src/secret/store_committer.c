@@ -6,6 +6,9 @@
  */
 #include "secret/store_committer.h"
 
+#include <string.h>
+
+#include "secret/audit.h"
 #include "secret/journal.h"
 #include "secret/store_change.h"
 #include "secret/store_journal.h"
@@ -16,6 +19,7 @@ struct committer {
     char *journal_dir;
     struct journal *journal; /* NULL while it can't be used */
     struct store_files *files;
+    struct audit *audit;
     struct overlay *overlay; /* what must_redo is about, for readers */
     bool was_open;           /* readers know what the journal held at start */
     bool must_redo;          /* a committed change may not be in place, or not whole on disk */
@@ -29,6 +33,7 @@ committer_free(struct committer *committer)
         return;
     journal_free(committer->journal);
     store_files_free(committer->files);
+    audit_free(committer->audit);
     g_free(committer->journal_dir);
     g_free(committer);
 }
@@ -65,6 +70,7 @@ redo_records(struct committer *committer, GError **error)
 {
     g_autoptr(overlay_t) changes = overlay_new();
     g_autoptr(overlay_t) nothing = overlay_new();
+    g_autoptr(GPtrArray) audits = NULL;
     g_autoptr(GError) failure = NULL;
 
     if (!journal_replay(committer->journal, collect_record, changes, &failure) &&
@@ -77,7 +83,10 @@ redo_records(struct committer *committer, GError **error)
         overlay_assign(committer->overlay, changes);
         return false;
     }
+    audits = overlay_list_audits(changes);
     overlay_assign(committer->overlay, nothing);
+    if (!audit_redo(committer->audit, audits, error))
+        return false;
     if (!failure)
         return true;
     g_propagate_error(error, g_steal_pointer(&failure));
@@ -103,7 +112,7 @@ open_journal(struct committer *committer, GError **error)
 static bool
 flush(struct committer *committer, GError **error)
 {
-    if (store_files_flush(committer->files, error))
+    if (store_files_flush(committer->files, error) && audit_flush(committer->audit, error))
         return true;
     committer->must_redo = true;
     return false;
@@ -150,14 +159,15 @@ committer_checkpoint(struct committer *committer, GError **error)
 }
 
 struct committer *
-committer_open(int dir_fd, GRWLock *contents, const char *journal_dir, struct overlay *overlay,
-               GError **error)
+committer_open(int dir_fd, GRWLock *contents, const struct store_params *params,
+               struct overlay *overlay, GError **error)
 {
     g_autoptr(committer_t) committer = g_new0(struct committer, 1);
     g_autoptr(GError) failure = NULL;
 
-    committer->journal_dir = g_strdup(journal_dir);
-    committer->files = store_files_new(dir_fd, contents);
+    committer->journal_dir = g_strdup(params->journal_dir);
+    committer->files = store_files_new(dir_fd, params->guests_dir, contents);
+    committer->audit = audit_new(params->audit);
     committer->overlay = overlay;
     committer->must_redo = true;
     committer->was_open = true;
@@ -200,19 +210,29 @@ give_up_group(struct committer *committer, GPtrArray *group, GError *failure)
     g_error_free(failure);
 }
 
+static void
+note_failed_apply(struct committer *committer, const GError *error)
+{
+    log_error("%s; the change is in the journal, and is tried again", error->message);
+    committer->must_redo = true;
+}
+
 /* A failure is no error of the change: it is committed, and the next checkpoint repeats this. */
 static void
 apply_group(struct committer *committer, GPtrArray *group)
 {
     for (guint i = 0; i < group->len; i++) {
-        const struct commit_item *item = g_ptr_array_index(group, i);
+        const struct store_change *change =
+            &((const struct commit_item *)g_ptr_array_index(group, i))->change;
         g_autoptr(GError) error = NULL;
+        g_autoptr(GError) audit_error = NULL;
 
-        if (!store_files_apply(committer->files, &item->change, &error)) {
-            log_error("%s; the change is in the journal, and is tried again", error->message);
-            overlay_add(committer->overlay, &item->change);
-            committer->must_redo = true;
+        if (!store_files_apply(committer->files, change, &error)) {
+            overlay_add(committer->overlay, change);
+            note_failed_apply(committer, error);
         }
+        if (change->audit && !audit_append(committer->audit, change->audit, &audit_error))
+            note_failed_apply(committer, audit_error);
     }
 }
 
@@ -248,12 +268,23 @@ is_ready(struct committer *committer, GError **error)
 static bool
 check_fits(struct committer *committer, const struct store_change *change, GError **error)
 {
-    if (journal_fits(committer->journal, store_change_record_size(change)))
+    size_t size = store_change_record_size(change);
+    guint owners = store_change_owner_count(change);
+    char uuid[UUID_TEXT_SIZE];
+
+    if (journal_fits(committer->journal, size))
         return true;
-    error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
-              "the change is larger than the journal in %s, which another version made: stop the "
-              "daemon, remove the journal and start again (a stopped daemon's journal is empty)",
-              committer->journal_dir);
+    if (owners > 0)
+        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+                  "a change of secret %s with the copies of %u guests has %zu bytes, more than the "
+                  "journal in %s has room for: let fewer guests own it, or use a shorter value",
+                  uuid_format(&change->uuid, uuid), owners, size, committer->journal_dir);
+    else
+        error_set(
+            error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+            "the change is larger than the journal in %s, which another version made: stop the "
+            "daemon, remove the journal and start again (a stopped daemon's journal is empty)",
+            committer->journal_dir);
     return false;
 }
 
@@ -266,11 +297,14 @@ add_to_group(struct committer *committer, GPtrArray *group, struct commit_item *
     if (!store_change_check(&item->change, error))
         return false;
     if (committer->journal &&
-        !journal_has_room(committer->journal, store_change_record_size(&item->change))) {
+        (!journal_has_room(committer->journal, store_change_record_size(&item->change)) ||
+         !store_files_have_room(committer->files, &item->change))) {
         finish_group(committer, group);
         committer->must_checkpoint = true;
     }
     if (!is_ready(committer, error) || !check_fits(committer, &item->change, error) ||
+        (item->change.audit &&
+         !audit_prepare(committer->audit, strlen(item->change.audit), error)) ||
         !store_files_stage(committer->files, &item->change, error))
         return false;
     record = store_change_format(&item->change);

@@ -19,11 +19,11 @@ struct commit_item {
     GError *error; /* why it was refused, or NULL */
 };
 
-/* Brings the folder to what the journal in `journal_dir` says and empties the journal. If it can't,
+/* Brings the folders to what the journal says and empties the journal. If it can't,
  * the reason goes to the log, no change is taken until it can, and `overlay` has what readers must
  * see meanwhile. `dir_fd`, `contents` (as of store_files_new) and `overlay` are borrowed. Only
  * ERROR_RESOURCE_BUSY is a failure: another process has the journal. */
-struct committer *committer_open(int dir_fd, GRWLock *contents, const char *journal_dir,
+struct committer *committer_open(int dir_fd, GRWLock *contents, const struct store_params *params,
                                  struct overlay *overlay, GError **error);
 void committer_free(struct committer *committer);
 

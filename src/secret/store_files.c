@@ -14,22 +14,28 @@
 #include <unistd.h>
 
 #include "secret/store_change.h"
+#include "secret/store_folders.h"
 #include "util/error.h"
 #include "util/file.h"
-#include "util/log.h"
 #include "util/parallel.h"
 
-enum { FILE_MODE = 0600, TOUCHED_MAX = 256, FOREIGN_MAX = 100 };
+/* OPEN_MAX: files and folders held open by several changes; a single one of all owners has more. */
+enum { FILE_MODE = 0600, TOUCHED_MAX = 256, OPEN_MAX = 1024 };
 
 /* What a disk writes whole or not at all. */
 enum { SECTOR_SIZE = 512 };
 
 struct store_files {
-    int dir_fd;
+    struct store_folders *folders;
     GRWLock *contents;
-    GHashTable *touched; /* name -> descriptor, to flush and close */
+    GHashTable *touched; /* path of a part -> descriptor, to flush and close */
     GArray *gone;        /* the same for files that have no name any more */
-    bool dir_touched;
+};
+
+/* A part and the folder that it is in. */
+struct place {
+    const struct store_part *part;
+    int dir_fd; /* -1: there is none, and nothing to remove */
 };
 
 static void
@@ -45,35 +51,16 @@ close_value(void *value)
 }
 
 struct store_files *
-store_files_new(int dir_fd, GRWLock *contents)
+store_files_new(int dir_fd, const char *guests_dir, GRWLock *contents)
 {
     struct store_files *files = g_new0(struct store_files, 1);
 
-    files->dir_fd = dir_fd;
+    files->folders = store_folders_new(dir_fd, guests_dir);
     files->contents = contents;
     files->touched = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, close_value);
     files->gone = g_array_new(FALSE, FALSE, sizeof(int));
     g_array_set_clear_func(files->gone, close_element);
     return files;
-}
-
-/* Takes `fd`, to be flushed; another file that had that name needs it no more. */
-static void
-touch(struct store_files *files, const char *name, int fd)
-{
-    g_hash_table_insert(files->touched, g_strdup(name), GINT_TO_POINTER(fd));
-}
-
-static void
-touch_renamed(struct store_files *files, const char *old_name, const char *name)
-{
-    gpointer key = NULL;
-    gpointer fd = NULL;
-
-    if (!g_hash_table_steal_extended(files->touched, old_name, &key, &fd))
-        return;
-    g_free(key);
-    touch(files, name, GPOINTER_TO_INT(fd));
 }
 
 void
@@ -83,62 +70,88 @@ store_files_free(struct store_files *files)
         return;
     g_hash_table_unref(files->touched);
     g_array_unref(files->gone);
+    store_folders_free(files->folders);
     g_free(files);
 }
 
-const char *
-store_files_name(const struct uuid *uuid, enum store_kind kind, char text[STORE_NAME_SIZE])
-{
-    static const char *const suffixes[] = {".xml", ".key", ".base64"};
-
-    G_STATIC_ASSERT(G_N_ELEMENTS(suffixes) == STORE_BASE64 + 1);
-    uuid_format(uuid, text);
-    g_strlcat(text, suffixes[kind], STORE_NAME_SIZE);
-    return text;
-}
-
-static const char *
-staged_name(const char *name, char text[STORE_NAME_SIZE])
-{
-    g_snprintf(text, STORE_NAME_SIZE, "%s.new", name);
-    return text;
-}
-
-/* One file of a change. */
-struct part {
-    char name[STORE_NAME_SIZE];
-    char new_name[STORE_NAME_SIZE];
-    enum store_kind kind;
-    enum store_action action;
-    GBytes *content;
-};
-
-enum { PART_COUNT = 2 };
-
+/* Takes `fd`, to be flushed; another file that had that name needs it no more. */
 static void
-split_change(const struct store_change *change, struct part ret_parts[PART_COUNT])
+touch(struct store_files *files, const struct store_part *part, const char *name, int fd)
 {
-    ret_parts[0] =
-        (struct part){.kind = STORE_XML, .action = change->xml_action, .content = change->xml};
-    ret_parts[1] =
-        (struct part){.kind = STORE_KEY, .action = change->key_action, .content = change->key};
-    for (size_t i = 0; i < PART_COUNT; i++) {
-        store_files_name(&change->uuid, ret_parts[i].kind, ret_parts[i].name);
-        staged_name(ret_parts[i].name, ret_parts[i].new_name);
-    }
+    char path[STORE_PATH_SIZE];
+
+    g_hash_table_insert(files->touched, g_strdup(store_parts_path(part->guest, name, path)),
+                        GINT_TO_POINTER(fd));
 }
 
 static bool
-fail(GError **error, const char *what, const char *name)
+find_touched(const struct store_files *files, const struct store_part *part, const char *name,
+             int *ret_fd)
 {
-    error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot %s the file %s", what, name);
+    char path[STORE_PATH_SIZE];
+    gpointer fd = NULL;
+
+    if (!g_hash_table_lookup_extended(files->touched, store_parts_path(part->guest, name, path),
+                                      NULL, &fd))
+        return false;
+    *ret_fd = GPOINTER_TO_INT(fd);
+    return true;
+}
+
+static bool
+forget_touched(struct store_files *files, const struct store_part *part, const char *name)
+{
+    char path[STORE_PATH_SIZE];
+
+    return g_hash_table_remove(files->touched, store_parts_path(part->guest, name, path));
+}
+
+static void
+touch_renamed(struct store_files *files, const struct store_part *part)
+{
+    char path[STORE_PATH_SIZE];
+    gpointer key = NULL;
+    gpointer fd = NULL;
+
+    if (!g_hash_table_steal_extended(
+            files->touched, store_parts_path(part->guest, part->new_name, path), &key, &fd))
+        return;
+    g_free(key);
+    touch(files, part, part->name, GPOINTER_TO_INT(fd));
+}
+
+static bool
+is_staged(const struct store_files *files, const struct store_part *part)
+{
+    int fd;
+
+    return find_touched(files, part, part->new_name, &fd);
+}
+
+static bool
+fail(GError **error, const char *what, const struct store_part *part, const char *name)
+{
+    int saved_errno = errno;
+    char path[STORE_PATH_SIZE];
+
+    error_set_errno(error, ERROR_FROM_SECRET, saved_errno, "cannot %s the file %s", what,
+                    store_parts_path(part->guest, name, path));
     return false;
+}
+
+static bool
+find_place(struct store_files *files, const struct store_part *part, struct place *ret_place,
+           GError **error)
+{
+    ret_place->part = part;
+    return store_folders_find(files->folders, part->guest, part->action == STORE_WRITE,
+                              &ret_place->dir_fd, error);
 }
 
 /* What stands under a final name must be something that a rename may replace and an unlink remove.
  * A link is removed, but never replaced: that would hide that it was there. */
 static bool
-is_in_the_way(const struct part *part, const struct stat *info)
+is_in_the_way(const struct store_part *part, const struct stat *info)
 {
     return part->action == STORE_WRITE ? !S_ISREG(info->st_mode) : S_ISDIR(info->st_mode);
 }
@@ -147,134 +160,168 @@ is_in_the_way(const struct part *part, const struct stat *info)
  * leaves the old ones or the new ones, even without the journal. Another link to the file (a backup
  * of the kind that links) keeps what it has. */
 static bool
-fits_in_place(const struct part *part, const struct stat *info)
+fits_in_place(const struct store_part *part, const struct stat *info)
 {
     return part->action == STORE_WRITE && S_ISREG(info->st_mode) && info->st_nlink == 1 &&
            (info->st_mode & 07777) == FILE_MODE && info->st_uid == geteuid() &&
            (size_t)info->st_size == g_bytes_get_size(part->content) && info->st_size <= SECTOR_SIZE;
 }
 
+static int
+open_to_write(const struct place *place)
+{
+    return openat(place->dir_fd, place->part->name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+}
+
 /* The descriptor of what stands under the name now: the one that waits for its flush, if somebody
  * has not put another file there meanwhile. */
 static int
-open_final(struct store_files *files, const struct part *part, const struct stat *info)
+open_final(struct store_files *files, const struct place *place, const struct stat *info)
 {
-    gpointer known = NULL;
     struct stat open_info;
     int fd;
 
-    if (g_hash_table_lookup_extended(files->touched, part->name, NULL, &known) &&
-        fstat(GPOINTER_TO_INT(known), &open_info) == 0 && open_info.st_ino == info->st_ino &&
-        open_info.st_dev == info->st_dev)
-        return GPOINTER_TO_INT(known);
-    fd = openat(files->dir_fd, part->name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    if (find_touched(files, place->part, place->part->name, &fd) && fstat(fd, &open_info) == 0 &&
+        open_info.st_ino == info->st_ino && open_info.st_dev == info->st_dev)
+        return fd;
+    fd = open_to_write(place);
     if (fd >= 0)
-        touch(files, part->name, fd);
+        touch(files, place->part, place->part->name, fd);
     return fd;
 }
 
 /* What the kernel would refuse after the commit point, and then each change behind it: a file that
  * somebody made immutable (chattr +i). A descriptor that is needed then is opened now. */
 static bool
-is_changeable(struct store_files *files, const struct part *part, const struct stat *info,
+is_changeable(struct store_files *files, const struct place *place, const struct stat *info,
               bool in_place)
 {
     g_auto(file_fd) fd = -1;
 
     if (in_place)
-        return open_final(files, part, info) >= 0;
+        return open_final(files, place, info) >= 0;
     if (!S_ISREG(info->st_mode))
         return true;
-    fd = openat(files->dir_fd, part->name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    fd = open_to_write(place);
     return fd >= 0 || errno != EPERM;
 }
 
 /* *ret_in_place: nothing needs to be staged. */
 static bool
-check_final(struct store_files *files, const struct part *part, bool *ret_in_place, GError **error)
+check_final(struct store_files *files, const struct place *place, bool *ret_in_place,
+            GError **error)
 {
+    const struct store_part *part = place->part;
+    char path[STORE_PATH_SIZE];
     struct stat info;
 
     *ret_in_place = false;
-    if (fstatat(files->dir_fd, part->name, &info, AT_SYMLINK_NOFOLLOW) < 0)
-        return errno == ENOENT || fail(error, "examine", part->name);
+    if (fstatat(place->dir_fd, part->name, &info, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT || fail(error, "examine", part, part->name);
     *ret_in_place = fits_in_place(part, &info);
     if (!is_in_the_way(part, &info))
-        return is_changeable(files, part, &info, *ret_in_place) ||
-               fail(error, "change", part->name);
+        return is_changeable(files, place, &info, *ret_in_place) ||
+               fail(error, "change", part, part->name);
     error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
-              "%s is not a regular file; move it away", part->name);
+              "%s is not a regular file; move it away",
+              store_parts_path(part->guest, part->name, path));
     return false;
 }
 
 static int
-open_new(const struct store_files *files, const char *name)
+open_new(const struct place *place)
 {
-    return openat(files->dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                  FILE_MODE);
+    return openat(place->dir_fd, place->part->new_name,
+                  O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
 }
 
 static bool
-write_new(struct store_files *files, const struct part *part, GError **error)
+write_new(struct store_files *files, const struct place *place, GError **error)
 {
+    const struct store_part *part = place->part;
     size_t len = 0;
     const void *bytes = g_bytes_get_data(part->content, &len);
-    int fd = open_new(files, part->new_name);
+    int fd = open_new(place);
 
-    if (fd < 0 && errno == EEXIST && unlinkat(files->dir_fd, part->new_name, 0) == 0)
-        fd = open_new(files, part->new_name);
+    if (fd < 0 && errno == EEXIST && unlinkat(place->dir_fd, part->new_name, 0) == 0)
+        fd = open_new(place);
     if (fd < 0)
-        return fail(error, "make", part->new_name);
-    touch(files, part->new_name, fd);
-    files->dir_touched = true;
+        return fail(error, "make", part, part->new_name);
+    touch(files, part, part->new_name, fd);
+    store_folders_touch(files->folders, part->guest);
     return (fchmod(fd, FILE_MODE) == 0 && file_write_all(fd, bytes, len)) ||
-           fail(error, "write", part->new_name);
+           fail(error, "write", part, part->new_name);
 }
 
 static bool
-stage_part(struct store_files *files, const struct part *part, GError **error)
+stage_part(struct store_files *files, const struct store_part *part, GError **error)
 {
+    struct place place;
     bool in_place = false;
 
-    return part->action == STORE_KEEP ||
-           (check_final(files, part, &in_place, error) &&
-            (part->action == STORE_REMOVE || in_place || write_new(files, part, error)));
+    if (!find_place(files, part, &place, error))
+        return false;
+    return place.dir_fd < 0 ||
+           (check_final(files, &place, &in_place, error) &&
+            (part->action == STORE_REMOVE || in_place || write_new(files, &place, error)));
 }
 
-bool
-store_files_stage(struct store_files *files, const struct store_change *change, GError **error)
+static void
+unstage_part(struct store_files *files, const struct store_part *part)
 {
-    struct part parts[PART_COUNT];
+    struct place place;
 
-    split_change(change, parts);
-    for (size_t i = 0; i < PART_COUNT; i++) {
-        if (stage_part(files, &parts[i], error))
+    if (part->action != STORE_WRITE)
+        return;
+    if (forget_touched(files, part, part->new_name) &&
+        store_folders_find(files->folders, part->guest, false, &place.dir_fd, NULL) &&
+        place.dir_fd >= 0)
+        unlinkat(place.dir_fd, part->new_name, 0);
+    store_folders_unmake(files->folders, part->guest);
+}
+
+static const struct store_part *
+part_at(const GArray *parts, guint index)
+{
+    return &g_array_index(parts, struct store_part, index);
+}
+
+static bool
+stage_parts(struct store_files *files, const GArray *parts, GError **error)
+{
+    for (guint i = 0; i < parts->len; i++) {
+        if (stage_part(files, part_at(parts, i), error))
             continue;
-        store_files_unstage(files, change);
+        for (guint staged = 0; staged <= i; staged++)
+            unstage_part(files, part_at(parts, staged));
         return false;
     }
     return true;
 }
 
+bool
+store_files_stage(struct store_files *files, const struct store_change *change, GError **error)
+{
+    g_autoptr(GArray) parts = store_parts_new(change);
+
+    return stage_parts(files, parts, error);
+}
+
 void
 store_files_unstage(struct store_files *files, const struct store_change *change)
 {
-    struct part parts[PART_COUNT];
+    g_autoptr(GArray) parts = store_parts_new(change);
 
-    split_change(change, parts);
-    for (size_t i = 0; i < PART_COUNT; i++) {
-        if (parts[i].action == STORE_WRITE &&
-            g_hash_table_remove(files->touched, parts[i].new_name))
-            unlinkat(files->dir_fd, parts[i].new_name, 0);
-    }
+    for (guint i = 0; i < parts->len; i++)
+        unstage_part(files, part_at(parts, i));
 }
 
 static bool
-write_over(struct store_files *files, const struct part *part, const struct stat *info)
+write_over(struct store_files *files, const struct place *place, const struct stat *info)
 {
     size_t len = 0;
-    const void *bytes = g_bytes_get_data(part->content, &len);
-    int fd = open_final(files, part, info);
+    const void *bytes = g_bytes_get_data(place->part->content, &len);
+    int fd = open_final(files, place, info);
     bool written;
 
     if (fd < 0)
@@ -288,12 +335,13 @@ write_over(struct store_files *files, const struct part *part, const struct stat
 /* Exchange, then unlink the old one: the final name always has a whole file, and ext4 does not
  * flush data at once as it does when a rename replaces a file. */
 static bool
-exchange(struct store_files *files, const struct part *part)
+exchange(struct store_files *files, const struct place *place)
 {
-    int dir_fd = files->dir_fd;
+    const struct store_part *part = place->part;
+    int dir_fd = place->dir_fd;
 
-    files->dir_touched = true;
-    touch_renamed(files, part->new_name, part->name);
+    store_folders_touch(files->folders, part->guest);
+    touch_renamed(files, part);
     if (renameat2(dir_fd, part->new_name, dir_fd, part->name, RENAME_EXCHANGE) == 0)
         return unlinkat(dir_fd, part->new_name, 0) == 0;
     /* No old file, or a file system without exchange. */
@@ -305,25 +353,26 @@ exchange(struct store_files *files, const struct part *part)
  * more (somebody has put another file there since) is staged now; a UUID.*.new that may be there is
  * of another change. */
 static bool
-put_in_place(struct store_files *files, const struct part *part, GError **error)
+put_in_place(struct store_files *files, const struct place *place, GError **error)
 {
+    const struct store_part *part = place->part;
     struct stat info;
 
-    if (!g_hash_table_contains(files->touched, part->new_name)) {
-        if (fstatat(files->dir_fd, part->name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+    if (!is_staged(files, part)) {
+        if (fstatat(place->dir_fd, part->name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
             fits_in_place(part, &info))
-            return write_over(files, part, &info) || fail(error, "replace", part->name);
-        if (!write_new(files, part, error))
+            return write_over(files, place, &info) || fail(error, "replace", part, part->name);
+        if (!write_new(files, place, error))
             return false;
     }
-    return exchange(files, part) || fail(error, "replace", part->name);
+    return exchange(files, place) || fail(error, "replace", part, part->name);
 }
 
 /* Another link to the file is somebody's backup, and keeps what it has. */
 static bool
-overwrite(struct store_files *files, const char *name)
+overwrite(struct store_files *files, const struct place *place)
 {
-    int fd = openat(files->dir_fd, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    int fd = open_to_write(place);
     struct stat info;
 
     /* A link or a pipe holds no value. */
@@ -338,38 +387,52 @@ overwrite(struct store_files *files, const char *name)
 }
 
 static bool
-remove_part(struct store_files *files, const struct part *part, GError **error)
+remove_part(struct store_files *files, const struct place *place, GError **error)
 {
-    if (part->kind == STORE_KEY && !overwrite(files, part->name))
-        return fail(error, "overwrite", part->name);
-    g_hash_table_remove(files->touched, part->name);
-    files->dir_touched = true;
-    return unlinkat(files->dir_fd, part->name, 0) == 0 || errno == ENOENT ||
-           fail(error, "remove", part->name);
+    const struct store_part *part = place->part;
+
+    if (place->dir_fd < 0)
+        return true;
+    if (part->kind == STORE_KEY && !overwrite(files, place))
+        return fail(error, "overwrite", part, part->name);
+    forget_touched(files, part, part->name);
+    store_folders_touch(files->folders, part->guest);
+    if (unlinkat(place->dir_fd, part->name, 0) < 0 && errno != ENOENT)
+        return fail(error, "remove", part, part->name);
+    return store_folders_remove_empty(files->folders, part->guest, error);
+}
+
+static bool
+apply_parts(struct store_files *files, const GArray *parts, GError **error)
+{
+    for (guint i = 0; i < parts->len; i++) {
+        struct place place;
+
+        if (!find_place(files, part_at(parts, i), &place, error))
+            return false;
+        if (place.part->action == STORE_WRITE ? !put_in_place(files, &place, error)
+                                              : !remove_part(files, &place, error))
+            return false;
+    }
+    return true;
 }
 
 bool
 store_files_apply(struct store_files *files, const struct store_change *change, GError **error)
 {
-    struct part parts[PART_COUNT];
+    g_autoptr(GArray) parts = store_parts_new(change);
 
-    split_change(change, parts);
-    for (size_t i = 0; i < PART_COUNT; i++) {
-        if (parts[i].action == STORE_WRITE && !put_in_place(files, &parts[i], error))
-            return false;
-        if (parts[i].action == STORE_REMOVE && !remove_part(files, &parts[i], error))
-            return false;
-    }
-    return true;
+    return apply_parts(files, parts, error);
 }
 
 /* Whether the part is in place. It is written over itself then: after a failed flush the kernel may
  * take for clean what is not on disk. That needs no space, which there may be none of. The file
  * keeps its time, which tells whether a value in libvirt's clear format is newer. */
 static bool
-refresh(struct store_files *files, const struct part *part)
+refresh(struct store_files *files, const struct place *place)
 {
-    g_autoptr(GBytes) content = file_read(files->dir_fd, part->name, STORE_XML_MAX, NULL);
+    const struct store_part *part = place->part;
+    g_autoptr(GBytes) content = file_read(place->dir_fd, part->name, STORE_XML_MAX, NULL);
     g_auto(file_fd) fd = -1;
     size_t len = 0;
     const void *bytes = g_bytes_get_data(part->content, &len);
@@ -377,58 +440,62 @@ refresh(struct store_files *files, const struct part *part)
 
     if (!content || !g_bytes_equal(content, part->content))
         return false;
-    fd = openat(files->dir_fd, part->name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    fd = open_to_write(place);
     if (fd < 0 || fstat(fd, &info) < 0 || !file_write_all(fd, bytes, len))
         return false;
     futimens(fd, (const struct timespec[]){info.st_atim, info.st_mtim});
-    touch(files, part->name, g_steal_fd(&fd));
-    files->dir_touched = true;
+    touch(files, part, part->name, g_steal_fd(&fd));
+    store_folders_touch(files->folders, part->guest);
     return true;
 }
 
 /* Something else of that name is kept under another one. */
 static bool
-clear_way(const struct store_files *files, const struct part *part, const char *name,
-          GError **error)
+clear_way(const struct place *place, const char *name, GError **error)
 {
+    char path[STORE_PATH_SIZE];
     struct stat info;
 
-    if (fstatat(files->dir_fd, name, &info, AT_SYMLINK_NOFOLLOW) < 0 || !is_in_the_way(part, &info))
-        return true;
-    for (unsigned int i = 1; i <= FOREIGN_MAX; i++) {
-        g_autofree char *aside = g_strdup_printf("%s.foreign.%u", name, i);
+    return fstatat(place->dir_fd, name, &info, AT_SYMLINK_NOFOLLOW) < 0 ||
+           !is_in_the_way(place->part, &info) ||
+           store_folders_put_aside(place->dir_fd, name,
+                                   store_parts_path(place->part->guest, name, path), error);
+}
 
-        if (file_put_aside(files->dir_fd, name, aside)) {
-            log_warn("%s is not a regular file; it is kept as %s, since a committed change of that "
-                     "secret has to be finished",
-                     name, aside);
-            return true;
-        }
-        if (errno != EEXIST)
-            break;
-    }
-    return fail(error, "move away", name);
+/* *ret_done: nothing is left to do. */
+static bool
+prepare_redo(struct store_files *files, const struct store_part *part, bool *ret_done,
+             GError **error)
+{
+    struct place place;
+
+    *ret_done = false;
+    if (!store_folders_mend(files->folders, part->guest, error) ||
+        !find_place(files, part, &place, error))
+        return false;
+    if (place.dir_fd < 0)
+        return true;
+    if (!clear_way(&place, part->name, error) ||
+        (part->action == STORE_WRITE && !clear_way(&place, part->new_name, error)))
+        return false;
+    *ret_done = part->action == STORE_WRITE && refresh(files, &place);
+    return true;
 }
 
 bool
 store_files_redo(struct store_files *files, const struct store_change *change, GError **error)
 {
-    struct store_change rest = *change; /* borrows the contents */
-    struct part parts[PART_COUNT];
+    g_autoptr(GArray) parts = store_parts_new(change);
 
-    split_change(change, parts);
-    for (size_t i = 0; i < PART_COUNT; i++) {
-        if (parts[i].action != STORE_KEEP &&
-            (!clear_way(files, &parts[i], parts[i].name, error) ||
-             (parts[i].action == STORE_WRITE &&
-              !clear_way(files, &parts[i], parts[i].new_name, error))))
+    for (guint i = parts->len; i > 0; i--) {
+        bool is_done;
+
+        if (!prepare_redo(files, part_at(parts, i - 1), &is_done, error))
             return false;
+        if (is_done)
+            g_array_remove_index(parts, i - 1);
     }
-    if (rest.xml_action == STORE_WRITE && refresh(files, &parts[0]))
-        rest.xml_action = STORE_KEEP;
-    if (rest.key_action == STORE_WRITE && refresh(files, &parts[1]))
-        rest.key_action = STORE_KEEP;
-    return store_files_stage(files, &rest, error) && store_files_apply(files, &rest, error);
+    return stage_parts(files, parts, error) && apply_parts(files, parts, error);
 }
 
 struct flush {
@@ -478,14 +545,27 @@ store_files_flush(struct store_files *files, GError **error)
                         "cannot flush the files of secrets");
         return false;
     }
-    if (files->dir_touched && !file_sync_dir(files->dir_fd, error))
-        return false;
-    files->dir_touched = false;
-    return true;
+    return store_folders_flush(files->folders, error);
+}
+
+static guint
+count_open(const struct store_files *files)
+{
+    return g_hash_table_size(files->touched) + files->gone->len +
+           store_folders_count(files->folders);
 }
 
 bool
 store_files_want_flush(const struct store_files *files)
 {
-    return g_hash_table_size(files->touched) + files->gone->len >= TOUCHED_MAX;
+    return count_open(files) >= TOUCHED_MAX;
+}
+
+bool
+store_files_have_room(const struct store_files *files, const struct store_change *change)
+{
+    guint count = count_open(files);
+
+    /* A folder and a file for each owner. */
+    return count == 0 || count + 2 + 2 * store_change_owner_count(change) <= OPEN_MAX;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: the files of secrets in their folder: staging new contents beside the old ones, putting
+ * Owns: the files of secrets in their folders: staging new contents beside the old ones, putting
  * them in place, and making all that durable. Knows no journal. One thread at a time.
  */
 #pragma once
@@ -8,20 +8,15 @@
 #include <glib.h>
 #include <stdbool.h>
 
-#include "secret/store.h"
+#include "secret/store_parts.h"
 
 struct store_files;
 
-/* Both are borrowed. `contents` is locked for writing while contents are replaced in place; whoever
- * reads files meanwhile locks it for reading. */
-struct store_files *store_files_new(int dir_fd, GRWLock *contents);
+/* `dir_fd` is of the folder of secrets; `guests_dir` may be NULL. `contents` is locked for writing
+ * while contents are replaced in place; whoever reads files meanwhile locks it for reading.
+ * Descriptor and lock are borrowed. */
+struct store_files *store_files_new(int dir_fd, const char *guests_dir, GRWLock *contents);
 void store_files_free(struct store_files *files);
-
-/* Names of a secret's files; `text` has STORE_NAME_SIZE bytes. */
-enum { STORE_NAME_SIZE = UUID_TEXT_SIZE + 16 };
-enum store_kind { STORE_XML, STORE_KEY, STORE_BASE64 };
-const char *store_files_name(const struct uuid *uuid, enum store_kind kind,
-                             char text[STORE_NAME_SIZE]);
 
 /* Writes the new contents of `change` to UUID.*.new, but those that can be written over the old
  * ones. On an error nothing of it is left. */
@@ -39,19 +34,28 @@ bool store_files_apply(struct store_files *files, const struct store_change *cha
  * for recovery. What stands in the way and is no file is kept under another name. */
 bool store_files_redo(struct store_files *files, const struct store_change *change, GError **error);
 
-/* Flushes all that was touched since the last call, and the folder. After an error it is not known
+/* Flushes all that was touched since the last call, and the folders. After an error it is not known
  * what of that is on disk. */
 bool store_files_flush(struct store_files *files, GError **error);
 
 /* Enough was touched (each file is held open, so that no error of its flush is lost). */
 bool store_files_want_flush(const struct store_files *files);
 
-/* What is in the folder, ordered by uuid: array of struct store_entry. Foreign names are logged and
- * skipped. With `remove_staged` UUID.*.new files are removed, else skipped. (store_list.c) */
+/* Whether `change` can be staged before the next flush without holding too many files open. */
+bool store_files_have_room(const struct store_files *files, const struct store_change *change);
+
+/* What is in the folder of secrets, ordered by uuid: array of struct store_entry. Foreign names are
+ * logged and skipped. With `remove_staged` UUID.*.new files are removed, else skipped.
+ * (store_list.c) */
 GArray *store_files_list(int dir_fd, bool remove_staged, GError **error);
 
 /* The order of that list, for struct store_entry. */
 int store_files_compare(gconstpointer a, gconstpointer b);
+
+/* The same for guests' copies: array of struct store_owned, ordered by secret and guest. With
+ * `remove_staged` guests' folders with nothing else in them are removed, too. */
+GArray *store_files_list_owned(const char *guests_dir, bool remove_staged, GError **error);
+int store_files_compare_owned(gconstpointer a, gconstpointer b);
 
 typedef struct store_files store_files_t; /* for g_autoptr only */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(store_files_t, store_files_free)

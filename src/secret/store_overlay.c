@@ -9,8 +9,9 @@
 #include "secret/store_change.h"
 
 struct overlay {
-    GMutex lock; /* of what `changes` holds */
+    GMutex lock; /* of what follows */
     GHashTable *changes;
+    GPtrArray *audits;
 };
 
 static void
@@ -36,6 +37,7 @@ overlay_new(void)
 
     g_mutex_init(&overlay->lock);
     overlay->changes = new_table();
+    overlay->audits = g_ptr_array_new_with_free_func(g_free);
     return overlay;
 }
 
@@ -45,6 +47,7 @@ overlay_free(struct overlay *overlay)
     if (!overlay)
         return;
     g_hash_table_unref(overlay->changes);
+    g_ptr_array_unref(overlay->audits);
     g_mutex_clear(&overlay->lock);
     g_free(overlay);
 }
@@ -60,6 +63,33 @@ take_newer(enum store_action *action, GBytes **content, enum store_action newer_
     *action = newer_action;
 }
 
+static struct store_owner_change *
+find_owner(const struct store_change *change, const struct uuid *guest)
+{
+    for (guint i = 0; i < store_change_owner_count(change); i++) {
+        struct store_owner_change *owner =
+            &g_array_index(change->owners, struct store_owner_change, i);
+
+        if (uuid_equal(&owner->guest, guest))
+            return owner;
+    }
+    return NULL;
+}
+
+static void
+add_owners(struct store_change *known, const struct store_change *change)
+{
+    for (guint i = 0; i < store_change_owner_count(change); i++) {
+        const struct store_owner_change *newer = store_change_owner(change, i);
+        struct store_owner_change *owner = find_owner(known, &newer->guest);
+
+        if (owner)
+            take_newer(&owner->action, &owner->key, newer->action, newer->key);
+        else
+            store_change_add_owner(known, &newer->guest, newer->action, newer->key);
+    }
+}
+
 void
 overlay_add(struct overlay *overlay, const struct store_change *change)
 {
@@ -73,22 +103,43 @@ overlay_add(struct overlay *overlay, const struct store_change *change)
     }
     take_newer(&known->xml_action, &known->xml, change->xml_action, change->xml);
     take_newer(&known->key_action, &known->key, change->key_action, change->key);
+    add_owners(known, change);
+    if (change->audit)
+        g_ptr_array_add(overlay->audits, g_strdup(change->audit));
 }
 
-static GHashTable *
-exchange_changes(struct overlay *overlay, GHashTable *take_changes)
+/* What is in `overlay` goes to `other`, and the other way round. */
+static void
+exchange_content(struct overlay *overlay, struct overlay *other)
 {
     g_autoptr(GMutexLocker) G_GNUC_UNUSED locker = g_mutex_locker_new(&overlay->lock);
-    GHashTable *changes = overlay->changes;
+    struct overlay held = {.changes = overlay->changes, .audits = overlay->audits};
 
-    overlay->changes = take_changes;
-    return changes;
+    overlay->changes = other->changes;
+    overlay->audits = other->audits;
+    other->changes = held.changes;
+    other->audits = held.audits;
 }
 
 void
 overlay_assign(struct overlay *overlay, struct overlay *from)
 {
-    g_hash_table_unref(exchange_changes(overlay, exchange_changes(from, new_table())));
+    g_autoptr(overlay_t) held = overlay_new();
+
+    /* One lock at a time. */
+    exchange_content(from, held);
+    exchange_content(overlay, held);
+}
+
+GPtrArray *
+overlay_list_audits(struct overlay *overlay)
+{
+    g_autoptr(GMutexLocker) G_GNUC_UNUSED locker = g_mutex_locker_new(&overlay->lock);
+    GPtrArray *audits = g_ptr_array_new_with_free_func(g_free);
+
+    for (guint i = 0; i < overlay->audits->len; i++)
+        g_ptr_array_add(audits, g_strdup(g_ptr_array_index(overlay->audits, i)));
+    return audits;
 }
 
 bool
@@ -125,6 +176,21 @@ overlay_find(struct overlay *overlay, const struct uuid *uuid, enum store_kind k
     if (content)
         *ret_content = g_bytes_ref(content);
     return action;
+}
+
+enum store_action
+overlay_find_owned(struct overlay *overlay, const struct uuid *secret, const struct uuid *guest,
+                   GBytes **ret_content)
+{
+    g_autoptr(GMutexLocker) G_GNUC_UNUSED locker = g_mutex_locker_new(&overlay->lock);
+    const struct store_change *change = g_hash_table_lookup(overlay->changes, secret);
+    const struct store_owner_change *owner = change ? find_owner(change, guest) : NULL;
+
+    if (!owner)
+        return STORE_KEEP;
+    if (owner->key)
+        *ret_content = g_bytes_ref(owner->key);
+    return owner->action;
 }
 
 static void
@@ -164,4 +230,49 @@ overlay_amend(struct overlay *overlay, GArray *entries)
             g_array_remove_index_fast(entries, i - 1);
     }
     g_array_sort(entries, store_files_compare);
+}
+
+static bool
+is_removed(const struct overlay *overlay, const struct store_owned *owned)
+{
+    const struct store_change *change = g_hash_table_lookup(overlay->changes, &owned->secret);
+    const struct store_owner_change *owner = change ? find_owner(change, &owned->guest) : NULL;
+
+    return owner && owner->action == STORE_REMOVE;
+}
+
+/* Those of `change` that are missing in the first `known` ones, which are ordered. */
+static void
+add_written(GArray *owned, guint known, const struct store_change *change)
+{
+    for (guint i = 0; i < store_change_owner_count(change); i++) {
+        const struct store_owner_change *owner = store_change_owner(change, i);
+        struct store_owned fresh = {.secret = change->uuid, .guest = owner->guest};
+
+        if (owner->action == STORE_WRITE &&
+            !bsearch(&fresh, owned->data, known, sizeof(fresh), store_files_compare_owned))
+            g_array_append_val(owned, fresh);
+    }
+}
+
+void
+overlay_amend_owned(struct overlay *overlay, GArray *owned)
+{
+    g_autoptr(GMutexLocker) G_GNUC_UNUSED locker = g_mutex_locker_new(&overlay->lock);
+    struct store_owned *all = (struct store_owned *)owned->data;
+    GHashTableIter iter;
+    gpointer change;
+    guint kept = 0;
+
+    if (g_hash_table_size(overlay->changes) == 0)
+        return;
+    for (guint i = 0; i < owned->len; i++) {
+        if (!is_removed(overlay, &all[i]))
+            all[kept++] = all[i];
+    }
+    g_array_set_size(owned, kept);
+    g_hash_table_iter_init(&iter, overlay->changes);
+    while (g_hash_table_iter_next(&iter, NULL, &change))
+        add_written(owned, kept, change);
+    g_array_sort(owned, store_files_compare_owned);
 }

@@ -25,6 +25,8 @@ call_free(struct dispatch_call *call)
     g_free(call->source_pool);
     g_free(call->source_name);
     g_free(call->user.name);
+    if (call->payload)
+        call->free_payload(call->payload);
     g_free(call);
 }
 

@@ -26,6 +26,10 @@ struct dispatch_call {
     char *source_name;
     uint32_t number;
     struct storage_user user; /* its name is owned */
+
+    /* What calls of other programs have in place of these; freed with the call. */
+    void *payload;
+    GDestroyNotify free_payload;
 };
 
 /* NULL with ERROR_RESOURCE_BUSY if this client has too many calls under way, or with an error if

@@ -7,7 +7,7 @@
 /* Most of it waits: for a disk, for the custodian, for another operation on the same volume. */
 static const int threads[] = {
     [DISPATCH_POOL_STATUS] = 2,  [DISPATCH_POOL_LOOKS] = 4, [DISPATCH_POOL_CHANGES] = 8,
-    [DISPATCH_POOL_GUESTS] = 16, [DISPATCH_POOL_JOBS] = 8,
+    [DISPATCH_POOL_GUESTS] = 16, [DISPATCH_POOL_JOBS] = 8,  [DISPATCH_POOL_LIBVIRT] = 16,
 };
 G_STATIC_ASSERT(G_N_ELEMENTS(threads) == DISPATCH_POOL_LAST);
 

@@ -17,6 +17,7 @@ enum dispatch_pool {
     DISPATCH_POOL_CHANGES,
     DISPATCH_POOL_GUESTS,
     DISPATCH_POOL_JOBS,
+    DISPATCH_POOL_LIBVIRT, /* asks libvirt, which may be waiting for one of the others */
     DISPATCH_POOL_LAST,
 };
 

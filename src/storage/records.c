@@ -5,7 +5,6 @@
  */
 #include "storage/records.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -32,8 +31,10 @@ struct storage_records {
     char *dir;
     char *device_dir;
     GMutex mutex;
-    GHashTable *by_place; /* owns the entries */
-    GHashTable *by_path;  /* path -> entry */
+    GHashTable *by_place;           /* owns the entries */
+    GHashTable *by_path;            /* path -> entry */
+    storage_records_func on_change; /* or NULL */
+    void *on_change_opaque;
 };
 
 static void
@@ -165,75 +166,46 @@ load_record(struct storage_records *records, int pool_fd, const char *pool, cons
     put_entry(records, pool, name, record, record ? NULL : g_strdup(error->message));
 }
 
-typedef void (*name_func)(struct storage_records *records, int dir_fd, const char *dir_name,
-                          const char *name);
-
-static bool
-for_each_name(struct storage_records *records, int dir_fd, const char *dir_name, name_func func,
-              GError **error)
-{
-    int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    const struct dirent *found;
-    int errnum;
-
-    if (!dir) {
-        error_set_errno(error, ERROR_FROM_STORAGE, errno, "can't read the folder %s/%s",
-                        records->dir, dir_name);
-        if (fd >= 0)
-            close(fd);
-        return false;
-    }
-    errno = 0;
-    while ((found = readdir(dir))) {
-        if (strcmp(found->d_name, ".") != 0 && strcmp(found->d_name, "..") != 0)
-            func(records, dir_fd, dir_name, found->d_name);
-        errno = 0;
-    }
-    errnum = errno;
-    closedir(dir);
-    if (errnum == 0)
-        return true;
-    error_set_errno(error, ERROR_FROM_STORAGE, errnum, "can't read the folder %s/%s", records->dir,
-                    dir_name);
-    return false;
-}
-
 static void
-load_pool(struct storage_records *records, int dir_fd, const char *unused, const char *pool)
+load_pool(struct storage_records *records, int dir_fd, const char *pool)
 {
     g_auto(file_fd) pool_fd = openat(dir_fd, pool, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    g_autoptr(GPtrArray) files = NULL;
     g_autoptr(GError) error = NULL;
 
-    (void)unused;
     if (pool_fd < 0) {
         if (errno != ENOTDIR && errno != ELOOP)
             log_error("the folder %s/%s can't be opened: %s", records->dir, pool,
                       g_strerror(errno));
         return;
     }
-    if (!for_each_name(records, pool_fd, pool, load_record, &error))
-        log_error("%s", error->message);
+    files = file_list_names(pool_fd, &error);
+    if (!files)
+        log_error("%s/%s: %s", records->dir, pool, error->message);
+    for (guint i = 0; files && i < files->len; i++)
+        load_record(records, pool_fd, pool, files->pdata[i]);
 }
 
 struct storage_records *
 storage_records_new(const char *dir, const char *device_dir, GError **error)
 {
     g_auto(file_fd) dir_fd = file_open_dir(dir, true, DIR_MODE, error);
+    g_autoptr(GPtrArray) pools = dir_fd < 0 ? NULL : file_list_names(dir_fd, error);
     struct storage_records *records;
 
-    if (dir_fd < 0)
+    if (!pools) {
+        g_prefix_error(error, "%s: ", dir);
         return NULL;
+    }
     records = g_new0(struct storage_records, 1);
     records->dir = g_strdup(dir);
     records->device_dir = g_strdup(device_dir);
     g_mutex_init(&records->mutex);
     records->by_place = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, entry_free);
     records->by_path = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    if (for_each_name(records, dir_fd, "", load_pool, error))
-        return records;
-    storage_records_free(records);
-    return NULL;
+    for (guint i = 0; i < pools->len; i++)
+        load_pool(records, dir_fd, pools->pdata[i]);
+    return records;
 }
 
 void
@@ -428,6 +400,21 @@ open_pool_dir(struct storage_records *records, const char *pool, GError **error)
     return file_open_dir(path, true, DIR_MODE, error);
 }
 
+void
+storage_records_set_watcher(struct storage_records *records, storage_records_func on_change,
+                            void *opaque)
+{
+    records->on_change = on_change;
+    records->on_change_opaque = opaque;
+}
+
+static void
+tell(const struct storage_records *records)
+{
+    if (records->on_change)
+        records->on_change(records->on_change_opaque);
+}
+
 bool
 storage_records_put(struct storage_records *records, const struct volume_record *record,
                     GError **error)
@@ -443,6 +430,8 @@ storage_records_put(struct storage_records *records, const struct volume_record 
         return false;
     }
     put_entry(records, record->pool, record->name, volume_record_copy(record), NULL);
+    if (record->state == VOLUME_STATE_READY)
+        tell(records);
     return true;
 }
 
@@ -478,5 +467,6 @@ storage_records_remove(struct storage_records *records, const char *pool, const 
     if (!file_sync_dir(fd, error))
         return false;
     drop_entry(records, place);
+    tell(records);
     return remove_pool_dir(records, pool, error);
 }

@@ -34,6 +34,13 @@ unsigned int storage_records_count_secret(struct storage_records *records, const
  * called NAME.crypt. NULL: nowhere. */
 char *storage_records_alias(const struct volume_record *record);
 
+/* From any thread, with the records locked, when an operation on a volume has ended: its secret may
+ * be another one, or the volume be gone. It must not wait nor call back. */
+typedef void (*storage_records_func)(void *opaque);
+/* Before any other thread has the records. */
+void storage_records_set_watcher(struct storage_records *records, storage_records_func on_change,
+                                 void *opaque);
+
 /* Durable when true: the commit point of every change of a volume. */
 bool storage_records_put(struct storage_records *records, const struct volume_record *record,
                          GError **error);

@@ -38,6 +38,8 @@ storage_service_new(const struct storage_service_params *params, GError **error)
     struct storage_service *service = service_new(params);
 
     service->records = storage_records_new(params->volumes_dir, params->device_dir, error);
+    if (service->records)
+        storage_records_set_watcher(service->records, params->on_change, params->on_change_opaque);
     service->uses = service->records ? storage_uses_new(params->uses_dir, error) : NULL;
     if (!service->uses) {
         storage_service_free(service);
@@ -211,6 +213,20 @@ storage_service_get_by_path(struct storage_service *service, const char *path, G
     error_set(error, ERROR_FROM_STORAGE, ERROR_NO_STORAGE_VOL,
               "no storage vol with matching path '%s'", path);
     return NULL;
+}
+
+struct volume_record *
+storage_service_find_record(struct storage_service *service, const char *path, const char *pool,
+                            const char *volume, GError **error)
+{
+    g_autoptr(GError) failure = NULL;
+    struct volume_record *record =
+        path ? storage_records_get_by_path(service->records, path, NULL)
+             : storage_records_get(service->records, pool, volume, &failure);
+
+    if (failure && !error_is(failure, ERROR_NO_STORAGE_VOL))
+        g_propagate_error(error, g_steal_pointer(&failure));
+    return record;
 }
 
 static void

@@ -32,6 +32,10 @@ struct storage_service_params {
     const char *device_dir;      /* /dev/virtcrypt */
     unsigned int retry_s;        /* between tries to finish what could not be; 0: 30 */
     struct storage_keys keys;
+    /* Or NULL: a volume was made or adopted, got another secret, or went. Any thread; it must not
+     * wait, nor call back. */
+    void (*on_change)(void *opaque);
+    void *on_change_opaque;
 };
 
 /* Undoes and finishes what a crash left (what can't be, because the custodian is away, is tried
@@ -125,6 +129,11 @@ struct storage_volume *storage_service_get(struct storage_service *service, cons
 struct storage_volume *storage_service_get_by_path(struct storage_service *service,
                                                    const char *path, GError **error);
 GPtrArray *storage_service_list(struct storage_service *service, const char *pool);
+/* A copy of the record of the volume that has (or leads to) `path`, as above; with NULL, of that
+ * name. NULL without an error: it is none of ours. */
+struct volume_record *storage_service_find_record(struct storage_service *service, const char *path,
+                                                  const char *pool, const char *volume,
+                                                  GError **error);
 
 /* Opens a dm-crypt volume for `user`, and says under which path. */
 char *storage_service_open(struct storage_service *service, const char *pool, const char *name,
@@ -138,8 +147,32 @@ bool storage_service_close(struct storage_service *service, const char *pool, co
  * is the ciphertext of one, or LUKS without <encryption>. On an error nothing stays open for it. */
 bool storage_service_prepare_guest(struct storage_service *service, const char *domain_xml,
                                    GError **error);
+/* The same refusals, and nothing else. */
+bool storage_service_check_guest(struct storage_service *service, const char *domain_xml,
+                                 GError **error);
 bool storage_service_release_guest(struct storage_service *service, const struct uuid *guest,
                                    GError **error);
+
+/* ---- a volume whose key comes from another host, or has gone to one ---- */
+
+/* The record of the volume with that path, as text for the other host; NULL without an error: none
+ * of ours. One that is not READY is ERROR_RESOURCE_BUSY; one of dm-crypt, which is open on this
+ * host alone, is ERROR_OPERATION_UNSUPPORTED. */
+char *storage_service_give_record(struct storage_service *service, const char *path,
+                                  GError **error);
+/* Puts a record that came with `key`, if this host has none for that volume and sees the volume as
+ * the other did: in an active pool of that name, at that path, and opened by the key. Otherwise
+ * nothing is done, which is no error. */
+bool storage_service_take_record(struct storage_service *service,
+                                 const struct volume_record *record, const struct secret_buf *key,
+                                 GError **error);
+/* Drops the record of the volume with that path if `secret` is its key, which is gone from this
+ * host. Volume and secret are not touched. True as well if there is none. */
+bool storage_service_forget(struct storage_service *service, const char *path,
+                            const struct uuid *secret, GError **error);
+
+/* A key as volumes have: 32 random bytes as base64url, since QEMU takes UTF-8 alone. */
+struct secret_buf *storage_service_generate_key(GError **error);
 
 struct storage_pools *storage_service_pools(struct storage_service *service);
 unsigned int storage_service_count(struct storage_service *service);

@@ -144,7 +144,7 @@ take_new_key(struct creation *creation, GError **error)
     }
     creation->key = given
                         ? secret_buf_new_from(secret_buf_bytes(given), secret_buf_len(given), error)
-                        : service_secret_generate(error);
+                        : storage_service_generate_key(error);
     return creation->key;
 }
 

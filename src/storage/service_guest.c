@@ -297,6 +297,15 @@ storage_service_prepare_guest(struct storage_service *service, const char *domai
 }
 
 bool
+storage_service_check_guest(struct storage_service *service, const char *domain_xml, GError **error)
+{
+    g_autoptr(domain_disks_t) guest = domain_disks_parse(domain_xml, strlen(domain_xml), error);
+    g_autoptr(GPtrArray) wants = guest ? find_wants(service, guest, error) : NULL;
+
+    return wants != NULL;
+}
+
+bool
 storage_service_release_guest(struct storage_service *service, const struct uuid *guest,
                               GError **error)
 {

@@ -28,7 +28,7 @@ add_keyslot(struct storage_service *service, const struct volume_record *record,
             const struct secret_buf *old_key, GError **error)
 {
     const struct backend *backend = backend_find(record->kind);
-    g_autoptr(secret_buf_t) key = service_secret_generate(error);
+    g_autoptr(secret_buf_t) key = storage_service_generate_key(error);
 
     return key &&
            service_secret_put(service, record, &record->other_secret, "generated", key, error) &&

@@ -16,7 +16,7 @@ enum {
 };
 
 struct secret_buf *
-service_secret_generate(GError **error)
+storage_service_generate_key(GError **error)
 {
     g_autoptr(secret_buf_t) bytes = secret_buf_new_random(KEY_SIZE, error);
     struct secret_buf *text = bytes ? base64_encode_secret(bytes, error) : NULL;

@@ -50,8 +50,6 @@ struct storage_volume *service_volume_new(struct storage_service *service,
 
 /* ---- service_secret.c: the keys of volumes ---- */
 
-/* 32 random bytes as base64url: QEMU takes UTF-8 alone. */
-struct secret_buf *service_secret_generate(GError **error);
 /* The present key of a volume. Errors name the volume and the remedy. */
 struct secret_buf *service_secret_get(struct storage_service *service,
                                       const struct volume_record *record, GError **error);

@@ -48,6 +48,7 @@ static const struct {
     {ERROR_XML, "XML error: %s"},
     {ERROR_OPERATION_DENIED, "operation forbidden: %s"},
     {ERROR_CONF_SYNTAX, "configuration file syntax error: %s"},
+    {ERROR_NO_DOMAIN, "Domain not found: %s"},
     {ERROR_AUTH_FAILED, "authentication failed: %s"},
     {ERROR_NO_STORAGE_POOL, "Storage pool not found: %s"},
     {ERROR_NO_STORAGE_VOL, "Storage volume not found: %s"},

@@ -4,6 +4,7 @@
  */
 #include "util/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -79,6 +80,51 @@ file_open_dir(const char *path, bool create, mode_t mode, GError **error)
         return -1;
     }
     return g_steal_fd(&fd);
+}
+
+static int
+compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* False with errno set. */
+static bool
+read_names(DIR *stream, GPtrArray *names)
+{
+    const struct dirent *item;
+
+    errno = 0;
+    while ((item = readdir(stream))) {
+        if (strcmp(item->d_name, ".") != 0 && strcmp(item->d_name, "..") != 0)
+            g_ptr_array_add(names, g_strdup(item->d_name));
+        errno = 0;
+    }
+    return errno == 0;
+}
+
+GPtrArray *
+file_list_names(int dir_fd, GError **error)
+{
+    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+    /* One of its own: a descriptor's place in the folder is shared by its copies. */
+    g_auto(file_fd) fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *stream = fd < 0 ? NULL : fdopendir(fd);
+    bool is_read;
+    int errnum;
+
+    if (stream)
+        fd = -1; /* it is the stream's */
+    is_read = stream && read_names(stream, names);
+    errnum = errno;
+    if (stream)
+        closedir(stream);
+    if (!is_read) {
+        error_set_errno(error, ERROR_FROM_NONE, errnum, "cannot read the folder");
+        return NULL;
+    }
+    g_ptr_array_sort(names, compare_names);
+    return g_steal_pointer(&names);
 }
 
 int
@@ -277,4 +323,46 @@ file_wipe(int dir_fd, const char *name, GError **error)
         return false;
     }
     return file_sync_dir(dir_fd, error);
+}
+
+bool
+file_finish_replace(int dir_fd, const char *name, GError **error)
+{
+    g_autofree char *new_name = g_strconcat(name, ".new", NULL);
+
+    /* The exchange of the two has to be on disk before one of them becomes zeros. */
+    return file_sync_dir(dir_fd, error) && file_wipe(dir_fd, new_name, error);
+}
+
+/* Without an exchange the old contents have no name any more, and are reached by `old_fd`. */
+static bool
+rename_wiping(int dir_fd, const char *new_name, const char *name)
+{
+    g_auto(file_fd) old_fd = openat(dir_fd, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    struct stat info;
+
+    if (old_fd < 0 && errno != ENOENT)
+        return false;
+    if (renameat(dir_fd, new_name, dir_fd, name) < 0 || fsync(dir_fd) < 0)
+        return false;
+    return old_fd < 0 ||
+           (fstat(old_fd, &info) == 0 && S_ISREG(info.st_mode) &&
+            file_write_zeros_at(old_fd, (size_t)info.st_size, 0) && fdatasync(old_fd) == 0);
+}
+
+bool
+file_replace_wiping(int dir_fd, const char *name, const void *bytes, size_t len, mode_t mode,
+                    GError **error)
+{
+    g_autofree char *new_name = g_strconcat(name, ".new", NULL);
+
+    if (!file_finish_replace(dir_fd, name, error))
+        return false;
+    if (!write_new_file(dir_fd, new_name, bytes, len, mode) ||
+        (renameat2(dir_fd, new_name, dir_fd, name, RENAME_EXCHANGE) < 0 &&
+         !rename_wiping(dir_fd, new_name, name))) {
+        error_set_errno(error, ERROR_FROM_NONE, errno, "cannot write the file %s", name);
+        return false;
+    }
+    return file_finish_replace(dir_fd, name, error);
 }

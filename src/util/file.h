@@ -22,6 +22,9 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(file_fd, file_fd_clear)
  * symbolic link in the last component, or a folder of another owner than root or us, is refused. */
 int file_open_dir(const char *path, bool create, mode_t mode, GError **error);
 
+/* The names of all that is in the folder but itself and its parent, in order. */
+GPtrArray *file_list_names(int dir_fd, GError **error);
+
 /* Opens the regular file `name` for reading, checked on the descriptor. Error code ERROR_SYSTEM
  * with errno ENOENT when it does not exist. */
 int file_open_read(int dir_fd, const char *name, GError **error);
@@ -36,6 +39,14 @@ struct secret_buf *file_read_secret(int dir_fd, const char *name, size_t max, GE
  * when it returns false (unless only the last flush failed: then it is old or new). */
 bool file_replace(int dir_fd, const char *name, const void *bytes, size_t len, mode_t mode,
                   GError **error);
+
+/* The same, and what was there before is overwritten with zeros before it goes, as is what a crash
+ * left of an earlier call (NAME.new). After an error it is old or new; repeated, it does what is
+ * missing. */
+bool file_replace_wiping(int dir_fd, const char *name, const void *bytes, size_t len, mode_t mode,
+                         GError **error);
+/* Overwrites and removes what a crash left of that, and makes sure that `name` is on disk. */
+bool file_finish_replace(int dir_fd, const char *name, GError **error);
 
 /* Writes all of `bytes`, however many calls that takes; false with errno set. */
 bool file_write_all(int fd, const void *bytes, size_t len);

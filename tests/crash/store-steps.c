@@ -2,14 +2,17 @@
  *
  * Owns: a program that changes a store step by step, for the crash tests.
  *
- *   store-steps [--small-journal] FOLDER JOURNAL-FOLDER STEP ...
+ *   store-steps [--small-journal] ROOT STEP ...
  *
- * With --small-journal the journal, if there is none, is made with room for a few changes only.
+ * The store is in folders below ROOT: secrets, journal, qemu/keys (guests' copies) and lib
+ * (audit.log). With --small-journal the journal, if there is none, is made with room for a few
+ * changes only.
  *
- * A STEP is "UUID XML VALUE" (for each of the two: "=" keeps the file, "-" removes it, another text
- * is its content), "checkpoint", "list", or several changes at once, joined by "+". What became of
- * it is printed, after the monotonic clock's nanoseconds: "done" or "error TEXT" for each change,
- * the list as "UUID XML VALUE" and "end".
+ * A STEP is "UUID XML VALUE COPIES AUDIT" (for each of XML and VALUE: "=" keeps the file, "-"
+ * removes it, another text is its content; COPIES are "GUEST:VALUE,..." likewise, or "="; AUDIT is
+ * the id of a line, or "="), "checkpoint", "list", or several changes at once, joined by "+". What
+ * became of it is printed, after the monotonic clock's nanoseconds: "done" or "error TEXT" for each
+ * change, the list as "UUID XML VALUE", "SECRET/GUEST VALUE", "audit LINE" and "end".
  */
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +20,7 @@
 
 #include "secret/journal.h"
 #include "secret/store.h"
+#include "secret/store_change.h"
 #include "util/error.h"
 #include "util/file.h"
 #include "util/loop.h"
@@ -52,14 +56,38 @@ parse_part(const char *text, enum store_action *ret_action, GBytes **ret_content
     }
 }
 
+static void
+parse_copies(const char *text, struct store_change *change)
+{
+    g_auto(GStrv) copies = g_strsplit(strcmp(text, "=") == 0 ? "" : text, ",", -1);
+
+    for (char **copy = copies; *copy; copy++) {
+        enum store_action action = STORE_KEEP;
+        g_autoptr(GBytes) key = NULL;
+        char *value = strchr(*copy, ':');
+        struct uuid guest;
+
+        if (!value)
+            g_error("'%s' is no copy", *copy);
+        *value = '\0';
+        if (!uuid_parse(*copy, &guest))
+            g_error("'%s' is no guest", *copy);
+        parse_part(value + 1, &action, &key);
+        store_change_add_owner(change, &guest, action, key);
+    }
+}
+
 static struct store_change
 parse_change(const char *step)
 {
     g_auto(GStrv) words = g_strsplit(step, " ", -1);
     struct store_change change = {0};
 
-    if (g_strv_length(words) != 3 || !uuid_parse(words[0], &change.uuid))
+    if (g_strv_length(words) != 5 || !uuid_parse(words[0], &change.uuid))
         g_error("'%s' is no step", step);
+    parse_copies(words[3], &change);
+    if (strcmp(words[4], "=") != 0)
+        change.audit = g_strdup_printf("\"event\":\"test\",\"id\":\"%s\"", words[4]);
     parse_part(words[1], &change.xml_action, &change.xml);
     parse_part(words[2], &change.key_action, &change.key);
     return change;
@@ -109,6 +137,39 @@ print_part(bool has, GBytes *bytes)
 }
 
 static void
+list_owned(struct store *store)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GArray) owned = store_list_owned(store, &error);
+
+    for (guint i = 0; owned && i < owned->len; i++) {
+        const struct store_owned *copy = &g_array_index(owned, struct store_owned, i);
+        g_autoptr(GBytes) key = store_read_owned_key(store, &copy->secret, &copy->guest, NULL);
+        char secret[UUID_TEXT_SIZE];
+        char guest[UUID_TEXT_SIZE];
+
+        printf("%s/%s", uuid_format(&copy->secret, secret), uuid_format(&copy->guest, guest));
+        print_part(true, key);
+        printf("\n");
+    }
+    if (error)
+        report(error);
+}
+
+static void
+list_audit(struct store *store)
+{
+    g_autoptr(GError) error = NULL;
+    bool more = false;
+    g_autoptr(GPtrArray) lines = store_read_audit(store, 0, 1000, &more, &error);
+
+    for (guint i = 0; lines && i < lines->len; i++)
+        printf("audit %s\n", (const char *)g_ptr_array_index(lines, i));
+    if (error)
+        report(error);
+}
+
+static void
 list(struct store *store)
 {
     g_autoptr(GError) error = NULL;
@@ -127,6 +188,8 @@ list(struct store *store)
     }
     if (error)
         report(error);
+    list_owned(store);
+    list_audit(store);
     printf("end\n");
 }
 
@@ -154,31 +217,48 @@ make_small_journal(const char *folder)
     journal_free(journal_open(fd, "journal", SMALL_CAPACITY, NULL));
 }
 
+static struct store *
+open_store(const char *root, bool is_small, struct loop *loop, GError **error)
+{
+    g_autofree char *dir = g_build_filename(root, "secrets", NULL);
+    g_autofree char *journal_dir = g_build_filename(root, "journal", NULL);
+    g_autofree char *guests_dir = g_build_filename(root, "qemu", "keys", NULL);
+    g_autofree char *audit = g_build_filename(root, "lib", "audit.log", NULL);
+    const struct store_params params = {
+        .dir = dir,
+        .journal_dir = journal_dir,
+        .guests_dir = guests_dir,
+        .audit = audit,
+        .loop = loop,
+    };
+
+    if (is_small)
+        make_small_journal(journal_dir);
+    return store_open(&params, error);
+}
+
 int
 main(int argc, char **argv)
 {
     g_autoptr(GError) error = NULL;
     g_autoptr(loop_t) loop = loop_new(&error);
     struct program program = {.loop = loop};
+    bool is_small = argc > 1 && strcmp(argv[1], "--small-journal") == 0;
+    char **words = argv + 1 + is_small;
 
     /* Before the next step begins. */
     setvbuf(stdout, NULL, _IOLBF, 0);
-    if (argc > 3 && strcmp(argv[1], "--small-journal") == 0) {
-        make_small_journal(argv[3]);
-        argc--;
-        argv++;
-    }
-    if (argc < 3 || !loop) {
-        fprintf(stderr, "usage: %s FOLDER JOURNAL-FOLDER STEP ...\n", argv[0]);
+    if (!words[0] || !loop) {
+        fprintf(stderr, "usage: %s ROOT STEP ...\n", argv[0]);
         return 2;
     }
-    program.store = store_open(argv[1], argv[2], loop, &error);
+    program.store = open_store(words[0], is_small, loop, &error);
     if (!program.store) {
         fprintf(stderr, "%s\n", error->message);
         return 1;
     }
-    for (int i = 3; i < argc; i++)
-        make_step(&program, argv[i]);
+    for (char **step = words + 1; *step; step++)
+        make_step(&program, *step);
     store_free(program.store);
     return 0;
 }

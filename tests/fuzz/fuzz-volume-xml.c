@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Volumes, pools, their policies, domains and records from hostile text: what is taken can be
- * written and read again as the same, an <encryption> put into a volume's XML is the one that is
- * read, and whatever is refused comes with an error.
+ * Volumes, pools, their policies, domains, snapshots and records from hostile text: what is taken
+ * can be written and read again as the same, an <encryption> put into a volume's XML is the one
+ * that is read, and whatever is refused comes with an error.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "conf/domain_disks.h"
+#include "conf/domain_secrets.h"
+#include "conf/guest_record.h"
 #include "conf/pool_def.h"
 #include "conf/pool_policy.h"
 #include "conf/volume_def.h"
@@ -146,6 +148,49 @@ try_domain(const char *text, size_t len)
         check_disk(disk);
 }
 
+/* What has a name is found by it; all that is opened has one. */
+static void
+try_domain_secrets(const char *text, size_t len)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(domain_secrets_t) found = domain_secrets_parse(text, len, &error);
+
+    check_answer(found != NULL, error);
+    for (guint i = 0; found && i < found->secrets->len; i++) {
+        const struct domain_secret *secret = found->secrets->pdata[i];
+
+        check(secret->has_uuid == (secret->usage == NULL));
+        check(secret->place && secret->usage_type < SECRET_USAGE_LAST);
+    }
+    for (guint i = 0; found && i < found->sources->len; i++) {
+        const struct disk_source *source = found->sources->pdata[i];
+
+        check(source->type == DISK_SOURCE_OTHER || source->path ||
+              (source->pool && source->volume));
+    }
+}
+
+static void
+try_guest_record(const char *text, size_t len)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(guest_record_t) record = guest_record_parse(text, len, &error);
+    g_autoptr(guest_record_t) again = NULL;
+    g_autofree char *written = NULL;
+    g_autofree char *written_again = NULL;
+
+    check_answer(record != NULL, error);
+    if (!record)
+        return;
+    check(record->since >= 0);
+    written = guest_record_format(record);
+    again = guest_record_parse(written, strlen(written), NULL);
+    check(again != NULL);
+    written_again = guest_record_format(again);
+    check(g_str_equal(written, written_again));
+    check(again->keys->len == record->keys->len);
+}
+
 static void
 try_record(const char *text, size_t len)
 {
@@ -178,6 +223,8 @@ LLVMFuzzerTestOneInput(const uint8_t *input, size_t len)
     try_pool(text, len);
     try_policy(text, len);
     try_domain(text, len);
+    try_domain_secrets(text, len);
+    try_guest_record(text, len);
     try_record(text, len);
     return 0;
 }

@@ -87,6 +87,31 @@ def domain(name="guest", uuid=UUID):
     return text(name) + fixed(uuid) + int32(-1)
 
 
+def guest_key(name="vda", mechanism="passphrase", key=b"k\0y"):
+    return text(name) + text(mechanism) + optional(None) + opaque(key)
+
+
+def guest_packet(path="/v/a", record="<volumeRecord/>", key=b"k\0y"):
+    return (text("<secret/>") + optional(path and text(path)) + text("sent")
+            + optional(record and text(record)) + opaque(key))
+
+
+def guest_entry(uuid=UUID, state="running", erase_at=0):
+    return (text("guest") + fixed(uuid) + text(state) + boolean(True) + uint32(2) + uint32(1)
+            + uint32(0) + int64(erase_at))
+
+
+def guest_key_entry(path="/v/a", state="bound", erase_at=0, reason=None):
+    return (fixed(UUID) + fixed(OTHER_UUID) + text("guest") + optional(path and text(path))
+            + text("generated") + text(state) + int64(erase_at)
+            + optional(reason and text(reason)))
+
+
+def check_item(path="/v/a", key=UUID, state="ok", message=None):
+    return (text("disk vda") + optional(path and text(path)) + optional(key and fixed(key))
+            + text(state) + optional(message and text(message)))
+
+
 def scalars(color=5):
     return (int32(-2) + uint32(0xfffffffe) + int64(-2**62) + uint64(2**64 - 2) + double(-0.15625)
             + boolean(True) + int32(color))
@@ -227,6 +252,40 @@ MESSAGES = [
     ("virtcrypt_volume_pool_policy_args", text("default")),
     ("virtcrypt_volume_pool_policy_ret", text("dm-crypt")),
     ("virtcrypt_volume_set_pool_policy_args", text("default") + text("none")),
+
+    ("virtcrypt_guest_status_ret", text("qemu:///system") + boolean(False)
+     + optional(text("it does not answer")) + uint32(3) + uint32(5) + uint32(1) + uint32(2)),
+    ("virtcrypt_guest_status_ret", text("") + boolean(True) + optional(None) + uint32(0) * 4),
+    ("virtcrypt_guest_define_args", text("<domain/>") + array([
+        guest_key(), guest_key("default/b", "generate", b"")]) + uint32(1)),
+    ("virtcrypt_guest_define_args", text("<domain/>") + array([
+        text("vda") + text("tpm2") + optional(text("pcrs=7")) + opaque(b"sealed")]) + uint32(0)),
+    ("virtcrypt_guest_define_ret", domain() + array([
+        text("/v/a") + fixed(UUID) + boolean(False),
+        text("vdb") + fixed(OTHER_UUID) + boolean(True)])),
+    ("virtcrypt_guest_list_args", optional(fixed(UUID)) + uint32(1000)),
+    ("virtcrypt_guest_list_args", optional(None) + uint32(1)),
+    ("virtcrypt_guest_list_ret", array([
+        guest_entry(), guest_entry(OTHER_UUID, "undefined", 2**40)]) + boolean(True)),
+    ("virtcrypt_guest_list_keys_args", optional(fixed(OTHER_UUID)) + optional(text("/v/a"))
+     + boolean(True) + optional(fixed(UUID) + fixed(OTHER_UUID)) + uint32(17)),
+    ("virtcrypt_guest_list_keys_args", optional(None) + optional(None) + boolean(False)
+     + optional(None) + uint32(1000)),
+    ("virtcrypt_guest_list_keys_ret", array([
+        guest_key_entry(), guest_key_entry(None, "waiting", 2**40, "undefined")])
+     + boolean(False)),
+    ("virtcrypt_guest_bind_args", fixed(UUID) + fixed(OTHER_UUID)),
+    ("virtcrypt_guest_erase_args", fixed(UUID)),
+    ("virtcrypt_guest_check_args", fixed(UUID)),
+    ("virtcrypt_guest_check_ret", domain() + boolean(False) + array([
+        check_item(), check_item(None, None, "wrong", "it opens no keyslot")])),
+    ("virtcrypt_guest_migrate_begin_args", fixed(UUID) + text("qemu+ssh://b/system")),
+    ("virtcrypt_guest_migrate_begin_ret", domain() + fixed(OTHER_UUID) + array([
+        guest_packet(), guest_packet(None, None)])),
+    ("virtcrypt_guest_migrate_receive_args", domain() + fixed(OTHER_UUID) + text("a.example")
+     + array([guest_packet(), guest_packet(None, None, b"")])),
+    ("virtcrypt_guest_migrate_end_args", fixed(UUID) + fixed(OTHER_UUID) + boolean(True)),
+    ("virtcrypt_guest_migrate_end_ret", text("migrated") + uint32(2) + uint32(1)),
 
     ("sample_bytes", sample_bytes()),
     ("sample_arrays", sample_arrays()),

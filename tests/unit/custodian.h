@@ -20,7 +20,11 @@ struct custodian {
     struct folder folder;  /* of all */
     struct folder secrets; /* UUID.xml and so on */
     char *journal_dir;
+    char *guests_dir;
+    char *audit;
     char *master_key;
+    char *generations;
+    unsigned int rotation_delay; /* s */
     enum secret_readback readback;
     bool without_disk;
     struct loop *loop;
@@ -68,6 +72,10 @@ custodian_open(struct custodian *test)
         .loop = test->loop,
         .dir = test->without_disk ? NULL : test->secrets.path,
         .journal_dir = test->journal_dir,
+        .guests_dir = test->guests_dir,
+        .audit = test->audit,
+        .generations_path = test->generations,
+        .rotation_delay = test->rotation_delay,
         .unlock_method = &unlock_key_file,
         .unlock_location = test->master_key,
         .readback = test->readback,
@@ -104,7 +112,11 @@ custodian_init(struct custodian *test)
     g_assert_cmpint(mkdir(test->secrets.path, 0700), ==, 0);
     test->secrets.fd = open(test->secrets.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     test->journal_dir = folder_path(&test->folder, "journal");
+    test->guests_dir = folder_path(&test->folder, "qemu/keys");
+    test->audit = folder_path(&test->folder, "lib/audit.log");
     test->master_key = folder_path(&test->folder, "master.key");
+    test->generations = folder_path(&test->folder, "generations");
+    test->rotation_delay = 86400;
     test->readback = SECRET_READBACK_ANY;
     test->events = g_string_new(NULL);
     log = g_strdup_printf("1:file:%s/log", test->folder.path);
@@ -123,7 +135,10 @@ custodian_clear(struct custodian *test)
     folder_clear(&test->folder);
     g_free(test->secrets.path);
     g_free(test->journal_dir);
+    g_free(test->guests_dir);
+    g_free(test->audit);
     g_free(test->master_key);
+    g_free(test->generations);
     g_string_free(test->events, TRUE);
 }
 

@@ -24,18 +24,42 @@ enum { CAPACITY = 2 * 1024 * 1024 };
 struct fixture {
     struct folder folder;         /* of secrets */
     struct folder journal_folder; /* beside it */
+    struct folder other_folder;   /* of guests' keys and the audit */
+    char *guests_dir;             /* not made yet */
+    char *audit;                  /* likewise */
     struct loop *loop;
     struct store *store;
     guint expected; /* completions to wait for */
     GString *log;   /* what completions said */
 };
 
+/* One that no guest has keys in. */
+static inline struct store *
+open_store_at(const char *dir, const char *journal_dir, struct loop *loop, GError **error)
+{
+    return store_open(&(struct store_params){.dir = dir, .journal_dir = journal_dir, .loop = loop},
+                      error);
+}
+
+static inline struct store_params
+params_of(const struct fixture *test)
+{
+    return (struct store_params){
+        .dir = test->folder.path,
+        .journal_dir = test->journal_folder.path,
+        .guests_dir = test->guests_dir,
+        .audit = test->audit,
+        .loop = test->loop,
+    };
+}
+
 static inline void
 open_store(struct fixture *test)
 {
+    const struct store_params params = params_of(test);
     g_autoptr(GError) error = NULL;
 
-    test->store = store_open(test->folder.path, test->journal_folder.path, test->loop, &error);
+    test->store = store_open(&params, &error);
     g_assert_no_error(error);
     g_assert_nonnull(test->store);
 }
@@ -53,6 +77,9 @@ set_up(struct fixture *test, gconstpointer unused)
 
     folder_init(&test->folder);
     folder_init(&test->journal_folder);
+    folder_init(&test->other_folder);
+    test->guests_dir = folder_path(&test->other_folder, "qemu/keys");
+    test->audit = folder_path(&test->other_folder, "lib/audit.log");
     test->loop = loop_new(&error);
     g_assert_no_error(error);
     test->log = g_string_new(NULL);
@@ -67,6 +94,9 @@ tear_down(struct fixture *test, gconstpointer unused)
     g_string_free(test->log, TRUE);
     folder_clear(&test->folder);
     folder_clear(&test->journal_folder);
+    folder_clear(&test->other_folder);
+    g_free(test->guests_dir);
+    g_free(test->audit);
 }
 
 /* NULL: keep; "": remove; else write. */

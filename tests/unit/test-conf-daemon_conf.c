@@ -94,6 +94,7 @@ test_the_defaults_are_libvirts_where_it_has_them(void)
     g_assert_null(conf->log_outputs);
     g_assert_cmpint(conf->value_readback, ==, DAEMON_CONF_READBACK_LOCAL_ROOT);
     g_assert_cmpstr(conf->master_key_file, ==, SYSCONFDIR "/libvirt/virtcrypt/master.key");
+    g_assert_cmpuint(conf->rotation_delay, ==, 60);
 }
 
 static void
@@ -117,7 +118,8 @@ test_every_setting_is_applied(void)
               "access_drivers = []\nmax_clients = 1\nmax_queued_clients = 2\n"
               "max_anonymous_clients = 3\nmax_client_requests = 4\nkeepalive_interval = 6\n"
               "keepalive_count = 7\nhandshake_timeout = 8\nlog_level = 1\nlog_filters = \"1:rpc\"\n"
-              "log_outputs = \"1:stderr\"\nvalue_readback = \"any\"\nmaster_key_file = \"/k\"\n");
+              "log_outputs = \"1:stderr\"\nvalue_readback = \"any\"\nmaster_key_file = \"/k\"\n"
+              "rotation_delay = 9\n");
 
     g_assert_cmpstr(conf->unix_sock_dir, ==, "/s");
     g_assert_cmpstr(conf->unix_sock_group, ==, "g");
@@ -137,6 +139,7 @@ test_every_setting_is_applied(void)
     g_assert_cmpstr(conf->log_outputs, ==, "1:stderr");
     g_assert_cmpint(conf->value_readback, ==, DAEMON_CONF_READBACK_ANY);
     g_assert_cmpstr(conf->master_key_file, ==, "/k");
+    g_assert_cmpuint(conf->rotation_delay, ==, 9);
 }
 
 static void
@@ -199,6 +202,20 @@ test_a_number_out_of_bounds_is_refused(void)
     expect_refused("handshake_timeout = 0",
                    "d.conf:1: handshake_timeout: 0 is not between 1 and 3600");
     expect_refused("log_level = 5", "d.conf:1: log_level: 5 is not between 1 and 4");
+}
+
+static void
+test_a_rotation_waits_for_a_day_at_most(void)
+{
+    g_autoptr(daemon_conf_t) least = apply("rotation_delay = 0");
+    g_autoptr(daemon_conf_t) most = apply("rotation_delay = 86400");
+
+    g_assert_cmpuint(least->rotation_delay, ==, 0);
+    g_assert_cmpuint(most->rotation_delay, ==, 86400);
+    expect_refused("rotation_delay = 86401",
+                   "d.conf:1: rotation_delay: 86401 is not between 0 and 86400");
+    expect_refused("rotation_delay = -1",
+                   "d.conf:1: rotation_delay: -1 is not between 0 and 86400");
 }
 
 static void
@@ -314,6 +331,71 @@ test_virtcryptd_knows_where_the_keys_are(void)
 }
 
 static void
+test_virtcryptd_erases_with_care_by_default(void)
+{
+    g_autoptr(daemon_conf_t) conf = daemon_conf_new_default(DAEMON_CONF_VIRTCRYPTD, false);
+    g_autoptr(daemon_conf_t) session = daemon_conf_new_default(DAEMON_CONF_VIRTCRYPTD, true);
+
+    g_assert_cmpstr(conf->libvirt_uri, ==, "qemu:///system");
+    g_assert_null(session->libvirt_uri);
+    g_assert_cmpuint(conf->erase_delay_undefine, ==, 3600);
+    g_assert_cmpuint(conf->erase_delay_migrated, ==, 0);
+    g_assert_cmpint(conf->erase_orphans, ==, DAEMON_CONF_ORPHANS_WHEN_VOLUME_GONE);
+    g_assert_false(conf->bind_referenced_secrets);
+    g_assert_cmpuint(conf->reconcile_interval, ==, 300);
+}
+
+static void
+test_settings_of_guests_are_applied(void)
+{
+    g_autoptr(daemon_conf_t) conf =
+        apply_to(DAEMON_CONF_VIRTCRYPTD,
+                 "libvirt_uri = \"test:///default\"\nerase_delay_undefine = 31536000\n"
+                 "erase_delay_migrated = 7\nerase_orphans = \"manual\"\n"
+                 "bind_referenced_secrets = 1\nreconcile_interval = 5\n");
+    g_autoptr(daemon_conf_t) none = apply_to(DAEMON_CONF_VIRTCRYPTD, "libvirt_uri = \"\"");
+    g_autoptr(daemon_conf_t) after =
+        apply_to(DAEMON_CONF_VIRTCRYPTD, "erase_orphans = \"after-delay\"");
+
+    g_assert_cmpstr(conf->libvirt_uri, ==, "test:///default");
+    g_assert_cmpuint(conf->erase_delay_undefine, ==, 31536000);
+    g_assert_cmpuint(conf->erase_delay_migrated, ==, 7);
+    g_assert_cmpint(conf->erase_orphans, ==, DAEMON_CONF_ORPHANS_MANUAL);
+    g_assert_true(conf->bind_referenced_secrets);
+    g_assert_cmpuint(conf->reconcile_interval, ==, 5);
+    g_assert_null(none->libvirt_uri);
+    g_assert_cmpint(after->erase_orphans, ==, DAEMON_CONF_ORPHANS_AFTER_DELAY);
+}
+
+static void
+test_settings_of_guests_have_bounds(void)
+{
+    static const struct {
+        const char *text;
+        const char *detail;
+    } cases[] = {
+        {"erase_delay_undefine = -1",
+         "d.conf:1: erase_delay_undefine: -1 is not between 0 and 31536000"},
+        {"erase_delay_undefine = 31536001",
+         "d.conf:1: erase_delay_undefine: 31536001 is not between 0 and 31536000"},
+        {"erase_delay_migrated = -1",
+         "d.conf:1: erase_delay_migrated: -1 is not between 0 and 31536000"},
+        {"erase_delay_migrated = 31536001",
+         "d.conf:1: erase_delay_migrated: 31536001 is not between 0 and 31536000"},
+        {"erase_orphans = \"at-once\"", "d.conf:1: erase_orphans: 'at-once' is none of "
+                                        "\"when-volume-gone\", \"after-delay\", \"manual\""},
+        {"bind_referenced_secrets = 2",
+         "d.conf:1: bind_referenced_secrets: 2 is not between 0 and 1"},
+        {"reconcile_interval = 4", "d.conf:1: reconcile_interval: 4 is not between 5 and 86400"},
+        {"reconcile_interval = 86401",
+         "d.conf:1: reconcile_interval: 86401 is not between 5 and 86400"},
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++)
+        expect_refused_by(DAEMON_CONF_VIRTCRYPTD, cases[i].text, cases[i].detail);
+}
+
+static void
 test_virtcryptd_has_the_common_settings_and_its_own(void)
 {
     g_autoptr(daemon_conf_t) conf =
@@ -408,6 +490,7 @@ main(int argc, char **argv)
     ADD(zero_and_negative_intervals_switch_keepalive_off);
     ADD(an_empty_group_and_log_level_zero_mean_not_set);
     ADD(a_number_out_of_bounds_is_refused);
+    ADD(a_rotation_waits_for_a_day_at_most);
     ADD(a_malformed_mode_is_refused);
     ADD(a_relative_path_is_refused);
     ADD(a_wrong_type_is_refused);
@@ -418,6 +501,9 @@ main(int argc, char **argv)
     ADD(settings_without_effect_give_a_warning);
     ADD(an_error_leaves_the_settings_unchanged);
     ADD(virtcryptd_knows_where_the_keys_are);
+    ADD(virtcryptd_erases_with_care_by_default);
+    ADD(settings_of_guests_are_applied);
+    ADD(settings_of_guests_have_bounds);
     ADD(virtcryptd_has_the_common_settings_and_its_own);
     ADD(a_setting_of_the_other_daemon_is_refused);
     ADD(the_sample_files_set_nothing);

@@ -25,6 +25,8 @@ test_the_hosts_files_are_where_libvirt_has_them(void)
 
     expect_path(paths->secrets_dir, SYSCONFDIR, "libvirt/secrets");
     expect_path(paths->journal_dir, SYSCONFDIR, "libvirt/virtcrypt/journal");
+    expect_path(paths->guests_dir, SYSCONFDIR, "libvirt/qemu/keys");
+    expect_path(paths->audit, LOCALSTATEDIR, "lib/libvirt/virtcrypt/audit.log");
     expect_path(paths->driver_lock, RUNSTATEDIR, "libvirt/secrets/driver.pid");
 }
 
@@ -36,6 +38,8 @@ test_a_sessions_files_are_its_users(void)
 
     expect_path(paths->secrets_dir, home.path, "config/libvirt/secrets");
     expect_path(paths->journal_dir, home.path, "config/libvirt/virtcrypt/journal");
+    expect_path(paths->guests_dir, home.path, "config/libvirt/qemu/keys");
+    expect_path(paths->audit, home.path, "data/libvirt/virtcrypt/audit.log");
     expect_path(paths->driver_lock, home.path, "run/libvirt/secrets/run/driver.pid");
 }
 
@@ -45,13 +49,16 @@ int
 main(int argc, char **argv)
 {
     g_autofree char *config = NULL;
+    g_autofree char *data = NULL;
     g_autofree char *run = NULL;
     int result;
 
     folder_init(&home);
     config = folder_path(&home, "config");
     run = folder_path(&home, "run");
+    data = folder_path(&home, "data");
     g_setenv("XDG_CONFIG_HOME", config, TRUE);
+    g_setenv("XDG_DATA_HOME", data, TRUE);
     g_setenv("XDG_RUNTIME_DIR", run, TRUE);
     g_test_init(&argc, &argv, NULL);
     ADD(the_hosts_files_are_where_libvirt_has_them);

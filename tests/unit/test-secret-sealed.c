@@ -302,9 +302,10 @@ test_other_master_key_is_named(struct fixture *test, gconstpointer unused)
     test->key = new_key(1);
     expect_refused(
         test,
-        NAME "was sealed under another master key "
-             "(7be082a037bcf7ee1f4df688ab6932d8, the present one is "
-             "82f533e1d45f2cdf73f7807f6456e570); put that master key back, or set the value again");
+        NAME "was sealed under a key that is not here (7be082a037bcf7ee1f4df688ab6932d8, the "
+             "present one is 82f533e1d45f2cdf73f7807f6456e570): under another master key, or under "
+             "a key-encryption generation that was destroyed after an erasure; put a newer copy of "
+             "its .key file back, or set the value again");
 }
 
 static void

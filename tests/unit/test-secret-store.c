@@ -421,7 +421,7 @@ test_second_store_on_the_folder_is_refused(struct fixture *test, gconstpointer u
 {
     g_autoptr(GError) error = NULL;
     g_autofree char *other = folder_path(&test->journal_folder, "other");
-    g_autoptr(store_t) second = store_open(test->folder.path, other, NULL, &error);
+    g_autoptr(store_t) second = open_store_at(test->folder.path, other, NULL, &error);
 
     g_assert_null(second);
     expect_error_part(error, ERROR_RESOURCE_BUSY, ERROR_FROM_SECRET,
@@ -433,7 +433,7 @@ test_second_store_on_the_journal_is_refused(struct fixture *test, gconstpointer 
 {
     g_autoptr(GError) error = NULL;
     g_autofree char *other = folder_path(&test->journal_folder, "other");
-    g_autoptr(store_t) second = store_open(other, test->journal_folder.path, NULL, &error);
+    g_autoptr(store_t) second = open_store_at(other, test->journal_folder.path, NULL, &error);
 
     g_assert_null(second);
     expect_error_part(error, ERROR_RESOURCE_BUSY, ERROR_FROM_SECRET,
@@ -446,7 +446,7 @@ test_folders_are_made_private(struct fixture *test, gconstpointer unused)
     g_autoptr(GError) error = NULL;
     g_autofree char *dir = folder_path(&test->journal_folder, "a/secrets");
     g_autofree char *journal_dir = folder_path(&test->journal_folder, "b/journal");
-    g_autoptr(store_t) store = store_open(dir, journal_dir, NULL, &error);
+    g_autoptr(store_t) store = open_store_at(dir, journal_dir, NULL, &error);
     struct stat info;
 
     g_assert_no_error(error);
@@ -463,7 +463,7 @@ test_journal_may_lie_in_the_folder_of_secrets(struct fixture *test, gconstpointe
     g_autoptr(GError) error = NULL;
 
     close_store(test);
-    test->store = store_open(test->folder.path, test->folder.path, test->loop, &error);
+    test->store = open_store_at(test->folder.path, test->folder.path, test->loop, &error);
     g_assert_no_error(error);
     commit(test, A, "<a/>", "sealed");
     expect_list(test, "aaaaaaaa:xk- ");

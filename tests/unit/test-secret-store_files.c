@@ -27,7 +27,7 @@ set_up(struct fixture *test, gconstpointer unused)
     folder_init(&test->folder);
     folder_init(&test->backup);
     g_rw_lock_init(&test->contents);
-    test->files = store_files_new(test->folder.fd, &test->contents);
+    test->files = store_files_new(test->folder.fd, NULL, &test->contents);
 }
 
 static void

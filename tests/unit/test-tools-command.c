@@ -14,6 +14,7 @@ static const struct command paint = {
             {"with", OPTION_TEXT, OPTION_NAMED_ONLY, ""},
             {"twice", OPTION_FLAG, 0, ""},
             {"litres", OPTION_NUMBER, 0, ""},
+            {"layer", OPTION_TEXT, OPTION_REPEATED, ""},
         },
 };
 
@@ -110,6 +111,76 @@ test_a_value_may_hold_an_equals_sign(void)
 }
 
 static void
+expect_layers(const struct command_args *args, const char *const *wanted, size_t wanted_count)
+{
+    g_autoptr(GError) error = NULL;
+    char *const *texts = NULL;
+    size_t count = 0;
+
+    g_assert_true(command_get_texts(args, "layer", &texts, &count, &error));
+    g_assert_cmpuint(count, ==, wanted_count);
+    for (size_t i = 0; i < wanted_count; i++)
+        g_assert_cmpstr(texts[i], ==, wanted[i]);
+}
+
+static void
+test_an_option_that_can_be_repeated_keeps_all_values_in_order(void)
+{
+    static const char *const wanted[] = {"red", "blue=x", "red"};
+    struct command_args args;
+    g_autoptr(GError) error = NULL;
+
+    g_assert_true(parse("--layer red north --layer=blue=x --layer red", &args, &error));
+    g_assert_no_error(error);
+    expect_text(&args, "wall", "north");
+    expect_layers(&args, wanted, G_N_ELEMENTS(wanted));
+    g_assert_true(parse("north", &args, &error));
+    g_assert_false(command_has(&args, "layer"));
+    expect_layers(&args, NULL, 0);
+}
+
+static void
+test_a_word_alone_is_never_a_value_of_a_repeated_option(void)
+{
+    struct command_args args;
+    g_autoptr(GError) error = NULL;
+
+    g_assert_false(parse("north 5 red", &args, &error));
+    g_assert_cmpstr(error->message, ==, "unexpected data 'red'");
+}
+
+static void
+test_an_empty_value_of_a_repeated_option_is_refused(void)
+{
+    struct command_args args;
+    g_autoptr(GError) error = NULL;
+    char *const *texts = NULL;
+    size_t count = 0;
+
+    g_assert_true(parse("north --layer= --layer red", &args, &error));
+    g_assert_false(command_get_texts(&args, "layer", &texts, &count, &error));
+    g_assert_cmpstr(error->message, ==, "Failed to get option 'layer': Option argument is empty");
+}
+
+static void
+test_repetition_ends_somewhere(void)
+{
+    static char option[] = "--layer=red";
+    static char wall[] = "north";
+    static char *words[COMMAND_REPEATS_MAX + 3];
+    struct command_args args;
+    g_autoptr(GError) error = NULL;
+
+    words[0] = wall;
+    for (int i = 1; i <= COMMAND_REPEATS_MAX; i++)
+        words[i] = option;
+    g_assert_true(command_parse(&paint, words, &args, &error));
+    words[COMMAND_REPEATS_MAX + 1] = option;
+    g_assert_false(command_parse(&paint, words, &args, &error));
+    g_assert_cmpstr(error->message, ==, "option --layer is there more than 256 times");
+}
+
+static void
 test_help_needs_no_required_option(void)
 {
     struct command_args args;
@@ -136,6 +207,7 @@ test_mistakes_are_told_as_virsh_tells_them(void)
         {"x --twice=1", "invalid '=' after option --twice"},
         {"x --help=1", "invalid '=' after option --help"},
         {"x --twice --twice", "option --twice already seen"},
+        {"x --layer", "expected syntax: --layer <string>"},
         {"x --wall y", "option --wall already seen"},
         {"--help --help", "option --help already seen"},
         {"x 1 y", "unexpected data 'y'"},
@@ -219,6 +291,10 @@ main(int argc, char **argv)
     ADD(test_words_after_two_dashes_are_no_options);
     ADD(test_a_value_may_look_like_an_option);
     ADD(test_a_value_may_hold_an_equals_sign);
+    ADD(test_an_option_that_can_be_repeated_keeps_all_values_in_order);
+    ADD(test_a_word_alone_is_never_a_value_of_a_repeated_option);
+    ADD(test_an_empty_value_of_a_repeated_option_is_refused);
+    ADD(test_repetition_ends_somewhere);
     ADD(test_help_needs_no_required_option);
     ADD(test_mistakes_are_told_as_virsh_tells_them);
     ADD(test_an_empty_value_is_refused);

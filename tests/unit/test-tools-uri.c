@@ -280,6 +280,57 @@ test_libvirt_is_reached_on_the_same_host(void)
     }
 }
 
+static void
+test_virtcryptd_is_reached_as_libvirt_is(void)
+{
+    static const struct {
+        const char *libvirts;
+        const char *ours;
+    } ways[] = {
+        {"qemu:///system", "storage:///system"},
+        {"qemu+unix:///system?socket=/run/other", "storage:///system"},
+        {"qemu+ssh://far/system", "storage+ssh://far/system"},
+        {"qemu+ssh://root@far:2222/system", "storage+ssh://root@far:2222/system"},
+        {"qemu+ssh://[::1]/system", "storage+ssh://[::1]/system"},
+        {"qemu+ssh://far/system?KeyFile=/k%20y&socket=/x&proxy=native&no_tty=1;netcat=ncat",
+         "storage+ssh://far/system?keyfile=/k%20y&no_tty=1&netcat=ncat"},
+        {"qemu+ssh://far/system?command=/opt/ssh&no_verify=1&known_hosts=/x",
+         "storage+ssh://far/system?command=/opt/ssh&no_verify=1"},
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(ways); i++) {
+        g_autoptr(GError) error = NULL;
+        g_autofree char *text = uri_from_libvirt(ways[i].libvirts, &error);
+        g_autoptr(uri_t) uri = text ? uri_parse(text, &error) : NULL;
+
+        g_assert_no_error(error);
+        g_assert_cmpstr(text, ==, ways[i].ours);
+        g_assert_cmpint(uri->daemon, ==, URI_VIRTCRYPTD);
+    }
+}
+
+static void
+test_a_way_of_libvirts_that_leads_to_no_virtcryptd_is_refused(void)
+{
+    static const char *const bad[][2] = {
+        {"qemu+tls://far/system", "keys travel by ssh only"},
+        {"qemu+tcp://far/system", "--keyuri storage+ssh://HOST/system"},
+        {"test:///default", "its path must be /system"},
+        {"qemu+ssh://far/session", "its path must be /system"},
+        {"xen:///system", "keys travel by ssh only"},
+        {"far", "it is none, as qemu+ssh://HOST/system is"},
+        {"qemu:/system", "it is none"},
+        {"", "it is none"},
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+        g_autoptr(GError) error = NULL;
+
+        g_assert_null(uri_from_libvirt(bad[i][0], &error));
+        g_assert_nonnull(strstr(error->message, bad[i][1]));
+    }
+}
+
 #define ADD(name) g_test_add_func("/tools/uri/" #name, name)
 
 int
@@ -299,5 +350,7 @@ main(int argc, char **argv)
     ADD(test_what_is_of_one_daemon_alone_does_not_lead_to_the_other);
     ADD(test_the_native_proxy_does_not_lead_to_virtcryptd);
     ADD(test_libvirt_is_reached_on_the_same_host);
+    ADD(test_virtcryptd_is_reached_as_libvirt_is);
+    ADD(test_a_way_of_libvirts_that_leads_to_no_virtcryptd_is_refused);
     return g_test_run();
 }

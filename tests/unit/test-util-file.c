@@ -419,6 +419,36 @@ test_writing_in_the_middle_leaves_the_rest(struct fixture *folder, gconstpointer
     g_assert_cmpmem(found, 7, "aXYd\0\0g", 7);
 }
 
+static void
+test_names_are_listed_in_order(struct fixture *folder, gconstpointer unused)
+{
+    static const char *const wanted[] = {".hidden", "a", "b"};
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GPtrArray) none = file_list_names(folder->fd, &error);
+    g_autoptr(GPtrArray) names = NULL;
+
+    g_assert_no_error(error);
+    g_assert_cmpuint(none->len, ==, 0);
+    for (size_t i = G_N_ELEMENTS(wanted); i-- > 0;)
+        g_assert_true(file_replace(folder->fd, wanted[i], "", 0, 0600, NULL));
+    names = file_list_names(folder->fd, &error);
+    g_assert_no_error(error);
+    g_assert_cmpuint(names->len, ==, G_N_ELEMENTS(wanted));
+    for (size_t i = 0; i < G_N_ELEMENTS(wanted); i++)
+        g_assert_cmpstr(names->pdata[i], ==, wanted[i]);
+}
+
+static void
+test_what_is_no_folder_has_no_names(struct fixture *folder, gconstpointer unused)
+{
+    g_autoptr(GError) error = NULL;
+    g_auto(file_fd) fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    g_assert_null(file_list_names(fd, &error));
+    g_assert_true(error_is(error, ERROR_SYSTEM));
+    g_assert_true(g_str_has_prefix(error->message, "cannot read the folder: "));
+}
+
 #define ADD(name)                                                                                  \
     g_test_add("/util/file/" #name, struct fixture, NULL, set_up, test_##name, tear_down)
 
@@ -431,6 +461,8 @@ main(int argc, char **argv)
     ADD(a_missing_folder_is_an_error);
     ADD(a_symbolic_link_or_file_is_no_folder);
     ADD(a_foreign_owners_folder_is_refused);
+    ADD(names_are_listed_in_order);
+    ADD(what_is_no_folder_has_no_names);
     ADD(a_file_is_read_whole);
     ADD(an_empty_file_is_read_as_nothing);
     ADD(a_missing_file_is_told_apart);

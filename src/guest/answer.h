@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: libvirt's positive answer about one guest: it is there, or it is not. Anything else is an
+ * error, and decides nothing. Inside src/guest only.
+ */
+#pragma once
+
+#include "guest/service_state.h"
+
+/* *ret_seen is NULL if libvirt says that there is no such guest. */
+bool guest_answer_get(struct guest_service *service, const struct uuid *guest,
+                      struct guest_seen **ret_seen, GError **error);
+
+/* Seconds since 1970, as in records. */
+int64_t guest_answer_now(void);

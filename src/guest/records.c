@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: records.h. Files are DIR/UUID.xml; the memory holds each of them.
+ */
+#include "guest/records.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "util/error.h"
+#include "util/file.h"
+#include "util/log.h"
+
+#define SUFFIX ".xml"
+
+enum { DIR_MODE = 0700, FILE_MODE = 0600 };
+
+struct entry {
+    struct uuid uuid;            /* the key */
+    struct guest_record *record; /* NULL: unreadable */
+    char *reason;                /* then why */
+};
+
+struct guest_records {
+    char *dir;
+    GMutex mutex;
+    GHashTable *by_uuid; /* owns the entries */
+    bool has_nameless;   /* a record whose file's name is no UUID: of whom, is not known */
+};
+
+static void
+entry_free(void *opaque)
+{
+    struct entry *entry = opaque;
+
+    guest_record_free(entry->record);
+    g_free(entry->reason);
+    g_free(entry);
+}
+
+/* Takes `record` and `reason`. */
+static void
+put_entry(struct guest_records *records, const struct uuid *uuid, struct guest_record *record,
+          char *reason)
+{
+    struct entry *entry = g_new(struct entry, 1);
+
+    entry->uuid = *uuid;
+    entry->record = record;
+    entry->reason = reason;
+    g_hash_table_replace(records->by_uuid, &entry->uuid, entry);
+}
+
+static struct guest_record *
+read_record(int dir_fd, const char *file, const struct uuid *uuid, GError **error)
+{
+    g_autoptr(GBytes) xml = file_read(dir_fd, file, GUEST_RECORD_XML_MAX, error);
+    g_autoptr(guest_record_t) record = NULL;
+    char other[UUID_TEXT_SIZE];
+
+    if (!xml)
+        return NULL;
+    record = guest_record_parse(g_bytes_get_data(xml, NULL), g_bytes_get_size(xml), error);
+    if (!record)
+        return NULL;
+    if (!uuid_equal(&record->uuid, uuid)) {
+        error_set(error, ERROR_FROM_DOMAIN, ERROR_XML, "it is the record of guest %s",
+                  uuid_format(&record->uuid, other));
+        return NULL;
+    }
+    return g_steal_pointer(&record);
+}
+
+/* False unless `file` is what we call the record of a guest. */
+static bool
+parse_file_name(const char *file, struct uuid *ret_uuid)
+{
+    g_autofree char *name = g_strndup(file, strlen(file) - strlen(SUFFIX));
+    char text[UUID_TEXT_SIZE];
+
+    return uuid_parse(name, ret_uuid) && strcmp(uuid_format(ret_uuid, text), name) == 0;
+}
+
+static void
+load_record(struct guest_records *records, int dir_fd, const char *file)
+{
+    g_autoptr(GError) error = NULL;
+    struct guest_record *record;
+    struct uuid uuid;
+
+    if (!g_str_has_suffix(file, SUFFIX))
+        return;
+    if (!parse_file_name(file, &uuid)) {
+        log_error("the record %s/%s is not named by the UUID of a guest: no key is erased until it "
+                  "is, or is taken away, and virtcryptd restarted",
+                  records->dir, file);
+        records->has_nameless = true;
+        return;
+    }
+    record = read_record(dir_fd, file, &uuid, &error);
+    if (!record)
+        log_error("the record %s/%s can't be read: %s", records->dir, file, error->message);
+    put_entry(records, &uuid, record, record ? NULL : g_strdup(error->message));
+}
+
+struct guest_records *
+guest_records_new(const char *dir, GError **error)
+{
+    g_auto(file_fd) dir_fd = file_open_dir(dir, true, DIR_MODE, error);
+    g_autoptr(GPtrArray) files = dir_fd < 0 ? NULL : file_list_names(dir_fd, error);
+    struct guest_records *records;
+
+    if (!files) {
+        g_prefix_error(error, "%s: ", dir);
+        return NULL;
+    }
+    records = g_new0(struct guest_records, 1);
+    records->dir = g_strdup(dir);
+    g_mutex_init(&records->mutex);
+    records->by_uuid = g_hash_table_new_full(uuid_hash_key, uuid_equal_key, NULL, entry_free);
+    for (guint i = 0; i < files->len; i++)
+        load_record(records, dir_fd, files->pdata[i]);
+    return records;
+}
+
+void
+guest_records_free(struct guest_records *records)
+{
+    if (!records)
+        return;
+    g_hash_table_destroy(records->by_uuid);
+    g_mutex_clear(&records->mutex);
+    g_free(records->dir);
+    g_free(records);
+}
+
+/* Borrowed; NULL without an error if there is none. Hold the lock. */
+static const struct guest_record *
+find_record(struct guest_records *records, const struct uuid *guest, GError **error)
+{
+    const struct entry *entry = g_hash_table_lookup(records->by_uuid, guest);
+    char uuid[UUID_TEXT_SIZE];
+
+    if (!entry || entry->record)
+        return entry ? entry->record : NULL;
+    uuid_format(guest, uuid);
+    error_set(error, ERROR_FROM_DOMAIN, ERROR_OPERATION_FAILED,
+              "the record of guest %s can't be read (%s): mend %s/%s%s and restart virtcryptd",
+              uuid, entry->reason, records->dir, uuid, SUFFIX);
+    return NULL;
+}
+
+struct guest_record *
+guest_records_get(struct guest_records *records, const struct uuid *guest, GError **error)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&records->mutex);
+    const struct guest_record *record = find_record(records, guest, error);
+
+    return record ? guest_record_copy(record) : NULL;
+}
+
+static int
+compare_records(const void *a, const void *b)
+{
+    const struct guest_record *one = *(struct guest_record *const *)a;
+    const struct guest_record *other = *(struct guest_record *const *)b;
+
+    return memcmp(one->uuid.bytes, other->uuid.bytes, sizeof(one->uuid.bytes));
+}
+
+static void
+free_record(void *record)
+{
+    guest_record_free(record);
+}
+
+GPtrArray *
+guest_records_list(struct guest_records *records)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&records->mutex);
+    GPtrArray *list = g_ptr_array_new_with_free_func(free_record);
+    const struct entry *entry;
+    GHashTableIter iter;
+
+    g_hash_table_iter_init(&iter, records->by_uuid);
+    while (g_hash_table_iter_next(&iter, NULL, (void **)&entry)) {
+        if (entry->record)
+            g_ptr_array_add(list, guest_record_copy(entry->record));
+    }
+    g_ptr_array_sort(list, compare_records);
+    return list;
+}
+
+bool
+guest_records_has_unreadable(struct guest_records *records)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&records->mutex);
+    const struct entry *entry;
+    GHashTableIter iter;
+
+    g_hash_table_iter_init(&iter, records->by_uuid);
+    while (g_hash_table_iter_next(&iter, NULL, (void **)&entry)) {
+        if (!entry->record)
+            return true;
+    }
+    return records->has_nameless;
+}
+
+/* Hold the lock. False: the guest's record is one that can't be read, and is kept. */
+static bool
+check_readable(struct guest_records *records, const struct uuid *guest, GError **error)
+{
+    g_autoptr(GError) failure = NULL;
+
+    if (find_record(records, guest, &failure) || !failure)
+        return true;
+    g_propagate_error(error, g_steal_pointer(&failure));
+    return false;
+}
+
+bool
+guest_records_put(struct guest_records *records, const struct guest_record *record, GError **error)
+{
+    g_autofree char *xml = guest_record_format(record);
+    /* What could not be read back must not be written. */
+    g_autoptr(guest_record_t) kept = guest_record_parse(xml, strlen(xml), error);
+    char uuid[UUID_TEXT_SIZE];
+    g_autofree char *file = g_strconcat(uuid_format(&record->uuid, uuid), SUFFIX, NULL);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&records->mutex);
+    g_auto(file_fd) fd = -1;
+
+    if (!kept) {
+        g_prefix_error(error, "can't write the record of guest %s: ", uuid);
+        return false;
+    }
+    if (!check_readable(records, &record->uuid, error))
+        return false;
+    fd = file_open_dir(records->dir, true, DIR_MODE, error);
+    if (fd < 0 || !file_replace(fd, file, xml, strlen(xml), FILE_MODE, error)) {
+        g_prefix_error(error, "can't write the record of guest %s: ", uuid);
+        return false;
+    }
+    put_entry(records, &record->uuid, g_steal_pointer(&kept), NULL);
+    return true;
+}
+
+bool
+guest_records_remove(struct guest_records *records, const struct uuid *guest, GError **error)
+{
+    char uuid[UUID_TEXT_SIZE];
+    g_autofree char *file = g_strconcat(uuid_format(guest, uuid), SUFFIX, NULL);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&records->mutex);
+    g_auto(file_fd) fd = -1;
+
+    if (!check_readable(records, guest, error))
+        return false;
+    fd = file_open_dir(records->dir, true, DIR_MODE, error);
+    if (fd < 0)
+        return false;
+    if (unlinkat(fd, file, 0) != 0 && errno != ENOENT) {
+        error_set_errno(error, ERROR_FROM_DOMAIN, errno, "can't remove %s/%s", records->dir, file);
+        return false;
+    }
+    if (!file_sync_dir(fd, error))
+        return false;
+    g_hash_table_remove(records->by_uuid, guest);
+    return true;
+}
