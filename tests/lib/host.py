@@ -226,11 +226,18 @@ def answers(path, bound=START_BOUND_S):
 
 
 class Host:
-    def __init__(self, build_root=None):
+    # What a host has of its own; more may be of a subclass.
+    namespaces = {"mount": "mnt"}
+    # More lines of libvirtd.conf.
+    libvirtd_conf = ""
+
+    def __init__(self, build_root=None, within=()):
+        """`within`: the command that the host's namespaces begin in; otherwise the test's own."""
         self.build_root = build_root or BUILD_ROOT
         self.daemons = []
         self._holder = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", "bash", "-c", _HOLDER],
+            [*within, "unshare", *(f"--{name}" for name in self.namespaces),
+             "--propagation", "private", "bash", "-c", _HOLDER],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
         if self._holder.stdout.readline() != b"ready\n":
             self.close()
@@ -271,7 +278,8 @@ class Host:
     # ---- programs ----
 
     def _argv(self, argv):
-        return ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt", "--", *argv]
+        return ["nsenter", *(f"--{name}=/proc/{self._holder.pid}/ns/{file}"
+                             for name, file in self.namespaces.items()), "--", *argv]
 
     def _environment(self, extra):
         environment = {name: value for name, value in os.environ.items()
@@ -360,7 +368,8 @@ class Host:
             environment.setdefault("LIBVIRT_DRIVER_DIR", self.link_drivers(
                 connector if isinstance(connector, str) else None))
         self.write("/etc/libvirt/libvirtd.conf",
-                   _LIBVIRTD_CONF.format(sockets="/run/libvirt", level=log_level, auth="none"))
+                   _LIBVIRTD_CONF.format(sockets="/run/libvirt", level=log_level, auth="none")
+                   + self.libvirtd_conf)
         return self.start("libvirtd", ["libvirtd"], LIBVIRTD_SOCKET, environment)
 
     def start_reference(self, auth="none"):
