@@ -3,7 +3,7 @@
  * Whether a guest would start: keys tried on real headers, and nothing changed.
  */
 #include "guest/check.h"
-#include "guest_fixture.h"
+#include "reference_fixture.h"
 #include "storage/luks.h"
 
 #define WRONG_KEY "not the key"
