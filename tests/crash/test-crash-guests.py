@@ -14,6 +14,7 @@ import tempfile
 import unittest
 
 import disk
+import host
 import taptest
 
 _BUILD = os.environ["BUILD_ROOT"]
@@ -63,10 +64,8 @@ class GuestsCase(unittest.TestCase):
         if crash:
             watched = [os.path.join(self._root, name)
                        for name in ("domains", "keys", "owners", "records", "volumes")]
-            environment.update({"LD_PRELOAD": _INTERPOSE, "CRASH_FOLDERS": ":".join(watched)})
+            environment.update(host.preloaded(_INTERPOSE), CRASH_FOLDERS=":".join(watched))
             environment.update({f"CRASH_{name}": str(value) for name, value in crash.items()})
-            environment["ASAN_OPTIONS"] = ":".join(
-                filter(None, [environment.get("ASAN_OPTIONS"), "verify_asan_link_order=0"]))
         return subprocess.run([_STEPS, self._root, *steps], env=environment,
                               stdin=subprocess.DEVNULL, capture_output=True, text=True,
                               timeout=_BOUND_S, check=False)
