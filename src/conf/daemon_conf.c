@@ -310,6 +310,7 @@ static const struct key common_keys[] = {
 static const struct key secretd_keys[] = {
     {"value_readback", CONF_STRING, apply_readback, FIELD(value_readback)},
     {"master_key_file", CONF_STRING, apply_path, FIELD(master_key_file)},
+    {"rotation_delay", CONF_INT, apply_number, FIELD(rotation_delay), 0, 86400},
 };
 
 static const struct key virtcryptd_keys[] = {
@@ -416,6 +417,7 @@ daemon_conf_new_default(enum daemon_conf_program program, bool session)
     conf->handshake_timeout = 30;
     conf->log_level = LOG_LEVEL_WARN;
     conf->value_readback = DAEMON_CONF_READBACK_LOCAL_ROOT;
+    conf->rotation_delay = 60;
     if (program == DAEMON_CONF_SECRETD)
         conf->master_key_file = g_build_filename(etc, "libvirt", "virtcrypt", "master.key", NULL);
     else

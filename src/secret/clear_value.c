@@ -131,8 +131,8 @@ open_known(const struct clear_value *clear)
     gsize len = 0;
     const void *bytes = clear->known ? g_bytes_get_data(clear->known, &len) : NULL;
 
-    return bytes ? sealed_parse(clear->key, &(struct sealed_binding){.def = clear->def}, bytes, len,
-                                NULL)
+    return bytes ? sealed_parse(generations_key_of(clear->generations, bytes, len),
+                                &(struct sealed_binding){.def = clear->def}, bytes, len, NULL)
                  : NULL;
 }
 
@@ -151,7 +151,8 @@ seal(struct clear_value *clear, const struct secret_buf *value)
 {
     g_autoptr(GError) error = NULL;
 
-    clear->sealed = sealed_format(clear->key, &(struct sealed_binding){.def = clear->def},
+    clear->sealed = sealed_format(generations_current(clear->generations),
+                                  &(struct sealed_binding){.def = clear->def},
                                   clear->generation + 1, value, &error);
     if (clear->sealed)
         clear->verdict = CLEAR_VALUE_IMPORT;

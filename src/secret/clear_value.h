@@ -10,7 +10,7 @@
 #include <stdbool.h>
 
 #include "conf/secret_def.h"
-#include "secret/master_key.h"
+#include "secret/generations.h"
 #include "util/uuid.h"
 
 enum clear_value_verdict {
@@ -23,7 +23,7 @@ enum clear_value_verdict {
 struct clear_value {
     /* Of the caller's. */
     int dir_fd;
-    const struct master_key *key;
+    const struct generations *generations;
     struct secret_def *def; /* taken */
     GBytes *known;          /* what UUID.key holds, or NULL; taken */
     uint64_t generation;    /* of it, or 0 */

@@ -82,6 +82,8 @@ open_service(struct daemon *daemon, GError **error)
         .journal_dir = daemon->paths->journal_dir,
         .guests_dir = daemon->paths->guests_dir,
         .audit = daemon->paths->audit,
+        .generations_path = daemon->paths->generations,
+        .rotation_delay = conf->rotation_delay,
         .unlock_method = &unlock_key_file,
         .unlock_location = conf->master_key_file,
         .readback = readbacks[conf->value_readback],
@@ -94,14 +96,16 @@ open_service(struct daemon *daemon, GError **error)
     return daemon->service != NULL;
 }
 
-/* A value that is on no disk must not be lost because nobody is connected. */
+/* A value that is on no disk must not be lost because nobody is connected, and what was erased is
+ * erased for good before the daemon ends. */
 static bool
 is_held(void *opaque)
 {
     const struct daemon_core *core = opaque;
     const struct daemon *daemon = core->opaque;
 
-    return secret_service_count_ephemeral(daemon->service) > 0;
+    return secret_service_count_ephemeral(daemon->service) > 0 ||
+           secret_service_has_rotation(daemon->service);
 }
 
 static void

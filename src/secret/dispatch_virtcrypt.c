@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: the calls that libvirt does not have: the daemon's state, and lists of any length by pages.
- * Those about guests are in dispatch_owner.c.
+ * Owns: the calls that libvirt does not have: the daemon's state, that of its key-encryption
+ * generation, and lists of any length by pages. Those about guests are in dispatch_owner.c.
  */
 #include <string.h>
 #include <unistd.h>
@@ -112,6 +112,21 @@ list_secrets(struct rpc_call *call, void *opaque,
     return RPC_DONE;
 }
 
+static enum rpc_outcome
+generation_status(struct rpc_call *call, void *opaque,
+                  struct virtcrypt_secret_generation_status_ret *ret, GError **error)
+{
+    const struct dispatch *dispatch = opaque;
+    struct secret_generation_status status;
+
+    secret_service_get_generation(dispatch->service, &status);
+    ret->number = status.number;
+    ret->is_rotating = status.is_rotating;
+    ret->left = status.left;
+    ret->problem = g_strdup(status.problem);
+    return RPC_DONE;
+}
+
 const struct virtcrypt_secret_handlers dispatch_virtcrypt_handlers = {
     .daemon_status = daemon_status,
     .list_secrets = list_secrets,
@@ -120,4 +135,5 @@ const struct virtcrypt_secret_handlers dispatch_virtcrypt_handlers = {
     .erase = dispatch_owner_erase,
     .list_bindings = dispatch_owner_list,
     .put = dispatch_owner_put,
+    .generation_status = generation_status,
 };

@@ -18,6 +18,7 @@ struct master_key {
 
 static const char id_info[] = "virtcrypt master key id v1";
 static const char key_info[] = "virtcrypt secret key v1";
+static const char generations_info[] = "virtcrypt generations v1";
 
 static gnutls_datum_t
 datum(const void *bytes, size_t len)
@@ -104,8 +105,9 @@ master_key_open(const struct unlock_method *method, const char *location, bool m
         bytes = method->create(location, error);
     } else {
         error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
-                  "there is no master key (%s: %s) although there are sealed values; put the one "
-                  "back that they were sealed with (a new one would open none of them)",
+                  "there is no master key (%s: %s) although there are sealed values or "
+                  "key-encryption generations; put the one back that they were sealed with (a new "
+                  "one would open none of them)",
                   method->name, location);
         return NULL;
     }
@@ -128,6 +130,17 @@ master_key_derive(const struct master_key *key, const struct uuid *uuid, GError 
     memcpy(info + sizeof(key_info) - 1, uuid->bytes, sizeof(uuid->bytes));
     if (!derived || !expand(key->pseudorandom_key, info, sizeof(info), secret_buf_writable(derived),
                             MASTER_KEY_SIZE, error))
+        return NULL;
+    return g_steal_pointer(&derived);
+}
+
+struct secret_buf *
+master_key_derive_generations(const struct master_key *key, GError **error)
+{
+    g_autoptr(secret_buf_t) derived = secret_buf_new(MASTER_KEY_SIZE, error);
+
+    if (!derived || !expand(key->pseudorandom_key, generations_info, strlen(generations_info),
+                            secret_buf_writable(derived), MASTER_KEY_SIZE, error))
         return NULL;
     return g_steal_pointer(&derived);
 }

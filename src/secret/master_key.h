@@ -45,5 +45,9 @@ const uint8_t *master_key_id(const struct master_key *key);
 struct secret_buf *master_key_derive(const struct master_key *key, const struct uuid *uuid,
                                      GError **error);
 
+/* The key that the file of generations is encrypted under; HKDF as above, with a purpose string of
+ * its own. 32 bytes. */
+struct secret_buf *master_key_derive_generations(const struct master_key *key, GError **error);
+
 typedef struct master_key master_key_t; /* for g_autoptr only */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(master_key_t, master_key_free)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: the bytes of docs/sealed-format.md. All lengths but that of the value are constants here
- * and never read from the input: GnuTLS takes nonces and tags of any length without a word.
+ * Owns: the bytes of a sealed value (docs/sealed-format.md). All lengths but that of the value are
+ * constants here and never read from the input.
  */
 #include "secret/sealed.h"
 
@@ -10,11 +10,12 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "secret/aead.h"
 #include "util/big_endian.h"
 #include "util/error.h"
 
 enum { FORMAT_VERSION = 1, FORMAT_ALGORITHM = 1 };
-enum { KEY_SIZE = 32, NONCE_SIZE = 12, TAG_SIZE = 16, DIGEST_SIZE = 32, OWNER_SIZE = 16 };
+enum { DIGEST_SIZE = 32, OWNER_SIZE = 16 };
 
 /* Where each field starts. */
 enum {
@@ -27,24 +28,16 @@ enum {
     AT_DEFINITION = 40,
     AT_MASTER_KEY_ID = AT_DEFINITION + DIGEST_SIZE, /* up to here authenticated with the value */
     AT_WRAP_NONCE = AT_MASTER_KEY_ID + MASTER_KEY_ID_SIZE, /* up to here with the data key */
-    AT_WRAPPED_KEY = AT_WRAP_NONCE + NONCE_SIZE,
-    AT_WRAP_TAG = AT_WRAPPED_KEY + KEY_SIZE,
-    AT_VALUE_NONCE = AT_WRAP_TAG + TAG_SIZE,
-    AT_VALUE = AT_VALUE_NONCE + NONCE_SIZE,
-    OVERHEAD = AT_VALUE + TAG_SIZE,
+    AT_WRAPPED_KEY = AT_WRAP_NONCE + AEAD_NONCE_SIZE,
+    AT_WRAP_TAG = AT_WRAPPED_KEY + AEAD_KEY_SIZE,
+    AT_VALUE_NONCE = AT_WRAP_TAG + AEAD_TAG_SIZE,
+    AT_VALUE = AT_VALUE_NONCE + AEAD_NONCE_SIZE,
+    OVERHEAD = AT_VALUE + AEAD_TAG_SIZE,
 };
 G_STATIC_ASSERT(AT_VALUE == 160 && SEALED_VALUE_MAX + OVERHEAD <= SEALED_SIZE_MAX);
 
 static const uint8_t format_magic[8] = {'V', 'C', 'S', 'E', 'A', 'L', 'E', 'D'};
 static const char definition_magic[] = "virtcrypt definition v1";
-
-/* What one AES-256-GCM call works on. */
-struct aead_params {
-    const struct secret_buf *key;
-    const uint8_t *nonce;
-    const void *aad;
-    size_t aad_len;
-};
 
 static bool
 check_gnutls(int rc, const char *what, GError **error)
@@ -53,55 +46,6 @@ check_gnutls(int rc, const char *what, GError **error)
         return true;
     error_set(error, ERROR_FROM_SECRET, ERROR_INTERNAL, "cannot %s: %s", what, gnutls_strerror(rc));
     return false;
-}
-
-static gnutls_aead_cipher_hd_t
-open_cipher(const struct secret_buf *key, GError **error)
-{
-    gnutls_aead_cipher_hd_t cipher = NULL;
-    gnutls_datum_t datum = {.data = (void *)secret_buf_bytes(key), .size = KEY_SIZE};
-
-    g_assert(secret_buf_len(key) == KEY_SIZE);
-    if (!check_gnutls(gnutls_aead_cipher_init(&cipher, GNUTLS_CIPHER_AES_256_GCM, &datum),
-                      "start AES-256-GCM", error))
-        return NULL;
-    return cipher;
-}
-
-/* `to` gets `len` + TAG_SIZE bytes. */
-static bool
-encrypt(const struct aead_params *params, const void *plain, size_t len, uint8_t *to,
-        GError **error)
-{
-    gnutls_aead_cipher_hd_t cipher = open_cipher(params->key, error);
-    size_t done = len + TAG_SIZE;
-    int rc;
-
-    if (!cipher)
-        return false;
-    rc = gnutls_aead_cipher_encrypt(cipher, params->nonce, NONCE_SIZE, params->aad, params->aad_len,
-                                    TAG_SIZE, plain, len, to, &done);
-    gnutls_aead_cipher_deinit(cipher);
-    return check_gnutls(rc, "encrypt", error);
-}
-
-/* `from` has `len` + TAG_SIZE bytes, `to` gets `len`. *ret_tampered when the tag is wrong. */
-static bool
-decrypt(const struct aead_params *params, const uint8_t *from, struct secret_buf *to,
-        bool *ret_tampered, GError **error)
-{
-    gnutls_aead_cipher_hd_t cipher = open_cipher(params->key, error);
-    size_t done = secret_buf_len(to);
-    int rc;
-
-    if (!cipher)
-        return false;
-    rc = gnutls_aead_cipher_decrypt(cipher, params->nonce, NONCE_SIZE, params->aad, params->aad_len,
-                                    TAG_SIZE, from, secret_buf_len(to) + TAG_SIZE,
-                                    secret_buf_writable(to), &done);
-    gnutls_aead_cipher_deinit(cipher);
-    *ret_tampered = rc == GNUTLS_E_DECRYPTION_FAILED;
-    return check_gnutls(rc, "decrypt", error);
 }
 
 /* SHA-256 of what the value is bound to; see docs/sealed-format.md. */
@@ -147,10 +91,8 @@ put_header(uint8_t *bytes, const struct master_key *key, const struct sealed_bin
     big_endian_put(bytes + AT_GENERATION, generation, 8);
     memcpy(bytes + AT_MASTER_KEY_ID, master_key_id(key), MASTER_KEY_ID_SIZE);
     return digest_definition(binding, bytes + AT_DEFINITION, error) &&
-           check_gnutls(gnutls_rnd(GNUTLS_RND_NONCE, bytes + AT_WRAP_NONCE, NONCE_SIZE),
-                        "get a nonce", error) &&
-           check_gnutls(gnutls_rnd(GNUTLS_RND_NONCE, bytes + AT_VALUE_NONCE, NONCE_SIZE),
-                        "get a nonce", error);
+           aead_make_nonce(bytes + AT_WRAP_NONCE, error) &&
+           aead_make_nonce(bytes + AT_VALUE_NONCE, error);
 }
 
 GBytes *
@@ -174,13 +116,14 @@ sealed_format(const struct master_key *key, const struct sealed_binding *binding
     wrapping_key = master_key_derive(key, &binding->def->uuid, error);
     if (!wrapping_key || !put_header(bytes, key, binding, generation, value_len, error))
         return NULL;
-    data_key = secret_buf_new_random(KEY_SIZE, error);
+    data_key = secret_buf_new_random(AEAD_KEY_SIZE, error);
     if (!data_key)
         return NULL;
     wrap = (struct aead_params){wrapping_key, bytes + AT_WRAP_NONCE, bytes, AT_WRAP_NONCE};
     seal = (struct aead_params){data_key, bytes + AT_VALUE_NONCE, bytes, AT_MASTER_KEY_ID};
-    if (!encrypt(&wrap, secret_buf_bytes(data_key), KEY_SIZE, bytes + AT_WRAPPED_KEY, error) ||
-        !encrypt(&seal, secret_buf_bytes(value), value_len, bytes + AT_VALUE, error))
+    if (!aead_encrypt(&wrap, secret_buf_bytes(data_key), AEAD_KEY_SIZE, bytes + AT_WRAPPED_KEY,
+                      error) ||
+        !aead_encrypt(&seal, secret_buf_bytes(value), value_len, bytes + AT_VALUE, error))
         return NULL;
     return g_bytes_new_take(g_steal_pointer(&bytes), value_len + OVERHEAD);
 }
@@ -266,8 +209,10 @@ check_master_key(const struct master_key *key, const struct secret_def *def, con
     format_id(bytes + AT_MASTER_KEY_ID, theirs);
     format_id(master_key_id(key), ours);
     return refuse(error, def,
-                  "was sealed under another master key (%s, the present one is %s); put that "
-                  "master key back, or set the value again",
+                  "was sealed under a key that is not here (%s, the present one is %s): under "
+                  "another master key, or under a key-encryption generation that was destroyed "
+                  "after an erasure; put a newer copy of its .key file back, or set the value "
+                  "again",
                   theirs, ours);
 }
 
@@ -304,7 +249,7 @@ open_part(const struct aead_params *params, const uint8_t *from, struct secret_b
     g_autoptr(GError) failure = NULL;
     bool tampered = false;
 
-    if (decrypt(params, from, to, &tampered, &failure))
+    if (aead_decrypt(params, from, to, &tampered, &failure))
         return true;
     if (tampered)
         return refuse(error, def, "is damaged or was tampered with; " REMEDY);
@@ -327,7 +272,7 @@ sealed_parse(const struct master_key *key, const struct sealed_binding *binding,
     if (!check_shape(def, bytes, len, error) || !check_binding(key, binding, bytes, error))
         return NULL;
     wrapping_key = master_key_derive(key, &def->uuid, error);
-    data_key = wrapping_key ? secret_buf_new(KEY_SIZE, error) : NULL;
+    data_key = wrapping_key ? secret_buf_new(AEAD_KEY_SIZE, error) : NULL;
     value = data_key ? secret_buf_new(len - OVERHEAD, error) : NULL;
     if (!value)
         return NULL;
@@ -337,6 +282,41 @@ sealed_parse(const struct master_key *key, const struct sealed_binding *binding,
         !open_part(&seal, bytes + AT_VALUE, value, def, error))
         return NULL;
     return g_steal_pointer(&value);
+}
+
+/* Only the data key's wrapping is opened and made anew: the value's own additional data ends before
+ * the id of the master key. */
+GBytes *
+sealed_rewrap(const struct master_key *from, const struct master_key *to, const void *sealed,
+              size_t len, GError **error)
+{
+    struct secret_def def = {0};
+    g_autoptr(secret_buf_t) old_key = NULL;
+    g_autoptr(secret_buf_t) new_key = NULL;
+    g_autoptr(secret_buf_t) data_key = NULL;
+    g_autofree uint8_t *bytes = NULL;
+    struct aead_params wrap;
+
+    if (len >= AT_UUID + sizeof(def.uuid.bytes))
+        memcpy(def.uuid.bytes, (const uint8_t *)sealed + AT_UUID, sizeof(def.uuid.bytes));
+    if (!check_shape(&def, sealed, len, error) || !check_master_key(from, &def, sealed, error))
+        return NULL;
+    bytes = g_memdup2(sealed, len);
+    old_key = master_key_derive(from, &def.uuid, error);
+    new_key = old_key ? master_key_derive(to, &def.uuid, error) : NULL;
+    data_key = new_key ? secret_buf_new(AEAD_KEY_SIZE, error) : NULL;
+    if (!data_key)
+        return NULL;
+    wrap = (struct aead_params){old_key, bytes + AT_WRAP_NONCE, bytes, AT_WRAP_NONCE};
+    if (!open_part(&wrap, bytes + AT_WRAPPED_KEY, data_key, &def, error))
+        return NULL;
+    memcpy(bytes + AT_MASTER_KEY_ID, master_key_id(to), MASTER_KEY_ID_SIZE);
+    wrap.key = new_key;
+    if (!aead_make_nonce(bytes + AT_WRAP_NONCE, error) ||
+        !aead_encrypt(&wrap, secret_buf_bytes(data_key), AEAD_KEY_SIZE, bytes + AT_WRAPPED_KEY,
+                      error))
+        return NULL;
+    return g_bytes_new_take(g_steal_pointer(&bytes), len);
 }
 
 static bool

@@ -31,6 +31,12 @@ GBytes *sealed_format(const struct master_key *key, const struct sealed_binding 
 struct secret_buf *sealed_parse(const struct master_key *key, const struct sealed_binding *binding,
                                 const void *bytes, size_t len, GError **error);
 
+/* The same value under another key: `bytes` are under `from`, the result is under `to`. Nothing but
+ * the wrapping of the data key changes, so that no definition is needed; that is checked, the rest
+ * is not. Errors as of sealed_parse. */
+GBytes *sealed_rewrap(const struct master_key *from, const struct master_key *to, const void *bytes,
+                      size_t len, GError **error);
+
 /* Whether these look like all bytes of a sealed value, perhaps under another key, for another
  * definition, or in a newer format (unauthenticated). */
 bool sealed_is_whole(const void *bytes, size_t len);

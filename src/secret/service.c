@@ -32,6 +32,7 @@ new_empty(const struct secret_service_params *params)
 
     service->unlock_method = params->unlock_method;
     service->unlock_location = g_strdup(params->unlock_location);
+    service->generations_path = g_strdup(params->generations_path);
     service->readback = params->readback;
     service->on_event = params->on_event;
     service->opaque = params->opaque;
@@ -62,7 +63,10 @@ secret_service_new(const struct secret_service_params *params, GError **error)
         };
 
         service->store = store_open(&store_params, error);
-        if (!service->store || !service_load(service, error))
+        if (!service->store)
+            return NULL;
+        service->rotation = service_rotate_new(service, params);
+        if (!service_load(service, error))
             return NULL;
     }
     return g_steal_pointer(&service);
@@ -75,22 +79,27 @@ secret_service_free(struct secret_service *service)
         return;
     store_free(service->store);
     g_hash_table_unref(service->strays);
+    service_rotate_free(service->rotation);
     g_hash_table_unref(service->queues);
     g_hash_table_unref(service->reserved);
     registry_free(service->registry);
+    generations_free(service->generations);
     master_key_free(service->master_key);
     master_key_free(service->memory_key);
     g_free(service->locked_reason);
     g_free(service->unlock_location);
+    g_free(service->generations_path);
     g_free(service);
 }
 
 void
 secret_service_drain(struct secret_service *service)
 {
+    service_rotate_pause(service);
     /* A change that ends may let the next one of its queue begin. */
     while (service->submitted > 0)
         store_drain(service->store);
+    service_rotate_resume(service);
 }
 
 const char *

@@ -36,6 +36,8 @@ struct secret_service_params {
     const char *journal_dir;
     const char *guests_dir; /* of guests' copies */
     const char *audit;      /* the file; both as in struct store_params */
+    const char *generations_path;
+    unsigned int rotation_delay; /* s from an erasure to the next key-encryption generation */
     const struct unlock_method *unlock_method;
     const char *unlock_location;
     enum secret_readback readback;
@@ -65,6 +67,18 @@ const char *secret_service_locked_reason(const struct secret_service *service);
 size_t secret_service_count(const struct secret_service *service);
 size_t secret_service_count_ephemeral(const struct secret_service *service);
 size_t secret_service_count_unavailable(const struct secret_service *service);
+
+/* The key-encryption generation. `problem` is borrowed until the loop goes on. */
+struct secret_generation_status {
+    uint64_t number;     /* 0 while locked, and where nothing is kept on disk */
+    bool is_rotating;    /* an older one is still there */
+    uint64_t left;       /* so many sealed values may be under it */
+    const char *problem; /* what keeps it from being destroyed, or NULL */
+};
+void secret_service_get_generation(const struct secret_service *service,
+                                   struct secret_generation_status *ret_status);
+/* Whether a next generation is due or under way, and nothing keeps it from going on. */
+bool secret_service_has_rotation(const struct secret_service *service);
 
 /* Changes end later, in the order submitted for one secret: `done` gets the definition (borrowed
  * for the call, NULL on error) or the error (borrowed). It may be called before the function

@@ -21,8 +21,9 @@ static const struct {
     [CHANGE_BIND] = {service_prepare_bind, service_apply_owners, NEWS_NONE},
     [CHANGE_UNBIND] = {service_prepare_unbind, service_apply_owners, NEWS_NONE},
     [CHANGE_PUT] = {service_prepare_put, service_apply_put, NEWS_DEFINED | NEWS_VALUE},
+    [CHANGE_REWRAP] = {service_prepare_rewrap, service_apply_rewrap, NEWS_NONE},
 };
-G_STATIC_ASSERT(G_N_ELEMENTS(kinds) == CHANGE_PUT + 1);
+G_STATIC_ASSERT(G_N_ELEMENTS(kinds) == CHANGE_REWRAP + 1);
 
 /* Changes of one uuid; the first one is under way. */
 struct queue {

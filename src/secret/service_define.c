@@ -22,11 +22,12 @@ service_format_xml(const struct secret_def *def)
 static void
 remove_files(struct change *change, const struct secret *known)
 {
+    if (known->value.is_stored)
+        service_note_erasure(change->service);
     change->changes_disk = true;
     change->disk.xml_action = STORE_REMOVE;
     change->disk.key_action = STORE_REMOVE;
     service_remove_copies(change, known->owners);
-    change->erases = service_has_value(known);
 }
 
 static void
@@ -35,7 +36,7 @@ read_value(struct change *change, const GArray *owners)
     const struct secret_service *service = change->service;
     const struct service_source source = {
         .store = service->store,
-        .key = service->master_key,
+        .generations = service->generations,
         .def = change->def,
         .owners = owners,
     };
@@ -125,7 +126,7 @@ adopt_value(struct change *change, GError **error)
     }
     clear = change->clear = g_new0(struct clear_value, 1);
     clear->dir_fd = dir_fd;
-    clear->key = service->master_key;
+    clear->generations = service->generations;
     clear->def = secret_def_copy(change->def);
     clear->known = value->sealed ? g_bytes_ref(value->sealed) : NULL;
     clear->generation = value->generation;

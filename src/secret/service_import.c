@@ -35,7 +35,7 @@ list_clear_values(const struct secret_service *service, const struct uuid *uuids
         struct clear_value *clear = clear_at(clears, i);
 
         clear->dir_fd = store_dir_fd(service->store);
-        clear->key = service->master_key;
+        clear->generations = service->generations;
         clear->def = secret_def_copy(secret->def);
         clear->known = secret->value.sealed ? g_bytes_ref(secret->value.sealed) : NULL;
         clear->generation = secret->value.generation;

@@ -26,43 +26,6 @@ clear_load(void *element)
 }
 
 static bool
-has_stored_value(const struct loading *loading)
-{
-    for (guint i = 0; i < loading->loads->len; i++) {
-        const struct load *load = service_load_at(loading, i);
-
-        if (load->entry.has_key || load->owners)
-            return true;
-    }
-    return false;
-}
-
-static void
-lock(struct secret_service *service, const char *reason)
-{
-    g_clear_pointer(&service->master_key, master_key_free);
-    g_free(service->locked_reason);
-    service->locked_reason =
-        g_strdup_printf("%s (when that is put right, reload the daemon)", reason);
-    log_error("the daemon is locked, and values can be neither read nor set: %s",
-              service->locked_reason);
-}
-
-/* A new master key is made only where there is nothing that it could not open. */
-static void
-unlock(struct secret_service *service, const struct loading *loading)
-{
-    g_autoptr(GError) error = NULL;
-
-    service->master_key = master_key_open(service->unlock_method, service->unlock_location,
-                                          !has_stored_value(loading), &error);
-    if (service->master_key)
-        g_clear_pointer(&service->locked_reason, g_free);
-    else
-        lock(service, error->message);
-}
-
-static bool
 check_loaded(const struct store_entry *entry, const struct secret_def *def, GError **error)
 {
     if (!uuid_equal(&def->uuid, &entry->uuid)) {
@@ -125,7 +88,7 @@ load_value(size_t index, void *opaque)
     struct load *load = service_load_at(loading, index);
     const struct service_source source = {
         .store = loading->service->store,
-        .key = loading->service->master_key,
+        .generations = loading->service->generations,
         .def = load->def,
         .owners = load->owners,
         .known = load->known,
@@ -148,10 +111,10 @@ load_both(size_t index, void *opaque)
     load_value(index, opaque);
 }
 
-/* If there are values, and all of them are under another master key, then it is the key that is
- * wrong, not the values. Nothing must be sealed under it. */
+/* If there are values, and all of them are under other keys, then it is the file of generations
+ * that is wrong, not the values. Nothing must be sealed under it. */
 static void
-check_master_key(struct loading *loading)
+check_generations(struct loading *loading)
 {
     struct secret_service *service = loading->service;
     g_autofree char *reason = NULL;
@@ -164,12 +127,14 @@ check_master_key(struct loading *loading)
         opened += load->reading.value.sealed != NULL;
         foreign += load->reading.is_foreign;
     }
-    if (!service->master_key || foreign == 0 || opened > 0)
+    if (!service->generations || foreign == 0 || opened > 0)
         return;
     reason = g_strdup_printf(
-        "the master key (%s: %s) is another one than the %zu sealed values need; put that one back",
-        service->unlock_method->name, service->unlock_location, foreign);
-    lock(service, reason);
+        "the key-encryption generations (%s) are others than the %zu sealed values need: put the "
+        "file back that they were sealed with; or, if these values were put back from before an "
+        "erasure, take them away: nothing opens them any more",
+        service->generations_path, foreign);
+    service_lock(service, reason);
     parallel_run(loading->loads->len, load_value, loading);
 }
 
@@ -183,6 +148,8 @@ finish_loading(struct loading *loading)
     service_show(loading, clear, repairs);
     /* What it took to load them is given back before anything else is taken. */
     g_clear_pointer(&loading->loads, g_array_unref);
+    g_clear_pointer(&loading->stock.entries, g_array_unref);
+    g_clear_pointer(&loading->stock.owned, g_array_unref);
     service_repair(service, repairs);
     service_import(service, clear);
 }
@@ -217,32 +184,40 @@ add_owners(struct load *load, const GArray *owned, guint at)
     return at;
 }
 
-/* Both in the order of secrets. */
-static void
-merge(struct loading *loading, const GArray *entries, const GArray *owned)
+/* Adds those who have copies of secrets below `until` (NULL: of all) from `at` on, and returns
+ * where the others begin. */
+static guint
+add_strays(struct loading *loading, const struct uuid *until, guint at)
 {
+    const GArray *owned = loading->stock.owned;
+
+    while (at < owned->len) {
+        const struct uuid *secret = &g_array_index(owned, struct store_owned, at).secret;
+
+        if (until && uuid_compare(secret, until) >= 0)
+            break;
+        at = add_owners(add_load(loading, secret), owned, at);
+    }
+    return at;
+}
+
+/* Both lists are in the order of secrets. */
+static void
+merge(struct loading *loading)
+{
+    const GArray *entries = loading->stock.entries;
     guint at = 0;
 
     for (guint i = 0; i < entries->len; i++) {
         const struct store_entry *entry = &g_array_index(entries, struct store_entry, i);
         struct load *load;
 
-        while (at < owned->len) {
-            const struct uuid *secret = &g_array_index(owned, struct store_owned, at).secret;
-
-            if (uuid_compare(secret, &entry->uuid) >= 0)
-                break;
-            at = add_owners(add_load(loading, secret), owned, at);
-        }
+        at = add_strays(loading, &entry->uuid, at);
         load = add_load(loading, &entry->uuid);
         load->entry = *entry;
-        at = add_owners(load, owned, at);
+        at = add_owners(load, loading->stock.owned, at);
     }
-    while (at < owned->len) {
-        const struct uuid *secret = &g_array_index(owned, struct store_owned, at).secret;
-
-        at = add_owners(add_load(loading, secret), owned, at);
-    }
+    add_strays(loading, NULL, at);
 }
 
 static bool
@@ -254,9 +229,13 @@ begin_loading(struct secret_service *service, struct loading *ret_loading, GErro
     if (!owned)
         return false;
     *ret_loading = (struct loading){
-        service, g_array_sized_new(FALSE, TRUE, sizeof(struct load), entries->len)};
+        .service = service,
+        .loads = g_array_sized_new(FALSE, TRUE, sizeof(struct load), entries->len),
+    };
+    ret_loading->stock.entries = g_steal_pointer(&entries);
+    ret_loading->stock.owned = g_steal_pointer(&owned);
     g_array_set_clear_func(ret_loading->loads, clear_load);
-    merge(ret_loading, entries, owned);
+    merge(ret_loading);
     return true;
 }
 
@@ -267,10 +246,11 @@ service_load(struct secret_service *service, GError **error)
 
     if (!begin_loading(service, &loading, error))
         return false;
-    unlock(service, &loading);
+    service_unlock(service, &loading.stock);
     parallel_run(loading.loads->len, load_both, &loading);
-    check_master_key(&loading);
+    check_generations(&loading);
     finish_loading(&loading);
+    service_rotate_resume(service);
     return true;
 }
 
@@ -288,30 +268,6 @@ note_known_values(struct loading *loading)
     }
 }
 
-/* The key in use is not read again, and kept whatever became of its file. One that is not there may
- * be on a medium that was taken out. */
-static void
-check_key_in_use(const struct secret_service *service)
-{
-    const char *location = service->unlock_location;
-    g_autoptr(master_key_t) found = NULL;
-    g_autoptr(GError) error = NULL;
-
-    if (!service->unlock_method->exists(location))
-        return;
-    found = master_key_open(service->unlock_method, location, false, &error);
-    if (!found)
-        log_error("%s; the daemon goes on with the master key that it has in memory, and will be "
-                  "locked at its next start",
-                  error->message);
-    else if (memcmp(master_key_id(found), master_key_id(service->master_key), MASTER_KEY_ID_SIZE) !=
-             0)
-        log_error("the master key (%s: %s) was replaced by another one; the daemon goes on with "
-                  "the one that it has in memory, and when it ends all sealed values are lost "
-                  "without it: put that one back",
-                  service->unlock_method->name, location);
-}
-
 void
 secret_service_reload(struct secret_service *service)
 {
@@ -327,15 +283,17 @@ secret_service_reload(struct secret_service *service)
         return;
     }
     if (was_locked)
-        unlock(service, &loading);
+        service_unlock(service, &loading.stock);
     else
-        check_key_in_use(service);
+        service_check_keys_in_use(service);
     parallel_run(loading.loads->len, load_definition, &loading);
     /* What was read while locked is unproven. */
     if (!was_locked)
         note_known_values(&loading);
     parallel_run(loading.loads->len, load_value, &loading);
     if (was_locked)
-        check_master_key(&loading);
+        check_generations(&loading);
     finish_loading(&loading);
+    if (was_locked)
+        service_rotate_resume(service);
 }

@@ -20,6 +20,7 @@ struct load {
 
 struct loading {
     struct secret_service *service;
+    struct service_stock stock;
     GArray *loads; /* of struct load, in the order of uuids */
 };
 

@@ -208,7 +208,7 @@ service_prepare_unbind(struct change *change, GError **error)
     if (!service_write_value(change, secret->def, one, secret->value.generation, plain, error))
         return false;
     store_change_add_owner(&change->disk, &change->guest, STORE_REMOVE, NULL);
-    change->erases = true;
+    service_note_erasure(change->service);
     return note(change, secret, "unbind", change->reason, error);
 }
 

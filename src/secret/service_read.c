@@ -6,7 +6,6 @@
  * does not open is named, and left. Any thread may call it.
  */
 #include <errno.h>
-#include <string.h>
 
 #include "secret/sealed.h"
 #include "secret/service_state.h"
@@ -54,13 +53,13 @@ read_generation(GBytes *sealed)
 }
 
 static bool
-is_foreign(const struct master_key *key, GBytes *sealed)
+is_foreign(const struct generations *generations, GBytes *sealed)
 {
     gsize len = 0;
     const void *bytes = g_bytes_get_data(sealed, &len);
     const uint8_t *id = sealed_master_key_id(bytes, len);
 
-    return id && memcmp(id, master_key_id(key), MASTER_KEY_ID_SIZE) != 0;
+    return id && !generations_find(generations, id);
 }
 
 static void
@@ -88,15 +87,17 @@ is_known(const struct service_source *source, const struct copy *copy)
 static void
 open_copy(struct choice *choice, struct copy *copy)
 {
+    const struct generations *generations = choice->source->generations;
     const struct sealed_binding binding = {choice->source->def, copy->owner};
     g_autoptr(GError) error = NULL;
     gsize len = 0;
     const void *bytes = g_bytes_get_data(copy->sealed, &len);
-    g_autoptr(secret_buf_t) value = sealed_parse(choice->source->key, &binding, bytes, len, &error);
+    g_autoptr(secret_buf_t) value =
+        sealed_parse(generations_key_of(generations, bytes, len), &binding, bytes, len, &error);
     const struct copy *best = choice->best;
 
     if (!value) {
-        choice->has_foreign |= is_foreign(choice->source->key, copy->sealed);
+        choice->has_foreign |= is_foreign(generations, copy->sealed);
         copy->problem = g_strdup(error->message);
         return;
     }
@@ -206,7 +207,7 @@ service_read(const struct service_source *source, struct service_reading *ret_re
         copy->owner = i < owner_count ? owners_at(source->owners, (guint)i) : NULL;
         read_copy(&choice, copy);
         ret_reading->value.is_stored |= copy->sealed || copy->problem;
-        if (copy->sealed && source->key)
+        if (copy->sealed && source->generations)
             open_copy(&choice, copy);
         else if (copy->sealed)
             take_unproven(&choice, copy);
@@ -215,7 +216,7 @@ service_read(const struct service_source *source, struct service_reading *ret_re
         ret_reading->value.sealed = g_bytes_ref(choice.best->sealed);
         ret_reading->value.owner = secret_value_owner(choice.best->owner);
         ret_reading->value.generation = choice.best->generation;
-        if (source->key)
+        if (source->generations)
             note_others(&choice, ret_reading);
     } else {
         note_unavailable(&choice, ret_reading);

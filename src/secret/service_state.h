@@ -6,6 +6,7 @@
 
 #include "secret/audit_event.h"
 #include "secret/clear_value.h"
+#include "secret/generations.h"
 #include "secret/owners.h"
 #include "secret/registry.h"
 #include "secret/service.h"
@@ -14,16 +15,19 @@
 struct secret_service {
     const struct unlock_method *unlock_method;
     char *unlock_location;
+    char *generations_path;
     enum secret_readback readback;
     void (*on_event)(void *opaque, enum secret_event_id event, int detail,
                      const struct secret_def *def);
     void *opaque;
 
     struct registry *registry;
-    struct store *store;           /* NULL: nothing is kept on disk */
-    struct master_key *master_key; /* NULL while locked, and without a store */
-    char *locked_reason;           /* exactly when there is a store and no master key */
-    struct master_key *memory_key; /* of values that are never on disk; gone with the process */
+    struct store *store;             /* NULL: nothing is kept on disk */
+    struct master_key *master_key;   /* NULL while locked, and without a store */
+    struct generations *generations; /* exactly when there is a master key: what values are under */
+    char *locked_reason;             /* exactly when there is a store and no master key */
+    struct master_key *memory_key;   /* of values that are never on disk; gone with the process */
+    struct rotation *rotation;       /* exactly when there is a store */
 
     GHashTable *strays;   /* guests' copies without a definition: by uuid, owners.h's array */
     GHashTable *queues;   /* of changes, by uuid; only where there are some */
@@ -35,9 +39,13 @@ struct secret_service {
 
 /* Whether its definition and value are kept on disk. */
 bool service_keeps(const struct secret_service *service, const struct secret_def *def);
-/* The key that values of `def` are sealed under; NULL with an error while locked. */
+/* The key that values of `def` are to be sealed under; NULL with an error while locked. */
 const struct master_key *service_key_for(const struct secret_service *service,
                                          const struct secret_def *def, GError **error);
+/* The key that a value of `def` was sealed under (or one that says why not); likewise. */
+const struct master_key *service_key_of(const struct secret_service *service,
+                                        const struct secret_def *def, GBytes *sealed,
+                                        GError **error);
 bool service_has_value(const struct secret *secret);
 /* The value, whoever asks, of a secret that has one. */
 struct secret_buf *service_open_value(const struct secret_service *service,
@@ -56,6 +64,7 @@ enum change_kind {
     CHANGE_BIND,
     CHANGE_UNBIND,
     CHANGE_PUT,
+    CHANGE_REWRAP,
 };
 
 struct change {
@@ -78,7 +87,6 @@ struct change {
     bool changes_value;
     struct secret_value value;
     bool changes_owners;
-    bool erases; /* a value, or a sealed copy of one, is gone from the disk by it */
     bool has_reservation;
     struct clear_value *clear; /* define: UUID.base64 that was sealed by it, or NULL */
 };
@@ -91,6 +99,7 @@ bool service_prepare_undefine(struct change *change, GError **error);
 bool service_prepare_bind(struct change *change, GError **error);
 bool service_prepare_unbind(struct change *change, GError **error);
 bool service_prepare_put(struct change *change, GError **error);
+bool service_prepare_rewrap(struct change *change, GError **error);
 /* Cannot fail. Leaves in `change->def` what the event and the caller are told. */
 void service_apply_define(struct change *change);
 void service_apply_set_value(struct change *change);
@@ -98,6 +107,7 @@ void service_apply_undefine(struct change *change);
 /* bind and unbind */
 void service_apply_owners(struct change *change);
 void service_apply_put(struct change *change);
+void service_apply_rewrap(struct change *change);
 
 /* UUID.xml of a definition. */
 GBytes *service_format_xml(const struct secret_def *def);
@@ -147,7 +157,7 @@ bool service_load(struct secret_service *service, GError **error);
 /* Where it may be. Borrowed. */
 struct service_source {
     struct store *store;
-    const struct master_key *key; /* NULL: nothing can be proven */
+    const struct generations *generations; /* NULL: nothing can be proven */
     const struct secret_def *def;
     const GArray *owners; /* guests that have a copy, or are believed to */
     GBytes *known;        /* preferred among those that are as good; or NULL */
@@ -155,7 +165,7 @@ struct service_source {
 
 struct service_reading {
     struct secret_value value; /* the newest good one; without any, why it is unavailable */
-    bool is_foreign;           /* that is: another master key is needed */
+    bool is_foreign;           /* that is: a key is needed that is not here */
     GArray *stale;             /* guests whose copies are older, or NULL */
     bool has_stale_key;        /* UUID.key is there, and good, beside a guest's good copy */
     GPtrArray *problems;       /* of the others, naming the file; NULL before service_read */
@@ -175,6 +185,38 @@ GArray *service_repairs_new(void);
 void service_repairs_add(GArray *repairs, const struct uuid *uuid, struct service_reading *reading);
 /* No change is under way. */
 void service_repair(struct secret_service *service, GArray *repairs);
+
+/* ---- service_unlock.c: master key and generations ---- */
+
+/* What is stored: arrays of store_list and store_list_owned. */
+struct service_stock {
+    GArray *entries;
+    GArray *owned;
+};
+
+/* Opens both, or locks the service. */
+void service_unlock(struct secret_service *service, const struct service_stock *stock);
+void service_lock(struct secret_service *service, const char *reason);
+/* Those in use are not read again, and kept whatever became of their files. */
+void service_check_keys_in_use(const struct secret_service *service);
+
+/* ---- service_rotate.c: the next generation, in the background ---- */
+
+struct rotation *service_rotate_new(struct secret_service *service,
+                                    const struct secret_service_params *params);
+void service_rotate_free(struct rotation *rotation);
+/* Goes on where the last daemon, or a drain, left off. */
+void service_rotate_resume(struct secret_service *service);
+/* Begins no more rewraps. */
+void service_rotate_pause(struct secret_service *service);
+
+/* A rewrap has changed something. */
+void service_rotate_note_moved(struct secret_service *service);
+
+/* A change that is being prepared takes a stored value away: leaves a mark on disk, which outlives
+ * the process, and starts the delay after which a new generation begins. Harmless if the change
+ * fails afterwards. */
+void service_note_erasure(struct secret_service *service);
 
 /* ---- service_import.c ---- */
 

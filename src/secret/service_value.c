@@ -19,11 +19,23 @@ service_key_for(const struct secret_service *service, const struct secret_def *d
 {
     if (!service_keeps(service, def))
         return service->memory_key;
-    if (!service->master_key)
+    if (!service->generations)
         error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
                   "the daemon is locked, and values can be neither read nor set: %s",
                   service->locked_reason);
-    return service->master_key;
+    return generations_current(service->generations);
+}
+
+const struct master_key *
+service_key_of(const struct secret_service *service, const struct secret_def *def, GBytes *sealed,
+               GError **error)
+{
+    const struct master_key *key = service_key_for(service, def, error);
+    gsize len = 0;
+    const void *bytes = g_bytes_get_data(sealed, &len);
+
+    return key && service_keeps(service, def) ? generations_key_of(service->generations, bytes, len)
+                                              : key;
 }
 
 bool
@@ -40,12 +52,12 @@ service_open_value(const struct secret_service *service, const struct secret *se
                    GError **error)
 {
     const struct secret_value *value = &secret->value;
-    const struct master_key *key = service_key_for(service, secret->def, error);
+    const struct master_key *key;
     char uuid[UUID_TEXT_SIZE];
     gsize len = 0;
     const void *bytes;
 
-    if (!key)
+    if (!service_key_for(service, secret->def, error))
         return NULL;
     if (value->unavailable) {
         error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_SECRET, "%s", value->unavailable);
@@ -58,6 +70,7 @@ service_open_value(const struct secret_service *service, const struct secret *se
                   uuid_format(&secret->def->uuid, uuid));
         return NULL;
     }
+    key = service_key_of(service, secret->def, value->sealed, error);
     bytes = g_bytes_get_data(value->sealed, &len);
     return sealed_parse(key, &(struct sealed_binding){secret->def, value->owner}, bytes, len,
                         error);
@@ -154,9 +167,12 @@ service_prepare_set_value(struct change *change, GError **error)
         service_set_not_found(&change->uuid, error);
         return false;
     }
-    change->erases = secret->value.is_stored;
-    return service_write_value(change, secret->def, secret->owners, secret->value.generation + 1,
-                               change->wanted, error);
+    if (!service_write_value(change, secret->def, secret->owners, secret->value.generation + 1,
+                             change->wanted, error))
+        return false;
+    if (secret->value.is_stored)
+        service_note_erasure(change->service);
+    return true;
 }
 
 void

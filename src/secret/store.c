@@ -247,3 +247,9 @@ store_checkpoint(struct store *store, GError **error)
 {
     return worker_run(store->worker, NULL, error);
 }
+
+void
+store_request_checkpoint(struct store *store, store_done_func done, void *opaque)
+{
+    worker_submit(store->worker, NULL, done, opaque);
+}

@@ -122,6 +122,8 @@ void store_drain(struct store *store);
 
 /* Brings everything committed to its final place on disk, without need of the journal. Waits. */
 bool store_checkpoint(struct store *store, GError **error);
+/* The same without waiting: `done` runs in the loop. */
+void store_request_checkpoint(struct store *store, store_done_func done, void *opaque);
 
 typedef struct store store_t; /* for g_autoptr only */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(store_t, store_free)

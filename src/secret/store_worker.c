@@ -292,7 +292,9 @@ worker_submit(struct worker *worker, struct store_change *take_change, store_don
     struct item *item = g_new0(struct item, 1);
 
     g_assert(worker->watch);
-    item->commit.change = store_change_take(take_change);
+    if (take_change)
+        item->commit.change = store_change_take(take_change);
+    item->is_checkpoint = !take_change;
     item->done = done;
     item->opaque = opaque;
     enqueue(worker, item);

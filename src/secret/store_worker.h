@@ -17,7 +17,7 @@ struct worker *worker_new(struct committer *take_committer, struct loop *loop, G
 /* Waits for what is queued, then for a last checkpoint. */
 void worker_free(struct worker *worker);
 
-/* As store_submit and store_drain. */
+/* As store_submit and store_drain; without a change, store_request_checkpoint. */
 void worker_submit(struct worker *worker, struct store_change *take_change, store_done_func done,
                    void *opaque);
 void worker_drain(struct worker *worker);

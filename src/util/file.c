@@ -324,3 +324,45 @@ file_wipe(int dir_fd, const char *name, GError **error)
     }
     return file_sync_dir(dir_fd, error);
 }
+
+bool
+file_finish_replace(int dir_fd, const char *name, GError **error)
+{
+    g_autofree char *new_name = g_strconcat(name, ".new", NULL);
+
+    /* The exchange of the two has to be on disk before one of them becomes zeros. */
+    return file_sync_dir(dir_fd, error) && file_wipe(dir_fd, new_name, error);
+}
+
+/* Without an exchange the old contents have no name any more, and are reached by `old_fd`. */
+static bool
+rename_wiping(int dir_fd, const char *new_name, const char *name)
+{
+    g_auto(file_fd) old_fd = openat(dir_fd, name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    struct stat info;
+
+    if (old_fd < 0 && errno != ENOENT)
+        return false;
+    if (renameat(dir_fd, new_name, dir_fd, name) < 0 || fsync(dir_fd) < 0)
+        return false;
+    return old_fd < 0 ||
+           (fstat(old_fd, &info) == 0 && S_ISREG(info.st_mode) &&
+            file_write_zeros_at(old_fd, (size_t)info.st_size, 0) && fdatasync(old_fd) == 0);
+}
+
+bool
+file_replace_wiping(int dir_fd, const char *name, const void *bytes, size_t len, mode_t mode,
+                    GError **error)
+{
+    g_autofree char *new_name = g_strconcat(name, ".new", NULL);
+
+    if (!file_finish_replace(dir_fd, name, error))
+        return false;
+    if (!write_new_file(dir_fd, new_name, bytes, len, mode) ||
+        (renameat2(dir_fd, new_name, dir_fd, name, RENAME_EXCHANGE) < 0 &&
+         !rename_wiping(dir_fd, new_name, name))) {
+        error_set_errno(error, ERROR_FROM_NONE, errno, "cannot write the file %s", name);
+        return false;
+    }
+    return file_finish_replace(dir_fd, name, error);
+}

@@ -40,6 +40,14 @@ struct secret_buf *file_read_secret(int dir_fd, const char *name, size_t max, GE
 bool file_replace(int dir_fd, const char *name, const void *bytes, size_t len, mode_t mode,
                   GError **error);
 
+/* The same, and what was there before is overwritten with zeros before it goes, as is what a crash
+ * left of an earlier call (NAME.new). After an error it is old or new; repeated, it does what is
+ * missing. */
+bool file_replace_wiping(int dir_fd, const char *name, const void *bytes, size_t len, mode_t mode,
+                         GError **error);
+/* Overwrites and removes what a crash left of that, and makes sure that `name` is on disk. */
+bool file_finish_replace(int dir_fd, const char *name, GError **error);
+
 /* Writes all of `bytes`, however many calls that takes; false with errno set. */
 bool file_write_all(int fd, const void *bytes, size_t len);
 

@@ -215,8 +215,6 @@ MESSAGES = [
         secret() + boolean(False) + boolean(True) + boolean(True),
         secret(OTHER_UUID, 4, "") + boolean(True) + boolean(False) + boolean(False)])
      + boolean(True)),
-    ("virtcrypt_secret_binding", fixed(UUID) + fixed(OTHER_UUID)),
-    ("virtcrypt_secret_failure", uint32(999) + int32(66) + text("gone")),
     ("virtcrypt_secret_failures_ret", array([])),
     ("virtcrypt_secret_failures_ret", array([uint32(0) + int32(66) + text("gone"),
                                              uint32(7) + int32(-1) + text("")])),

@@ -23,6 +23,8 @@ struct custodian {
     char *guests_dir;
     char *audit;
     char *master_key;
+    char *generations;
+    unsigned int rotation_delay; /* s */
     enum secret_readback readback;
     bool without_disk;
     struct loop *loop;
@@ -72,6 +74,8 @@ custodian_open(struct custodian *test)
         .journal_dir = test->journal_dir,
         .guests_dir = test->guests_dir,
         .audit = test->audit,
+        .generations_path = test->generations,
+        .rotation_delay = test->rotation_delay,
         .unlock_method = &unlock_key_file,
         .unlock_location = test->master_key,
         .readback = test->readback,
@@ -111,6 +115,8 @@ custodian_init(struct custodian *test)
     test->guests_dir = folder_path(&test->folder, "qemu/keys");
     test->audit = folder_path(&test->folder, "lib/audit.log");
     test->master_key = folder_path(&test->folder, "master.key");
+    test->generations = folder_path(&test->folder, "generations");
+    test->rotation_delay = 86400;
     test->readback = SECRET_READBACK_ANY;
     test->events = g_string_new(NULL);
     log = g_strdup_printf("1:file:%s/log", test->folder.path);
@@ -132,6 +138,7 @@ custodian_clear(struct custodian *test)
     g_free(test->guests_dir);
     g_free(test->audit);
     g_free(test->master_key);
+    g_free(test->generations);
     g_string_free(test->events, TRUE);
 }
 

@@ -37,6 +37,7 @@ secretd_open_service(struct secretd *secretd, enum secret_readback readback)
     g_autofree char *guests = folder_path(&secretd->folder, "guests");
     g_autofree char *audit = folder_path(&secretd->folder, "audit/audit.log");
     g_autofree char *key = folder_path(&secretd->folder, "master.key");
+    g_autofree char *generations = folder_path(&secretd->folder, "generations");
     g_autoptr(GError) error = NULL;
     const struct secret_service_params params = {
         .loop = secretd->host.loop,
@@ -44,6 +45,8 @@ secretd_open_service(struct secretd *secretd, enum secret_readback readback)
         .journal_dir = journal,
         .guests_dir = guests,
         .audit = audit,
+        .generations_path = generations,
+        .rotation_delay = 60,
         .unlock_method = &unlock_key_file,
         .unlock_location = key,
         .readback = readback,

@@ -94,6 +94,7 @@ test_the_defaults_are_libvirts_where_it_has_them(void)
     g_assert_null(conf->log_outputs);
     g_assert_cmpint(conf->value_readback, ==, DAEMON_CONF_READBACK_LOCAL_ROOT);
     g_assert_cmpstr(conf->master_key_file, ==, SYSCONFDIR "/libvirt/virtcrypt/master.key");
+    g_assert_cmpuint(conf->rotation_delay, ==, 60);
 }
 
 static void
@@ -117,7 +118,8 @@ test_every_setting_is_applied(void)
               "access_drivers = []\nmax_clients = 1\nmax_queued_clients = 2\n"
               "max_anonymous_clients = 3\nmax_client_requests = 4\nkeepalive_interval = 6\n"
               "keepalive_count = 7\nhandshake_timeout = 8\nlog_level = 1\nlog_filters = \"1:rpc\"\n"
-              "log_outputs = \"1:stderr\"\nvalue_readback = \"any\"\nmaster_key_file = \"/k\"\n");
+              "log_outputs = \"1:stderr\"\nvalue_readback = \"any\"\nmaster_key_file = \"/k\"\n"
+              "rotation_delay = 9\n");
 
     g_assert_cmpstr(conf->unix_sock_dir, ==, "/s");
     g_assert_cmpstr(conf->unix_sock_group, ==, "g");
@@ -137,6 +139,7 @@ test_every_setting_is_applied(void)
     g_assert_cmpstr(conf->log_outputs, ==, "1:stderr");
     g_assert_cmpint(conf->value_readback, ==, DAEMON_CONF_READBACK_ANY);
     g_assert_cmpstr(conf->master_key_file, ==, "/k");
+    g_assert_cmpuint(conf->rotation_delay, ==, 9);
 }
 
 static void
@@ -199,6 +202,20 @@ test_a_number_out_of_bounds_is_refused(void)
     expect_refused("handshake_timeout = 0",
                    "d.conf:1: handshake_timeout: 0 is not between 1 and 3600");
     expect_refused("log_level = 5", "d.conf:1: log_level: 5 is not between 1 and 4");
+}
+
+static void
+test_a_rotation_waits_for_a_day_at_most(void)
+{
+    g_autoptr(daemon_conf_t) least = apply("rotation_delay = 0");
+    g_autoptr(daemon_conf_t) most = apply("rotation_delay = 86400");
+
+    g_assert_cmpuint(least->rotation_delay, ==, 0);
+    g_assert_cmpuint(most->rotation_delay, ==, 86400);
+    expect_refused("rotation_delay = 86401",
+                   "d.conf:1: rotation_delay: 86401 is not between 0 and 86400");
+    expect_refused("rotation_delay = -1",
+                   "d.conf:1: rotation_delay: -1 is not between 0 and 86400");
 }
 
 static void
@@ -473,6 +490,7 @@ main(int argc, char **argv)
     ADD(zero_and_negative_intervals_switch_keepalive_off);
     ADD(an_empty_group_and_log_level_zero_mean_not_set);
     ADD(a_number_out_of_bounds_is_refused);
+    ADD(a_rotation_waits_for_a_day_at_most);
     ADD(a_malformed_mode_is_refused);
     ADD(a_relative_path_is_refused);
     ADD(a_wrong_type_is_refused);

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: the key-encryption generations: random keys that values are sealed under, wrapped by the
+ * master key in one file (docs/sealed-format.md). A key that was taken out of the file is gone, and
+ * with it whatever is still sealed under it anywhere. At most two are in the file: between begin
+ * and finish the older one, from which values are being moved, and the current one. Also: the mark
+ * that a new generation is due. Which values are under which key is not known here.
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "secret/master_key.h"
+
+struct generations;
+
+/* Whether there is something to open (an unreadable file counts). */
+bool generations_exists(const char *path);
+
+/* Opens the file, and finishes what an interrupted change of it left. `master` is borrowed until it
+ * is freed. ERROR_INVALID_SECRET if it is damaged or under another master key. */
+struct generations *generations_open(const char *path, const struct master_key *master,
+                                     GError **error);
+
+/* Makes the file, with one generation; there must be none. With `has_legacy` values may be under
+ * the master key itself: that counts as generation 0, and is the older one until finish. */
+struct generations *generations_make(const char *path, const struct master_key *master,
+                                     bool has_legacy, GError **error);
+void generations_free(struct generations *generations);
+
+/* Adds a generation, which is the current one when this returns true. There must be no older one.
+ */
+bool generations_begin(struct generations *generations, GError **error);
+/* Destroys the older one. An error leaves it; repeated, it does what is missing. */
+bool generations_finish(struct generations *generations, GError **error);
+/* Puts the file back if it went away. */
+bool generations_ensure(const struct generations *generations, GError **error);
+
+/* Whether there is an older one. */
+bool generations_is_rotating(const struct generations *generations);
+/* The current one's number, from 1; 0 for NULL. */
+uint64_t generations_number(const struct generations *generations);
+/* The current one, under which everything is sealed; NULL for NULL. */
+const struct master_key *generations_current(const struct generations *generations);
+/* That of this id (MASTER_KEY_ID_SIZE bytes), or NULL. Any thread may ask. */
+const struct master_key *generations_find(const struct generations *generations, const uint8_t *id);
+/* That which the header of sealed bytes names, or the current one. */
+const struct master_key *generations_key_of(const struct generations *generations,
+                                            const void *sealed, size_t len);
+
+/* The mark that something was erased since the last begin: a file beside the other, so that it can
+ * be set while the master key is locked. Durable when it returns true. */
+bool generations_mark_due(const char *path, GError **error);
+bool generations_is_due(const char *path);
+bool generations_clear_due(const char *path, GError **error);
+
+typedef struct generations generations_t; /* for g_autoptr only */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(generations_t, generations_free)

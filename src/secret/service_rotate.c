@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: the way from one key-encryption generation to the next, in the background. Some time after
+ * an erasure a new generation begins; each secret is moved to it by a change of its own, some at a
+ * time, so that clients have their turn; when a pass over everything finds nothing to move, and no
+ * journal record holds older bytes, the older generation is destroyed. A daemon that starts, or
+ * unlocks, goes on where the last one stopped: the file of generations says all that is needed.
+ */
+#include "secret/service_state.h"
+#include "util/log.h"
+
+enum { UNDER_WAY_MAX = 64, STEP_MS = 1, RETRY_S = 30 };
+
+struct rotation {
+    struct secret_service *service;
+    struct loop *loop;
+    unsigned int delay_s;
+    struct loop_timer *timer; /* of the next step, or NULL: it follows from what is under way */
+    bool is_paused;
+    bool is_checking; /* the pass under way is one after another: little is left, if anything */
+
+    /* The pass under way; no uuids: there is none. */
+    GArray *uuids;
+    guint next;
+    guint under_way;
+    guint moved;
+    guint failed;
+    char *failure; /* the first one */
+
+    uint64_t left;
+    char *problem; /* of the last try */
+};
+
+struct rotation *
+service_rotate_new(struct secret_service *service, const struct secret_service_params *params)
+{
+    struct rotation *rotation = g_new0(struct rotation, 1);
+
+    rotation->service = service;
+    rotation->loop = params->loop;
+    rotation->delay_s = params->rotation_delay;
+    return rotation;
+}
+
+void
+service_rotate_free(struct rotation *rotation)
+{
+    if (!rotation)
+        return;
+    loop_timer_free(rotation->timer);
+    g_clear_pointer(&rotation->uuids, g_array_unref);
+    g_free(rotation->failure);
+    g_free(rotation->problem);
+    g_free(rotation);
+}
+
+/* ---- when ---- */
+
+static void take_step(struct rotation *rotation);
+
+static void
+on_timer(void *opaque)
+{
+    struct rotation *rotation = opaque;
+
+    g_clear_pointer(&rotation->timer, loop_timer_free);
+    take_step(rotation);
+}
+
+static void
+plan_step(struct rotation *rotation, unsigned int delay_ms)
+{
+    loop_timer_free(rotation->timer);
+    rotation->timer =
+        loop_timer_new(rotation->loop, MAX(delay_ms, (unsigned int)STEP_MS), on_timer, rotation);
+}
+
+/* Tried again later. It may be the same for days. */
+static void
+fail(struct rotation *rotation, const char *problem)
+{
+    if (g_strcmp0(problem, rotation->problem) != 0) {
+        log_error("the older key-encryption generation cannot be destroyed yet, so that what was "
+                  "erased may still be opened if it is recovered from the disk: %s (tried again "
+                  "every %d s)",
+                  problem, RETRY_S);
+        g_free(rotation->problem);
+        rotation->problem = g_strdup(problem);
+    }
+    plan_step(rotation, RETRY_S * 1000);
+}
+
+void
+service_rotate_resume(struct secret_service *service)
+{
+    struct rotation *rotation = service->rotation;
+
+    if (!rotation)
+        return;
+    rotation->is_paused = false;
+    if (!service->generations || rotation->timer)
+        return;
+    if (generations_is_rotating(service->generations))
+        plan_step(rotation, 0);
+    else if (generations_is_due(service->generations_path))
+        plan_step(rotation, rotation->delay_s * 1000);
+}
+
+void
+service_rotate_pause(struct secret_service *service)
+{
+    if (service->rotation)
+        service->rotation->is_paused = true;
+}
+
+void
+service_note_erasure(struct secret_service *service)
+{
+    struct rotation *rotation = service->rotation;
+    g_autoptr(GError) error = NULL;
+
+    if (!rotation)
+        return;
+    if (!generations_mark_due(service->generations_path, &error))
+        log_error("%s; the next key-encryption generation begins only if the daemon runs till then",
+                  error->message);
+    if (service->generations && !generations_is_rotating(service->generations) && !rotation->timer)
+        plan_step(rotation, rotation->delay_s * 1000);
+}
+
+/* ---- a pass ---- */
+
+static void
+clear_pass(struct rotation *rotation)
+{
+    g_clear_pointer(&rotation->uuids, g_array_unref);
+    g_clear_pointer(&rotation->failure, g_free);
+    rotation->next = rotation->moved = rotation->failed = 0;
+}
+
+struct collection {
+    GHashTable *seen;
+    GArray *uuids;
+};
+
+static void
+collect(struct collection *collection, const struct uuid *uuid)
+{
+    if (g_hash_table_contains(collection->seen, uuid))
+        return;
+    g_hash_table_add(collection->seen, g_memdup2(uuid, sizeof(*uuid)));
+    g_array_append_val(collection->uuids, *uuid);
+}
+
+static bool
+collect_secret(const struct secret *secret, void *opaque)
+{
+    if (secret->value.is_stored)
+        collect(opaque, &secret->def->uuid);
+    return true;
+}
+
+/* Everything that may be under an older generation: what is stored, what is in memory only, and
+ * what a change under way may be about to store. */
+static GArray *
+collect_uuids(struct secret_service *service, GError **error)
+{
+    g_autoptr(GArray) entries = store_list(service->store, error);
+    g_autoptr(GHashTable) seen = g_hash_table_new_full(uuid_hash_key, uuid_equal_key, g_free, NULL);
+    struct collection collection = {seen, NULL};
+    GHashTableIter iter;
+    void *uuid;
+
+    if (!entries)
+        return NULL;
+    collection.uuids = g_array_new(FALSE, FALSE, sizeof(struct uuid));
+    for (guint i = 0; i < entries->len; i++) {
+        const struct store_entry *entry = &g_array_index(entries, struct store_entry, i);
+
+        if (entry->has_key)
+            collect(&collection, &entry->uuid);
+    }
+    registry_foreach(service->registry, collect_secret, &collection);
+    g_hash_table_iter_init(&iter, service->queues);
+    while (g_hash_table_iter_next(&iter, &uuid, NULL))
+        collect(&collection, uuid);
+    return collection.uuids;
+}
+
+static void
+begin_pass(struct rotation *rotation)
+{
+    g_autoptr(GError) error = NULL;
+
+    clear_pass(rotation);
+    rotation->uuids = collect_uuids(rotation->service, &error);
+    if (!rotation->uuids) {
+        fail(rotation, error->message);
+        return;
+    }
+    if (!rotation->is_checking)
+        rotation->left = rotation->uuids->len;
+    plan_step(rotation, 0);
+}
+
+void
+service_rotate_note_moved(struct secret_service *service)
+{
+    service->rotation->moved++;
+}
+
+static void
+on_rewrapped(void *opaque, const struct secret_def *def, const GError *error)
+{
+    struct rotation *rotation = opaque;
+
+    rotation->under_way--;
+    if (error && rotation->failed++ == 0)
+        rotation->failure = g_strdup(error->message);
+    if (!error && !rotation->is_checking)
+        rotation->left--;
+    /* Within a change that ends nothing else is begun. */
+    if (!rotation->timer)
+        plan_step(rotation, 0);
+}
+
+/* As many as may be under way at a time. */
+static void
+submit_some(struct rotation *rotation)
+{
+    for (guint count = 0; count < UNDER_WAY_MAX && rotation->under_way < UNDER_WAY_MAX &&
+                          rotation->next < rotation->uuids->len;
+         count++) {
+        const struct uuid *uuid = &g_array_index(rotation->uuids, struct uuid, rotation->next++);
+
+        rotation->under_way++;
+        service_submit(
+            service_new_change(rotation->service, CHANGE_REWRAP, uuid, on_rewrapped, rotation));
+    }
+}
+
+/* ---- the steps ---- */
+
+static bool
+is_current(const struct secret *secret, void *opaque)
+{
+    const struct secret_service *service = opaque;
+    gsize len = 0;
+    const void *bytes = secret->value.sealed ? g_bytes_get_data(secret->value.sealed, &len) : NULL;
+
+    return !bytes || !service_keeps(service, secret->def) ||
+           generations_key_of(service->generations, bytes, len) ==
+               generations_current(service->generations);
+}
+
+struct search {
+    const struct secret_service *service;
+    bool is_found;
+};
+
+static bool
+find_old(const struct secret *secret, void *opaque)
+{
+    struct search *search = opaque;
+
+    search->is_found = !is_current(secret, (void *)search->service);
+    return !search->is_found;
+}
+
+/* A reload may have taken a file meanwhile that somebody put back. */
+static bool
+has_old_in_memory(const struct secret_service *service)
+{
+    struct search search = {service, false};
+
+    registry_foreach(service->registry, find_old, &search);
+    return search.is_found;
+}
+
+static void
+finish(struct rotation *rotation)
+{
+    struct secret_service *service = rotation->service;
+    g_autoptr(GError) error = NULL;
+
+    if (!generations_finish(service->generations, &error)) {
+        fail(rotation, error->message);
+        return;
+    }
+    log_info("key-encryption generation %" G_GUINT64_FORMAT
+             " is the only one now; older ones are destroyed",
+             generations_number(service->generations));
+    g_clear_pointer(&rotation->problem, g_free);
+    g_clear_pointer(&rotation->timer, loop_timer_free);
+    rotation->left = 0;
+    rotation->is_checking = false;
+    service_rotate_resume(service);
+}
+
+static void
+on_checkpointed(void *opaque, const GError *error)
+{
+    struct rotation *rotation = opaque;
+
+    rotation->under_way--;
+    if (error)
+        fail(rotation, error->message);
+    else if (has_old_in_memory(rotation->service))
+        plan_step(rotation, 0);
+    else
+        finish(rotation);
+}
+
+/* The pass has seen everything. */
+static void
+end_pass(struct rotation *rotation)
+{
+    g_autofree char *failure = g_steal_pointer(&rotation->failure);
+    bool is_clean = rotation->moved == 0 && rotation->failed == 0;
+
+    rotation->is_checking = rotation->failed == 0;
+    if (failure)
+        rotation->left = rotation->failed;
+    clear_pass(rotation);
+    g_clear_pointer(&rotation->timer, loop_timer_free);
+    if (failure) {
+        fail(rotation, failure);
+    } else if (is_clean) {
+        /* The journal has copies of what was moved, and of what was erased. */
+        rotation->under_way++;
+        store_request_checkpoint(rotation->service->store, on_checkpointed, rotation);
+    } else {
+        plan_step(rotation, 0);
+    }
+}
+
+static bool
+begin_generation(struct rotation *rotation)
+{
+    struct secret_service *service = rotation->service;
+    g_autoptr(GError) error = NULL;
+
+    if (!generations_begin(service->generations, &error)) {
+        fail(rotation, error->message);
+        return false;
+    }
+    log_info("key-encryption generation %" G_GUINT64_FORMAT " begins",
+             generations_number(service->generations));
+    rotation->is_checking = false;
+    /* What was erased before is under the older one. */
+    if (!generations_clear_due(service->generations_path, &error))
+        log_warn("%s; one more key-encryption generation will follow this one", error->message);
+    return true;
+}
+
+static void
+take_step(struct rotation *rotation)
+{
+    const struct secret_service *service = rotation->service;
+
+    if (rotation->is_paused || !service->generations)
+        return;
+    if (!rotation->uuids) {
+        if (rotation->under_way == 0 &&
+            (generations_is_rotating(service->generations) || begin_generation(rotation)))
+            begin_pass(rotation);
+        return;
+    }
+    submit_some(rotation);
+    if (rotation->next < rotation->uuids->len) {
+        if (rotation->under_way == 0)
+            plan_step(rotation, 0);
+    } else if (rotation->under_way == 0) {
+        end_pass(rotation);
+    }
+}
+
+/* ---- what others ask ---- */
+
+void
+secret_service_get_generation(const struct secret_service *service,
+                              struct secret_generation_status *ret_status)
+{
+    const struct rotation *rotation = service->rotation;
+
+    *ret_status = (struct secret_generation_status){
+        .number = generations_number(service->generations),
+        .is_rotating = service->generations && generations_is_rotating(service->generations),
+        .left = rotation ? rotation->left : 0,
+        .problem = service->locked_reason ? service->locked_reason
+                   : rotation             ? rotation->problem
+                                          : NULL,
+    };
+}
+
+bool
+secret_service_has_rotation(const struct secret_service *service)
+{
+    const struct rotation *rotation = service->rotation;
+
+    return rotation && !rotation->problem && (rotation->timer || rotation->under_way > 0);
+}
