@@ -73,12 +73,8 @@ class Machine(host.Host):
                 os.unlink(self.path(path))
 
     def start_watched(self, **crash):
-        environment = {"LD_PRELOAD": _INTERPOSE,
-                       "CRASH_FOLDERS": _CONFIG,
-                       "CRASH_LOG": _LOG}
+        environment = {**host.preloaded(_INTERPOSE), "CRASH_FOLDERS": _CONFIG, "CRASH_LOG": _LOG}
         environment.update({f"CRASH_{name}": str(value) for name, value in crash.items()})
-        environment["ASAN_OPTIONS"] = ":".join(
-            filter(None, [os.environ.get("ASAN_OPTIONS"), "verify_asan_link_order=0"]))
         return self.start_secretd(self.config, env=environment)
 
     def connect(self):
