@@ -13,6 +13,7 @@
 #include "util/error.h"
 #include "util/file.h"
 #include "util/log.h"
+#include "util/parallel.h"
 
 enum { DIR_MODE = 0700, FOREIGN_MAX = 100 };
 
@@ -288,20 +289,50 @@ store_folders_mend(struct store_folders *folders, const struct uuid *guest, GErr
            S_ISDIR(info.st_mode) || store_folders_put_aside(folders->guests_fd, name, name, error);
 }
 
-bool
-store_folders_flush(struct store_folders *folders, GError **error)
+struct flush {
+    GPtrArray *folders;
+    gint first_errno; /* atomic */
+};
+
+static void
+flush_one(size_t index, void *opaque)
 {
+    struct flush *flush = opaque;
+    const struct guest_folder *folder = g_ptr_array_index(flush->folders, index);
+
+    if (fsync(folder->fd) < 0)
+        g_atomic_int_compare_and_exchange(&flush->first_errno, 0, errno);
+}
+
+/* All at a time, as their files. */
+static bool
+flush_guests(struct store_folders *folders, GError **error)
+{
+    g_autoptr(GPtrArray) touched = g_ptr_array_new();
+    struct flush flush = {.folders = touched};
     GHashTableIter iter;
     gpointer value;
 
     g_hash_table_iter_init(&iter, folders->guests);
     while (g_hash_table_iter_next(&iter, NULL, &value)) {
-        const struct guest_folder *known = value;
-
-        if (known->is_touched && !file_sync_dir(known->fd, error))
-            return false;
-        g_hash_table_iter_remove(&iter);
+        if (((const struct guest_folder *)value)->is_touched)
+            g_ptr_array_add(touched, value);
     }
+    parallel_run_waiting(touched->len, flush_one, &flush);
+    if (flush.first_errno != 0) {
+        error_set_errno(error, ERROR_FROM_SECRET, flush.first_errno,
+                        "cannot flush the folders of guests' keys");
+        return false;
+    }
+    g_hash_table_remove_all(folders->guests);
+    return true;
+}
+
+bool
+store_folders_flush(struct store_folders *folders, GError **error)
+{
+    if (!flush_guests(folders, error))
+        return false;
     if (folders->guests_touched && folders->guests_fd >= 0 &&
         !file_sync_dir(folders->guests_fd, error))
         return false;

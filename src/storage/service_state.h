@@ -58,9 +58,10 @@ struct secret_buf *service_secret_get(struct storage_service *service,
 bool service_secret_put(struct storage_service *service, const struct volume_record *record,
                         const struct uuid *uuid, const char *how, const struct secret_buf *key,
                         GError **error);
-/* Undefines it unless another volume uses it too. */
+/* Erases it unless another volume uses it too. What was `done` to the volume ("deleted") is the
+ * reason in the custodian's audit. */
 bool service_secret_drop(struct storage_service *service, const struct volume_record *record,
-                         const struct uuid *uuid, GError **error);
+                         const struct uuid *uuid, const char *done, GError **error);
 
 /* ---- service_recover.c: what an operation left undone; the volume is locked by the caller ---- */
 

@@ -190,6 +190,9 @@ class Disk:
         folder, name = self._place(place)
         folder.change({name: None})
 
+    def _fallocate(self, _, mode, __, ___):
+        assert mode == "1", "space that is no reserve behind the end"
+
     def _fchmod(self, _):
         pass
 

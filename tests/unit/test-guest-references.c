@@ -3,7 +3,7 @@
  * What a guest refers to: by its XML, by the records of volumes, by backing files on disk; and when
  * that is not all.
  */
-#include "guest_fixture.h"
+#include "reference_fixture.h"
 
 #include <string.h>
 
