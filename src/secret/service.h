@@ -128,6 +128,11 @@ struct secret_binding {
 GArray *secret_service_list_bindings(const struct secret_service *service,
                                      const struct secret_binding *after, size_t max);
 
+/* Lines of the audit (docs/audit.md) from number `from`, counted from 0, at most `max`: array of
+ * char *. */
+GPtrArray *secret_service_read_audit(const struct secret_service *service, uint64_t from,
+                                     size_t max, bool *ret_more, GError **error);
+
 /* Borrowed until the next change, or NULL with ERROR_NO_SECRET. */
 const struct secret_def *secret_service_find(const struct secret_service *service,
                                              const struct uuid *uuid, GError **error);
