@@ -199,7 +199,7 @@ owner_files_erase(void *opaque, const struct uuid *secret, const struct uuid *gu
     char name[UUID_TEXT_SIZE];
 
     owner_files_note(files, reason);
-    if (!key_files_remove(files->keys, secret, error))
+    if (!key_files_remove(files->keys, secret, reason, error))
         return false;
     unlinkat(files->folder->fd, uuid_format(secret, name), 0);
     return true;

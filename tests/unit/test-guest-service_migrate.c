@@ -554,7 +554,7 @@ test_the_record_of_its_volume_comes_along(struct guest_fixture *test, gconstpoin
     coming.packet.key = g_steal_pointer(&key);
     coming.packet.record = storage_service_give_record(test->base.service, volume->path, NULL);
     storage_service_forget(test->base.service, volume->path, &volume->secret, NULL);
-    key_files_remove(&test->base.keys, &volume->secret, NULL);
+    key_files_remove(&test->base.keys, &volume->secret, "volume deleted", NULL);
     receive(test, &coming);
     g_assert_cmpuint(storage_service_count(test->base.service), ==, 1);
     end_well(test, &coming.migration.migration, false, &end);
