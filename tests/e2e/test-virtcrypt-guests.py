@@ -13,7 +13,6 @@ import host
 import taptest
 import virtcrypt
 
-
 _WRONG = "/run/t/wrong"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -32,7 +31,7 @@ class Define(guests.Case):
         self.addCleanup(self.forget, "one")
         told = self.told(f"guest-define {xml} --key vda=/run/t/key")
         self.assertRegex(told, rf"\ADomain 'one' defined from {xml}\n"
-                               r"Key of vda stored as secret [-0-9a-f]{36}\n\n\Z")
+                               rf"Key of {path} stored as secret [-0-9a-f]{{36}}\n\n\Z")
         secret = _UUID.search(told).group(0)
         uuid = self.uuid_of("one")
         self.assertIn(secret, self.machine.virsh("dumpxml", "one").check().stdout)
@@ -190,10 +189,11 @@ class Keys(guests.Case):
     def test_the_check_of_a_guest_that_would_start(self):
         path, secret = self.defined("starts")
         self.assertRegex(self.told("guest-check starts"),
-                         rf"\A Disk +Volume +Secret +State +Message\n-+\n vda +{path} +{secret} +ok ")
-        self.assertEqual([(item["disk"], item["volume"], item["secret"], item["state"])
+                         rf"\A Place +Volume +Secret +State +Message\n-+\n disk vda +{path} +{secret} "
+                         r"+ok +-\n\n\Z")
+        self.assertEqual([(item["place"], item["volume"], item["secret"], item["state"])
                           for item in self.objects("guest-check starts --json")],
-                         [("vda", path, secret, "ok")])
+                         [("disk vda", path, secret, "ok")])
 
     def test_the_check_of_a_guest_whose_key_is_wrong(self):
         _, secret = self.defined("wrongkey")
@@ -234,13 +234,13 @@ class Keys(guests.Case):
 
 class Gone(guests.Case):
     """Guests that are gone: orphans, key-erase, audit."""
-    virtcryptd_config = "erase_delay_undefine = 1\n"
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
         cls.virtcryptd.stop_in_order()
-        cls.virtcryptd = cls.machine.start_virtcryptd(cls.virtcryptd_config)
+        cls.virtcryptd = cls.machine.start_virtcryptd("erase_delay_undefine = 1\n")
+        cls.wait_until_watched()
 
     def undefined(self, name):
         """A guest that was undefined: (its uuid, path of its disk, secret)."""

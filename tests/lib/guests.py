@@ -35,6 +35,20 @@ def domain_xml(name, disks, uuid=None, console=None):
 class Case(virtcrypt.Case):
     """One host for all tests of a class, each of which takes names of its own."""
 
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        if cls.with_libvirtd:
+            cls.wait_until_watched()
+
+    @classmethod
+    def wait_until_watched(cls):
+        """Until virtcryptd has its connection to libvirt."""
+        def is_watched():
+            told = cls.machine.run([virtcrypt.PROGRAM, "host-status", "--json"]).check().stdout
+            return json.loads(told)["virtcryptd"]["guests"]["connected"]
+        host.wait_for(is_watched, "libvirt is watched")
+
     def luks(self, name, key=KEY):
         """A LUKS image that a guest boots from; its path."""
         path = f"{IMAGES}/{name}"
