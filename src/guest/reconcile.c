@@ -256,7 +256,6 @@ end_job(struct look *look, struct guest_job *job)
 {
     char uuid[UUID_TEXT_SIZE];
 
-    guest_job_put(job);
     look_again_at(look, job->look_again);
     guest_service_note_trouble(look->service, &job->guest, name_of(job, uuid), job->failure);
 }
@@ -352,6 +351,7 @@ look_at_all_absent(struct look *look)
 static void
 end_jobs(struct look *look)
 {
+    guest_job_put_all(look->service->records, look->jobs);
     for (guint i = 0; i < look->jobs->len; i++)
         end_job(look, look->jobs->pdata[i]);
 }

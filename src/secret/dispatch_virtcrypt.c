@@ -135,5 +135,6 @@ const struct virtcrypt_secret_handlers dispatch_virtcrypt_handlers = {
     .erase = dispatch_owner_erase,
     .list_bindings = dispatch_owner_list,
     .put = dispatch_owner_put,
+    .audit = dispatch_owner_audit,
     .generation_status = generation_status,
 };

@@ -210,6 +210,9 @@ void service_rotate_resume(struct secret_service *service);
 /* Begins no more rewraps. */
 void service_rotate_pause(struct secret_service *service);
 
+/* Guests that had a copy of the secret when the pass under way began (owners.h). */
+const GArray *service_rotate_find_guests(const struct secret_service *service,
+                                         const struct uuid *uuid);
 /* A rewrap has changed something. */
 void service_rotate_note_moved(struct secret_service *service);
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "storage/guests.h"
+#include "storage/identities.h"
 #include "storage/mapping.h"
 #include "storage/records.h"
 #include "storage/service.h"
@@ -18,6 +19,7 @@ struct storage_service {
     unsigned int retry_s;
     struct storage_keys keys;
     struct storage_records *records;
+    struct storage_identities *identities;
     struct storage_pools *pools;
     struct storage_uses *uses;
     struct service_locks *locks;
