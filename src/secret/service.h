@@ -77,6 +77,12 @@ struct secret_generation_status {
 };
 void secret_service_get_generation(const struct secret_service *service,
                                    struct secret_generation_status *ret_status);
+/* Lines of the audit (docs/audit.md) as they are on disk: at most `max` (and not too long together)
+ * from number `from`, counted from 0; array of char *. Where nothing is kept on disk there are
+ * none. */
+GPtrArray *secret_service_read_audit(const struct secret_service *service, uint64_t from,
+                                     size_t max, bool *ret_more, GError **error);
+
 /* Whether a next generation is due or under way, and nothing keeps it from going on. */
 bool secret_service_has_rotation(const struct secret_service *service);
 

@@ -3,6 +3,7 @@
 """What virtcrypt-secretd does beyond libvirt, or within bounds that libvirt does not have: its own
 calls, lists of any length, and limits."""
 
+import json
 import time
 import unittest
 
@@ -129,6 +130,38 @@ class Own(unittest.TestCase):
         self.assertEqual((reader.uint32(), reader.uint64(), reader.optional(reader.string)),
                          (0, 0, None))
         self.assertEqual(reader.rest(), b"")
+
+    def audit(self, start, most):
+        return self.client.call(8, start.to_bytes(8, "big") + wire.uint32(most),
+                                program=self.PROGRAM)
+
+    def audit_lines(self, most):
+        """All lines of the audit, page by page."""
+        lines, more = [], True
+        while more:
+            reader = self.audit(len(lines), most).reader()
+            lines += [reader.string() for _ in range(reader.uint32())]
+            more = reader.uint32() == 1
+            self.assertEqual(reader.rest(), b"")
+        return lines
+
+    def test_the_audit_is_read_by_pages(self):
+        before = len(self.audit_lines(1000))
+        for n in range(5):
+            identifier = self.client.defined(f"/v/{n}")
+            self.client.set_value(identifier, b"x").reader()
+            self.client.undefine(identifier).reader()
+        lines = self.audit_lines(1000)
+        self.assertEqual([json.loads(line)["event"] for line in lines[before:]], ["undefine"] * 5)
+        for most in (1, 2, 5):
+            self.assertEqual(self.audit_lines(most), lines)
+        self.assertEqual(self.audit(1 << 40, 1).payload, bytes(8))
+
+    def test_a_page_of_the_audit_that_can_not_be_is_refused(self):
+        for most in (0, 1001):
+            error = self.audit(0, most).error()
+            self.assertEqual((error.code, error.domain), (ERR_INVALID_ARG, FROM_SECRET))
+            self.assertIn(f"a page of {most} lines: it is 1 to 1000", error.message)
 
 
 class Rotation(unittest.TestCase):
