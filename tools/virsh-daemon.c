@@ -4,17 +4,58 @@
  */
 #include "tools/virsh-daemon.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
+#include "rpc/protocol/virtcrypt_guest_client.h"
 #include "rpc/protocol/virtcrypt_secret_client.h"
 #include "rpc/protocol/virtcrypt_volume_client.h"
 #include "tools/output.h"
 #include "tools/session.h"
+#include "tools/virsh-audit.h"
 #include "util/error.h"
 
+/* What virtcrypt-secretd says of itself. One that is older than its generations says nothing of
+ * them. */
+struct secretd_status {
+    struct virtcrypt_secret_daemon_status_ret daemon;
+    struct virtcrypt_secret_generation_status_ret generation;
+    bool has_generation;
+};
+
 static void
-print_text(const struct virtcrypt_secret_daemon_status_ret *status)
+secretd_status_clear(struct secretd_status *status)
 {
+    virtcrypt_secret_daemon_status_ret_clear(&status->daemon);
+    virtcrypt_secret_generation_status_ret_clear(&status->generation);
+}
+
+typedef struct secretd_status secretd_status_t;
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(secretd_status_t, secretd_status_clear)
+
+/* What daemons answer to a program or call that they do not know. */
+static bool
+is_not_known(const GError *error)
+{
+    return error_is(error, ERROR_NO_SUPPORT) || error_is(error, ERROR_RPC);
+}
+
+static void
+print_generation(const struct virtcrypt_secret_generation_status_ret *generation)
+{
+    printf("%-15s %" PRIu64 "\n", "Generation:", generation->number);
+    if (generation->is_rotating)
+        printf("%-15s %" PRIu64 " values are sealed under an older generation\n",
+               "Rotating:", generation->left);
+    if (generation->problem)
+        printf("%-15s %s\n", "Held by:", generation->problem);
+}
+
+static void
+print_text(const struct secretd_status *all)
+{
+    const struct virtcrypt_secret_daemon_status_ret *status = &all->daemon;
+
     printf("%-15s %s\n", "Version:", status->version);
     printf("%-15s %u\n", "Process:", status->pid);
     printf("%-15s %s\n", "Master key:", status->locked ? "locked" : "unlocked");
@@ -24,11 +65,24 @@ print_text(const struct virtcrypt_secret_daemon_status_ret *status)
     printf("%-15s %u\n", "Ephemeral:", status->ephemeral);
     printf("%-15s %u\n", "Unavailable:", status->unavailable);
     printf("%-15s %u\n", "Clients:", status->clients);
+    if (all->has_generation)
+        print_generation(&all->generation);
+}
+
+static void
+append_generation(GString *json, const struct virtcrypt_secret_generation_status_ret *generation)
+{
+    g_string_append_printf(
+        json, "{\"number\": %" PRIu64 ", \"rotating\": %s, \"left\": %" PRIu64 ", \"problem\": ",
+        generation->number, generation->is_rotating ? "true" : "false", generation->left);
+    output_append_json(json, generation->problem);
+    g_string_append_c(json, '}');
 }
 
 static char *
-to_json(const struct virtcrypt_secret_daemon_status_ret *status)
+to_json(const struct secretd_status *all)
 {
+    const struct virtcrypt_secret_daemon_status_ret *status = &all->daemon;
     g_autoptr(GString) json = g_string_new("{\"version\": ");
 
     output_append_json(json, status->version);
@@ -37,31 +91,40 @@ to_json(const struct virtcrypt_secret_daemon_status_ret *status)
     output_append_json(json, status->locked_reason);
     g_string_append_printf(json,
                            ", \"secrets\": %u, \"ephemeral\": %u, \"unavailable\": %u, "
-                           "\"clients\": %u}",
+                           "\"clients\": %u, \"generation\": ",
                            status->secrets, status->ephemeral, status->unavailable,
                            status->clients);
+    if (all->has_generation)
+        append_generation(json, &all->generation);
+    else
+        output_append_json(json, NULL);
+    g_string_append_c(json, '}');
     return g_string_free(g_steal_pointer(&json), FALSE);
 }
 
 /* Errors are printed. */
 static bool
-get_secretd_status(struct session *session, struct virtcrypt_secret_daemon_status_ret *ret_status)
+get_secretd_status(struct session *session, struct secretd_status *ret_status)
 {
     g_autoptr(GError) error = NULL;
 
-    if (virtcrypt_secret_daemon_status_call(session->client, ret_status, &error))
-        return true;
-    /* That is what libvirt's daemons answer to a program that they do not know. */
-    if (error_is(error, ERROR_RPC))
-        return output_failure(error, "The daemon at %s is not virtcrypt-secretd",
-                              session_uri(session));
-    return output_failure(error, "Failed to get the daemon's status");
+    if (!virtcrypt_secret_daemon_status_call(session->client, &ret_status->daemon, &error)) {
+        /* That is what libvirt's daemons answer to a program that they do not know. */
+        if (error_is(error, ERROR_RPC))
+            return output_failure(error, "The daemon at %s is not virtcrypt-secretd",
+                                  session_uri(session));
+        return output_failure(error, "Failed to get the daemon's status");
+    }
+    ret_status->has_generation =
+        virtcrypt_secret_generation_status_call(session->client, &ret_status->generation, &error);
+    return ret_status->has_generation || is_not_known(error) ||
+           output_failure(error, "Failed to get the state of the key generation");
 }
 
 static bool
 run_daemon_status(struct session *session, const struct command_args *args)
 {
-    struct virtcrypt_secret_daemon_status_ret status = {0};
+    g_auto(secretd_status_t) status = {0};
     g_autofree char *json = NULL;
 
     if (!get_secretd_status(session, &status))
@@ -72,7 +135,6 @@ run_daemon_status(struct session *session, const struct command_args *args)
     } else {
         print_text(&status);
     }
-    virtcrypt_secret_daemon_status_ret_clear(&status);
     return true;
 }
 
@@ -80,34 +142,79 @@ run_daemon_status(struct session *session, const struct command_args *args)
 static char *
 describe_secretd(struct session *session, bool is_json)
 {
-    struct virtcrypt_secret_daemon_status_ret status = {0};
-    char *text;
+    g_auto(secretd_status_t) status = {0};
 
     if (!get_secretd_status(session, &status))
         return NULL;
-    text = is_json ? to_json(&status)
-                   : g_strdup_printf("master key %s, %u secrets, %u unavailable",
-                                     status.locked ? "locked" : "unlocked", status.secrets,
-                                     status.unavailable);
-    virtcrypt_secret_daemon_status_ret_clear(&status);
-    return text;
+    if (is_json)
+        return to_json(&status);
+    return g_strdup_printf("master key %s, %u secrets, %u unavailable%s",
+                           status.daemon.locked ? "locked" : "unlocked", status.daemon.secrets,
+                           status.daemon.unavailable,
+                           status.generation.is_rotating ? ", key generation rotating" : "");
+}
+
+/* What virtcryptd says of guests, which one that is older does not. */
+struct virtcryptd_status {
+    struct virtcrypt_volume_daemon_status_ret daemon;
+    struct virtcrypt_guest_status_ret guests;
+    bool has_guests;
+};
+
+static void
+virtcryptd_status_clear(struct virtcryptd_status *status)
+{
+    virtcrypt_volume_daemon_status_ret_clear(&status->daemon);
+    virtcrypt_guest_status_ret_clear(&status->guests);
+}
+
+typedef struct virtcryptd_status virtcryptd_status_t;
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(virtcryptd_status_t, virtcryptd_status_clear)
+
+static char *
+format_guests(const struct virtcrypt_guest_status_ret *guests)
+{
+    return g_strdup_printf("; %u guests own %u keys, %u orphaned, %u to be erased; %s%s%s",
+                           guests->guests, guests->keys, guests->orphaned, guests->waiting,
+                           guests->is_connected ? "libvirt is watched" : "libvirt is not watched",
+                           guests->problem ? ": " : "", guests->problem ? guests->problem : "");
+}
+
+static void
+append_guests(GString *json, const struct virtcrypt_guest_status_ret *guests)
+{
+    g_string_append(json, "{\"libvirt\": ");
+    output_append_json(json, guests->uri);
+    g_string_append_printf(
+        json, ", \"connected\": %s, \"problem\": ", guests->is_connected ? "true" : "false");
+    output_append_json(json, guests->problem);
+    g_string_append_printf(json,
+                           ", \"guests\": %u, \"keys\": %u, \"orphaned\": %u, \"waiting\": %u}",
+                           guests->guests, guests->keys, guests->orphaned, guests->waiting);
 }
 
 static char *
-format_virtcryptd(const struct virtcrypt_volume_daemon_status_ret *status, bool is_json)
+format_virtcryptd(const struct virtcryptd_status *all, bool is_json)
 {
+    const struct virtcrypt_volume_daemon_status_ret *status = &all->daemon;
     g_autoptr(GString) json = g_string_new("{\"version\": ");
+    g_autofree char *guests = all->has_guests ? format_guests(&all->guests) : NULL;
 
     if (!is_json)
-        return g_strdup_printf("%u volumes, %u pending%s%s", status->volumes, status->pending,
+        return g_strdup_printf("%u volumes, %u pending%s%s%s", status->volumes, status->pending,
                                status->custodian ? ", keys: " : "",
-                               status->custodian ? status->custodian : "");
+                               status->custodian ? status->custodian : "", guests ? guests : "");
     output_append_json(json, status->version);
     g_string_append_printf(json,
                            ", \"pid\": %u, \"volumes\": %u, \"pending\": %u, \"clients\": %u, "
                            "\"custodian\": ",
                            status->pid, status->volumes, status->pending, status->clients);
     output_append_json(json, status->custodian);
+    g_string_append(json, ", \"guests\": ");
+    if (all->has_guests)
+        append_guests(json, &all->guests);
+    else
+        output_append_json(json, NULL);
     g_string_append_c(json, '}');
     return g_string_free(g_steal_pointer(&json), FALSE);
 }
@@ -115,17 +222,19 @@ format_virtcryptd(const struct virtcrypt_volume_daemon_status_ret *status, bool 
 static char *
 describe_virtcryptd(struct session *session, bool is_json)
 {
-    struct virtcrypt_volume_daemon_status_ret status = {0};
+    g_auto(virtcryptd_status_t) status = {0};
     g_autoptr(GError) error = NULL;
-    char *text;
 
-    if (!virtcrypt_volume_daemon_status_call(session->client, &status, &error)) {
+    if (!virtcrypt_volume_daemon_status_call(session->client, &status.daemon, &error)) {
         output_failure(error, "Failed to get the daemon's status");
         return NULL;
     }
-    text = format_virtcryptd(&status, is_json);
-    virtcrypt_volume_daemon_status_ret_clear(&status);
-    return text;
+    status.has_guests = virtcrypt_guest_status_call(session->client, &status.guests, &error);
+    if (!status.has_guests && !is_not_known(error)) {
+        output_failure(error, "Failed to get what is known of guests");
+        return NULL;
+    }
+    return format_virtcryptd(&status, is_json);
 }
 
 static bool
@@ -160,6 +269,21 @@ run_host_status(struct session *session, const struct command_args *args)
 }
 
 static const struct command commands[] = {
+    {
+        .name = "audit",
+        .summary = "what was erased, and why",
+        .description =
+            "List the records of erasures, bindings and their ends that virtcrypt-secretd "
+            "keeps.",
+        .run = virsh_audit,
+        .options =
+            {
+                {"verify", OPTION_FLAG, 0, "fail if a record was changed or taken out"},
+                {"json", OPTION_FLAG, 0, "print the records as JSON"},
+                {"secret", OPTION_TEXT, OPTION_NAMED_ONLY, "only those of that secret's UUID"},
+                {"guest", OPTION_TEXT, OPTION_NAMED_ONLY, "only those of that domain"},
+            },
+    },
     {
         .name = "daemon-status",
         .summary = "state of virtcrypt-secretd",

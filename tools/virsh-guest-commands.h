@@ -28,10 +28,12 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(virsh_guest_t, virsh_guest_clear)
 bool virsh_guest_get(struct session *session, const struct command_args *args, const char *name,
                      bool *ret_is_given, struct virsh_guest *ret_guest);
 
-/* The guest's name in virtcryptd's own list; false without an error if it has none of that name, or
- * several. */
+/* By the name in virtcryptd's own list; false without an error if it has none of that name. */
 bool virsh_guest_find_known(struct session *session, const char *text,
                             struct virsh_guest *ret_guest, GError **error);
+
+/* Which of both to print: that there are several guests of that name, or what libvirt said. */
+const GError *virsh_guest_choose_error(const GError *libvirts, const GError *lists);
 
 /* The secret of that uuid, or of that usage, which virtcrypt-secretd knows. */
 bool virsh_guest_find_secret(struct session *session, const char *text, struct uuid *ret_secret);

@@ -47,6 +47,12 @@ virsh_guest_find_known(struct session *session, const char *text, struct virsh_g
     return true;
 }
 
+const GError *
+virsh_guest_choose_error(const GError *libvirts, const GError *lists)
+{
+    return lists && error_is(lists, ERROR_INVALID_ARG) ? lists : libvirts;
+}
+
 bool
 virsh_guest_find(struct session *session, const char *text, struct virsh_guest *ret_guest)
 {
@@ -67,7 +73,8 @@ virsh_guest_find(struct session *session, const char *text, struct virsh_guest *
     }
     if (virsh_guest_find_known(session, text, ret_guest, &list_error))
         return true;
-    return output_failure(list_error ? list_error : error, "failed to get domain '%s'", text);
+    return output_failure(virsh_guest_choose_error(error, list_error), "failed to get domain '%s'",
+                          text);
 }
 
 bool

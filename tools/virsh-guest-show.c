@@ -82,7 +82,7 @@ virsh_guest_list(struct session *session, const struct command_args *args)
 static void
 print_items(const struct virtcrypt_guest_check_ret *check, bool is_quiet)
 {
-    static const char *const heads[] = {"Disk", "Volume", "Secret", "State", "Message"};
+    static const char *const heads[] = {"Place", "Volume", "Secret", "State", "Message"};
     g_autoptr(GPtrArray) cells = g_ptr_array_new_with_free_func(g_free);
 
     add_heads(cells, heads, G_N_ELEMENTS(heads));
@@ -104,7 +104,7 @@ append_item(GString *json, const void *entry)
     const struct virtcrypt_guest_check_item *item = entry;
     g_autofree char *secret = item->secret ? output_format_uuid(item->secret) : NULL;
     const struct output_member members[] = {
-        {"disk", item->place},  {"volume", item->volume},   {"secret", secret},
+        {"place", item->place}, {"volume", item->volume},   {"secret", secret},
         {"state", item->state}, {"message", item->message},
     };
 

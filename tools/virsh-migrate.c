@@ -78,7 +78,8 @@ find_at_source(struct migration *migration, const char *text)
         return true;
     }
     return virsh_guest_find_known(migration->here, text, &migration->guest, &list_error) ||
-           output_failure(list_error ? list_error : error, "failed to get domain '%s'", text);
+           output_failure(virsh_guest_choose_error(error, list_error), "failed to get domain '%s'",
+                          text);
 }
 
 static bool

@@ -13,12 +13,8 @@ guest_answer_get(struct guest_service *service, const struct uuid *guest,
     g_autoptr(GError) failure = NULL;
     struct guest_seen *seen;
 
-    if (!service->libvirt) {
-        error_set(error, ERROR_FROM_DOMAIN, ERROR_OPERATION_UNSUPPORTED,
-                  "virtcryptd knows no libvirt to ask about guests: set libvirt_uri in "
-                  "virtcryptd.conf");
-        return false;
-    }
+    if (!service->libvirt)
+        return guest_service_check_libvirt(service, error);
     seen = guest_libvirt_find(service->libvirt, guest, &failure);
     if (!seen && !error_is(failure, ERROR_NO_DOMAIN)) {
         g_propagate_error(error, g_steal_pointer(&failure));

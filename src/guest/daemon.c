@@ -2,8 +2,8 @@
  *
  * Owns: the daemon. Order of its start: the pid file, so that nobody else works on the same
  * volumes; the sockets, where clients wait from then on; the service, which mends what a crash
- * left; the server. Order of its end: no new work, what runs is cancelled, and when it has ended
- * (or after a bound) the rest.
+ * left; the server; then guests are watched, for which libvirt need not be there. Order of its end:
+ * no new work, what runs is cancelled, and when it has ended (or after a bound) the rest.
  */
 #include "guest/daemon.h"
 
@@ -12,7 +12,10 @@
 
 #include "daemon/core.h"
 #include "daemon/folders.h"
+#include "guest/client_custodian.h"
 #include "guest/daemon_paths.h"
+#include "guest/dispatch.h"
+#include "guest/service.h"
 #include "storage/dispatch.h"
 #include "util/log.h"
 
@@ -41,18 +44,35 @@ struct daemon {
     struct virtcryptd_paths *paths;
     struct client_keys *keys;
     struct storage_service *service;
+    struct client_custodian *custodian;
+    GMutex guests_mutex; /* `guests` against threads of `service`, which lives longer */
+    struct guest_service *guests;
     struct storage_dispatch dispatch;
+    struct guest_dispatch guest_dispatch;
     struct rpc_server *server;
     struct loop_timer *end_timer;
 };
 
 /* ---- start ---- */
 
+/* In any thread of the storage service. */
+static void
+on_volume(void *opaque)
+{
+    struct daemon *daemon = opaque;
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&daemon->guests_mutex);
+
+    if (daemon->guests)
+        guest_service_note_volume(daemon->guests);
+}
+
 static bool
 open_service(struct daemon *daemon, GError **error)
 {
     const struct virtcryptd_paths *paths = daemon->paths;
     struct storage_service_params params = {
+        .on_change = on_volume,
+        .on_change_opaque = daemon,
         .volumes_dir = paths->volumes_dir,
         .policy_dir = paths->policy_dir,
         .pool_state_dir = paths->pool_state_dir,
@@ -67,6 +87,44 @@ open_service(struct daemon *daemon, GError **error)
     params.keys = client_keys_table(daemon->keys);
     daemon->service = storage_service_new(&params, error);
     return daemon->service != NULL;
+}
+
+static void
+set_guests(struct daemon *daemon, struct guest_service *guests)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&daemon->guests_mutex);
+
+    daemon->guests = guests;
+}
+
+static bool
+open_guests(struct daemon *daemon, GError **error)
+{
+    const struct daemon_conf *conf = daemon->params->conf;
+    struct guest_service_params params = {
+        .conf = conf,
+        .records_dir = daemon->paths->guests_dir,
+        .domain_dir = daemon->paths->domain_dir,
+        .storage = daemon->service,
+    };
+    struct guest_service *guests;
+
+    daemon->custodian =
+        client_custodian_new(conf->custodian_socket, daemon->params->folders->token_dir);
+    params.custodian = client_custodian_table(daemon->custodian);
+    guests = guest_service_new(&params, error);
+    set_guests(daemon, guests);
+    return guests != NULL;
+}
+
+static void
+close_guests(struct daemon *daemon)
+{
+    struct guest_service *guests = daemon->guests;
+
+    set_guests(daemon, NULL);
+    guest_service_free(guests);
+    client_custodian_free(daemon->custodian);
 }
 
 /* Work goes on for clients that have gone: a volume is being closed, say. */
@@ -92,6 +150,10 @@ open_server(struct daemon *daemon, GError **error)
     daemon->dispatch.server = daemon->server;
     rpc_server_add_program(daemon->server, &virtcrypt_volume_program, &dispatch_volume_handlers,
                            &daemon->dispatch);
+    daemon->guest_dispatch.edge = &daemon->dispatch;
+    daemon->guest_dispatch.service = daemon->guests;
+    rpc_server_add_program(daemon->server, &virtcrypt_guest_program, &guest_dispatch_handlers,
+                           &daemon->guest_dispatch);
     return daemon_core_add_listeners(daemon->core, daemon->server, error);
 }
 
@@ -154,6 +216,7 @@ on_end(void *opaque)
     if (daemon->end_timer)
         return; /* a second signal */
     daemon->end_timer = loop_timer_new(daemon->core->loop, END_BOUND_MS, on_end_bound, daemon);
+    guest_service_stop(daemon->guests);
     storage_dispatch_end(&daemon->dispatch, on_no_work, daemon);
 }
 
@@ -175,10 +238,12 @@ close_daemon(void *opened)
     if (daemon->server)
         rpc_server_free(daemon->server);
     storage_dispatch_clear(&daemon->dispatch);
+    close_guests(daemon);
     storage_service_free(daemon->service);
     client_keys_free(daemon->keys);
     virtcryptd_paths_free(daemon->paths);
     daemon_core_free(daemon->core);
+    g_mutex_clear(&daemon->guests_mutex);
     g_free(daemon);
 }
 
@@ -192,7 +257,8 @@ open_parts(struct daemon *daemon, GError **error)
     daemon->paths = virtcryptd_paths_new(daemon->params->folders);
     daemon->core = daemon_core_new(daemon->params, &hooks, daemon, error);
     if (!daemon->core || !daemon_core_open_sockets(daemon->core, error) ||
-        !virtcryptd_paths_make_folders(daemon->paths, error) || !open_service(daemon, error))
+        !virtcryptd_paths_make_folders(daemon->paths, error) || !open_service(daemon, error) ||
+        !open_guests(daemon, error))
         return false;
     storage_dispatch_init(&daemon->dispatch, daemon->core->loop, daemon->service, daemon->keys);
     return open_server(daemon, error);
@@ -204,11 +270,13 @@ open_daemon(const struct daemon_params *params, GError **error)
     struct daemon *daemon = g_new0(struct daemon, 1);
 
     daemon->params = params;
+    g_mutex_init(&daemon->guests_mutex);
     if (!open_parts(daemon, error)) {
         close_daemon(daemon);
         return NULL;
     }
     look_for_custodian(daemon);
+    guest_service_start(daemon->guests);
     return daemon;
 }
 

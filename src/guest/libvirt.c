@@ -4,14 +4,17 @@
  */
 #include "guest/libvirt.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "guest/libvirt_state.h"
 #include "util/error.h"
+#include "util/parallel.h"
 
 enum {
     SLOW_ANSWER_S = 5, /* a try to connect that takes longer is called a problem */
     LIST_BOUND_S = 120,
+    QUESTIONS_MAX = 4, /* at a time: libvirtd complains from max_client_requests (5) on */
 };
 
 G_STATIC_ASSERT(sizeof(((struct uuid *)NULL)->bytes) == VIR_UUID_BUFLEN);
@@ -135,21 +138,32 @@ list_having(virConnectPtr conn, unsigned int filter, GHashTable **ret_uuids, GEr
 }
 
 struct listing {
+    virDomainPtr *domains;
+    int count;
     GHashTable *persistent;
     GHashTable *saved;
     GHashTable *snapshots;
     GHashTable *checkpoints;
-    GPtrArray *seen;
+    struct guest_seen **seen; /* of each domain; NULL: it is there no more, or failed */
+    GMutex mutex;
+    GError *failure; /* the first one, under the mutex */
 };
 
 static void
 listing_clear(struct listing *listing)
 {
+    for (int i = 0; i < listing->count; i++) {
+        virDomainFree(listing->domains[i]);
+        guest_seen_free(listing->seen[i]);
+    }
+    free(listing->domains);
+    g_free(listing->seen);
     g_clear_pointer(&listing->persistent, g_hash_table_unref);
     g_clear_pointer(&listing->saved, g_hash_table_unref);
     g_clear_pointer(&listing->snapshots, g_hash_table_unref);
     g_clear_pointer(&listing->checkpoints, g_hash_table_unref);
-    g_clear_pointer(&listing->seen, g_ptr_array_unref);
+    g_clear_error(&listing->failure);
+    g_mutex_clear(&listing->mutex);
 }
 
 static void
@@ -159,30 +173,50 @@ free_seen(void *seen)
 }
 
 static bool
-add_domain(struct listing *listing, virDomainPtr domain, GError **error)
+has_failed(struct listing *listing)
 {
-    struct uuid uuid;
-    struct libvirt_traits traits = {.is_active = virDomainGetID(domain) != (unsigned int)-1};
-    g_autoptr(GError) failure = NULL;
-    struct guest_seen *seen;
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&listing->mutex);
 
+    return listing->failure != NULL;
+}
+
+/* Takes `error`. */
+static void
+fail(struct listing *listing, GError *error)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&listing->mutex);
+
+    if (listing->failure)
+        g_error_free(error);
+    else
+        listing->failure = error;
+}
+
+static void
+look_at_domain(size_t index, void *opaque)
+{
+    struct listing *listing = opaque;
+    virDomainPtr domain = listing->domains[index];
+    struct libvirt_traits traits = {.is_active = virDomainGetID(domain) != (unsigned int)-1};
+    GError *failure = NULL;
+    struct uuid uuid;
+
+    if (has_failed(listing))
+        return;
     if (virDomainGetUUID(domain, uuid.bytes) < 0) {
-        guest_libvirt_set_error(error);
-        return false;
+        guest_libvirt_set_error(&failure);
+        fail(listing, failure);
+        return;
     }
     traits.is_persistent = g_hash_table_contains(listing->persistent, &uuid);
     traits.has_saved_image = g_hash_table_contains(listing->saved, &uuid);
     traits.has_snapshots = g_hash_table_contains(listing->snapshots, &uuid);
     traits.has_checkpoints = g_hash_table_contains(listing->checkpoints, &uuid);
-    seen = guest_libvirt_look(domain, &traits, &failure);
-    if (seen) {
-        g_ptr_array_add(listing->seen, seen);
-        return true;
-    }
-    if (guest_libvirt_is_gone(domain))
-        return true;
-    g_propagate_error(error, g_steal_pointer(&failure));
-    return false;
+    listing->seen[index] = guest_libvirt_look(domain, &traits, &failure);
+    if (!listing->seen[index] && guest_libvirt_is_gone(domain))
+        g_error_free(failure);
+    else if (!listing->seen[index])
+        fail(listing, failure);
 }
 
 static int
@@ -203,26 +237,41 @@ list_traits(virConnectPtr conn, struct listing *listing, GError **error)
            list_having(conn, VIR_CONNECT_LIST_DOMAINS_HAS_CHECKPOINT, &listing->checkpoints, error);
 }
 
+static GPtrArray *
+take_seen(struct listing *listing)
+{
+    GPtrArray *found = g_ptr_array_new_with_free_func(free_seen);
+
+    for (int i = 0; i < listing->count; i++) {
+        if (listing->seen[i])
+            g_ptr_array_add(found, g_steal_pointer(&listing->seen[i]));
+    }
+    g_ptr_array_sort(found, compare_seen);
+    return found;
+}
+
+/* Several questions at a time: what takes time is to wait for each answer. */
 static bool
 run_list(struct libvirt_call *call, GError **error)
 {
-    struct listing listing = {.seen = g_ptr_array_new_with_free_func(free_seen)};
-    virDomainPtr *domains = NULL;
-    int count = virConnectListAllDomains(call->conn, &domains, 0);
+    struct listing listing = {0};
+    int count = virConnectListAllDomains(call->conn, &listing.domains, 0);
     bool is_good = count >= 0;
 
     if (!is_good)
         guest_libvirt_set_error(error);
+    g_mutex_init(&listing.mutex);
+    listing.count = MAX(count, 0);
+    listing.seen = g_new0(struct guest_seen *, (gsize)listing.count);
     is_good = is_good && list_traits(call->conn, &listing, error);
-    for (int i = 0; i < count; i++) {
-        is_good = is_good && add_domain(&listing, domains[i], error);
-        virDomainFree(domains[i]);
+    if (is_good)
+        parallel_run_limited((size_t)listing.count, QUESTIONS_MAX, look_at_domain, &listing);
+    if (listing.failure) {
+        g_propagate_error(error, g_steal_pointer(&listing.failure));
+        is_good = false;
     }
-    free(domains);
-    if (is_good) {
-        g_ptr_array_sort(listing.seen, compare_seen);
-        call->found = g_steal_pointer(&listing.seen);
-    }
+    if (is_good)
+        call->found = take_seen(&listing);
     listing_clear(&listing);
     return is_good;
 }

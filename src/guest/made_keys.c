@@ -143,6 +143,7 @@ bool
 guest_made_keys_settle(struct guest_service *service, struct guest_record *record,
                        const struct guest_settlement *settlement, GError **error)
 {
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&service->owners_mutex);
     g_autoptr(GArray) bindings = service->custodian.list(service->custodian.opaque, error);
     struct settling settling = {service, record, settlement, bindings};
 

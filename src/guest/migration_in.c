@@ -168,21 +168,21 @@ check_all(struct guest_service *service, const struct guest_migration *migration
 static bool
 finish_earlier(struct guest_service *service, struct guest_record *record, GError **error)
 {
+    bool is_defining = record->state == GUEST_STATE_DEFINING;
     g_autoptr(guest_seen_t) seen = NULL;
     int64_t look_again = 0;
 
+    if (!is_defining && record->state != GUEST_STATE_LEAVING)
+        return true;
+    if (!guest_answer_get(service, &record->uuid, &seen, error) ||
+        !(is_defining ? guest_define_recover(service, record, seen, error)
+                      : guest_migrate_recover(service, record, seen, &look_again, error)))
+        return false;
     if (record->state != GUEST_STATE_DEFINING && record->state != GUEST_STATE_LEAVING)
         return true;
-    if (!guest_answer_get(service, &record->uuid, &seen, error))
-        return false;
-    if (record->state == GUEST_STATE_DEFINING)
-        return guest_define_recover(service, record, seen, error);
-    if (!guest_migrate_recover(service, record, seen, &look_again, error))
-        return false;
-    if (record->state != GUEST_STATE_LEAVING)
-        return true;
     error_set(error, ERROR_FROM_DOMAIN, ERROR_RESOURCE_BUSY,
-              "guest '%s' is being migrated from here: try again when that is done", record->name);
+              "guest '%s' is being %s on this host: try again when that is done", record->name,
+              is_defining ? "defined" : "migrated from here");
     return false;
 }
 
@@ -300,13 +300,8 @@ guest_service_migrate_receive(struct guest_service *service,
 {
     bool is_right;
 
-    if (!service->libvirt) {
-        error_set(error, ERROR_FROM_DOMAIN, ERROR_OPERATION_UNSUPPORTED,
-                  "virtcryptd knows no libvirt that guests could come to: set libvirt_uri in "
-                  "virtcryptd.conf");
-        return false;
-    }
-    if (!guest_service_lock(service, &migration->uuid, error))
+    if (!guest_service_check_libvirt(service, error) ||
+        !guest_service_lock(service, &migration->uuid, error))
         return false;
     is_right = receive(service, migration, peer, error);
     guest_service_unlock(service, &migration->uuid);

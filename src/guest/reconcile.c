@@ -157,6 +157,21 @@ unbind(struct look *look, const struct wish *wish, GError **error)
     return true;
 }
 
+/* The other host has the key, and the volume's record with it. */
+static void
+forget_volume(struct look *look, const struct wish *wish)
+{
+    const struct guest_record *record = wish->job->record;
+    const struct guest_key *key = record ? guest_record_find(record, &wish->action.secret) : NULL;
+    g_autoptr(GError) error = NULL;
+
+    if (!key || !key->volume || !key->has_remote_copy || record->state != GUEST_STATE_MIGRATED)
+        return;
+    if (!storage_service_forget(look->service->storage, key->volume, &key->secret, &error))
+        log_warn("the record of %s stays here, though its key has gone to another host: %s",
+                 key->volume, error->message);
+}
+
 static bool
 erase(struct look *look, const struct wish *wish, GError **error)
 {
@@ -166,6 +181,7 @@ erase(struct look *look, const struct wish *wish, GError **error)
                           wish->action.reason, error))
         return false;
     guest_survey_set_erased(look->survey, &wish->action.secret);
+    forget_volume(look, wish);
     return true;
 }
 
@@ -240,7 +256,6 @@ end_job(struct look *look, struct guest_job *job)
 {
     char uuid[UUID_TEXT_SIZE];
 
-    guest_job_put(job);
     look_again_at(look, job->look_again);
     guest_service_note_trouble(look->service, &job->guest, name_of(job, uuid), job->failure);
 }
@@ -336,6 +351,7 @@ look_at_all_absent(struct look *look)
 static void
 end_jobs(struct look *look)
 {
+    guest_job_put_all(look->service->records, look->jobs);
     for (guint i = 0; i < look->jobs->len; i++)
         end_job(look, look->jobs->pdata[i]);
 }

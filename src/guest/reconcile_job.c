@@ -289,19 +289,53 @@ guest_job_undo(struct guest_job *job, const struct guest_action *action, const G
         guest_job_fail(job, g_error_copy(error));
 }
 
+static bool
+has_new_record(const struct guest_job *job)
+{
+    return job->is_planned && job->plan.is_changed && job->plan.record;
+}
+
+static void
+remove_record(struct guest_job *job)
+{
+    GError *error = NULL;
+
+    if (job->is_planned && job->plan.is_changed && !job->plan.record && job->record &&
+        !guest_records_remove(job->service->records, &job->guest, &error))
+        guest_job_fail(job, error);
+}
+
+void
+guest_job_put_all(struct guest_records *records, const GPtrArray *jobs)
+{
+    g_autoptr(GPtrArray) changed = g_ptr_array_new();
+    g_autoptr(GPtrArray) errors = NULL;
+    guint at = 0;
+
+    for (guint i = 0; i < jobs->len; i++) {
+        struct guest_job *job = jobs->pdata[i];
+
+        if (has_new_record(job))
+            g_ptr_array_add(changed, job->plan.record);
+        else
+            remove_record(job);
+    }
+    if (changed->len == 0)
+        return;
+    errors = guest_records_put_all(records, changed);
+    for (guint i = 0; i < jobs->len; i++) {
+        GError *error = has_new_record(jobs->pdata[i]) ? errors->pdata[at++] : NULL;
+
+        if (error)
+            guest_job_fail(jobs->pdata[i], g_error_copy(error));
+    }
+}
+
 void
 guest_job_put(struct guest_job *job)
 {
-    struct guest_records *records = job->service->records;
-    GError *error = NULL;
-    bool is_good = true;
+    g_autoptr(GPtrArray) jobs = g_ptr_array_new();
 
-    if (!job->is_planned || !job->plan.is_changed)
-        return;
-    if (job->plan.record)
-        is_good = guest_records_put(records, job->plan.record, &error);
-    else if (job->record)
-        is_good = guest_records_remove(records, &job->guest, &error);
-    if (!is_good)
-        guest_job_fail(job, error);
+    g_ptr_array_add(jobs, job);
+    guest_job_put_all(job->service->records, jobs);
 }

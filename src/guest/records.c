@@ -11,6 +11,7 @@
 #include "util/error.h"
 #include "util/file.h"
 #include "util/log.h"
+#include "util/parallel.h"
 
 #define SUFFIX ".xml"
 
@@ -219,30 +220,100 @@ check_readable(struct guest_records *records, const struct uuid *guest, GError *
     return false;
 }
 
+/* One file on its way. */
+struct writing {
+    const struct guest_record *record;
+    struct guest_record *kept; /* what was written, read back: what can't be is not written */
+    char *xml;
+    char *file;
+    GError *error;
+};
+
+struct writings {
+    struct writing *list;
+    int dir_fd;
+};
+
+static void
+prepare(struct guest_records *records, struct writing *writing)
+{
+    char uuid[UUID_TEXT_SIZE];
+
+    writing->xml = guest_record_format(writing->record);
+    writing->file = g_strconcat(uuid_format(&writing->record->uuid, uuid), SUFFIX, NULL);
+    writing->kept = guest_record_parse(writing->xml, strlen(writing->xml), &writing->error);
+    if (!writing->kept)
+        g_prefix_error(&writing->error, "can't write the record of guest %s: ", uuid);
+    else
+        check_readable(records, &writing->record->uuid, &writing->error);
+}
+
+static void
+write_file(size_t index, void *opaque)
+{
+    const struct writings *writings = opaque;
+    struct writing *writing = &writings->list[index];
+    char uuid[UUID_TEXT_SIZE];
+
+    if (!writing->error && !file_replace(writings->dir_fd, writing->file, writing->xml,
+                                         strlen(writing->xml), FILE_MODE, &writing->error))
+        g_prefix_error(&writing->error, "can't write the record of guest %s: ",
+                       uuid_format(&writing->record->uuid, uuid));
+}
+
+static void
+free_error(void *error)
+{
+    if (error)
+        g_error_free(error);
+}
+
+/* Takes the error out. */
+static GError *
+end_writing(struct guest_records *records, struct writing *writing)
+{
+    if (!writing->error)
+        put_entry(records, &writing->record->uuid, g_steal_pointer(&writing->kept), NULL);
+    guest_record_free(writing->kept);
+    g_free(writing->xml);
+    g_free(writing->file);
+    return writing->error;
+}
+
+GPtrArray *
+guest_records_put_all(struct guest_records *records, const GPtrArray *changed)
+{
+    GPtrArray *errors = g_ptr_array_new_with_free_func(free_error);
+    g_autofree struct writing *list = g_new0(struct writing, changed->len);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&records->mutex);
+    g_autoptr(GError) failure = NULL;
+    g_auto(file_fd) dir_fd = file_open_dir(records->dir, true, DIR_MODE, &failure);
+    struct writings writings = {.list = list, .dir_fd = dir_fd};
+
+    for (guint i = 0; i < changed->len; i++) {
+        list[i].record = changed->pdata[i];
+        prepare(records, &list[i]);
+        if (!list[i].error && failure)
+            list[i].error = g_error_copy(failure);
+    }
+    parallel_run_waiting(changed->len, write_file, &writings);
+    for (guint i = 0; i < changed->len; i++)
+        g_ptr_array_add(errors, end_writing(records, &list[i]));
+    return errors;
+}
+
 bool
 guest_records_put(struct guest_records *records, const struct guest_record *record, GError **error)
 {
-    g_autofree char *xml = guest_record_format(record);
-    /* What could not be read back must not be written. */
-    g_autoptr(guest_record_t) kept = guest_record_parse(xml, strlen(xml), error);
-    char uuid[UUID_TEXT_SIZE];
-    g_autofree char *file = g_strconcat(uuid_format(&record->uuid, uuid), SUFFIX, NULL);
-    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&records->mutex);
-    g_auto(file_fd) fd = -1;
+    g_autoptr(GPtrArray) changed = g_ptr_array_new();
+    g_autoptr(GPtrArray) errors = NULL;
 
-    if (!kept) {
-        g_prefix_error(error, "can't write the record of guest %s: ", uuid);
-        return false;
-    }
-    if (!check_readable(records, &record->uuid, error))
-        return false;
-    fd = file_open_dir(records->dir, true, DIR_MODE, error);
-    if (fd < 0 || !file_replace(fd, file, xml, strlen(xml), FILE_MODE, error)) {
-        g_prefix_error(error, "can't write the record of guest %s: ", uuid);
-        return false;
-    }
-    put_entry(records, &record->uuid, g_steal_pointer(&kept), NULL);
-    return true;
+    g_ptr_array_add(changed, (void *)record);
+    errors = guest_records_put_all(records, changed);
+    if (!errors->pdata[0])
+        return true;
+    g_propagate_error(error, g_error_copy(errors->pdata[0]));
+    return false;
 }
 
 bool

@@ -27,4 +27,7 @@ bool guest_records_has_unreadable(struct guest_records *records);
 /* Durable when true: the commit point of every change. */
 bool guest_records_put(struct guest_records *records, const struct guest_record *record,
                        GError **error);
+/* Many of them, of different guests, in little more time than one takes. Of GError *, one for each,
+ * NULL for those that are durable now. */
+GPtrArray *guest_records_put_all(struct guest_records *records, const GPtrArray *changed);
 bool guest_records_remove(struct guest_records *records, const struct uuid *guest, GError **error);

@@ -109,6 +109,26 @@ check_encryption(const struct sending *sending, const struct storage_volume *own
 
 /* ---- which secret ---- */
 
+/* The one that is there for the volume's path, if it has the same value: a guest that is defined
+ * again gets no second one. */
+static bool
+find_same(const struct sending *sending)
+{
+    const struct guest_custodian *custodian = &sending->service->custodian;
+    struct guest_sent_key *sent = sending->sent;
+    g_autoptr(secret_buf_t) value = NULL;
+    struct uuid known;
+
+    if (!sent->path || sent->is_generated ||
+        !custodian->find_usage(custodian->opaque, SECRET_USAGE_VOLUME, sent->path, &known, NULL))
+        return false;
+    value = custodian->get(custodian->opaque, &known, NULL);
+    if (!value || !secret_buf_equal(value, sending->given->key))
+        return false;
+    sent->secret = known;
+    return true;
+}
+
 static bool
 choose_secret(const struct sending *sending, const struct storage_volume *own, GError **error)
 {
@@ -132,7 +152,7 @@ choose_secret(const struct sending *sending, const struct storage_volume *own, G
         return false;
     }
     if (!own)
-        return uuid_generate_random(&sent->secret, error);
+        return find_same(sending) || uuid_generate_random(&sent->secret, error);
     sent->secret = own->secret;
     return true;
 }

@@ -13,6 +13,10 @@
 #include "util/error.h"
 #include "util/log.h"
 
+enum {
+    LATE_S = 120
+}; /* how long a call to libvirt that was not answered may still have an effect */
+
 struct definition {
     struct guest_service *service;
     const struct guest_define_request *request;
@@ -97,9 +101,16 @@ finish_earlier(struct definition *definition, struct guest_record *record, GErro
                   "guest '%s' is being migrated: try again when that is done", record->name);
         return false;
     }
-    return record->state != GUEST_STATE_DEFINING ||
-           (guest_answer_get(definition->service, &definition->guest, &seen, error) &&
-            guest_define_recover(definition->service, record, seen, error));
+    if (record->state != GUEST_STATE_DEFINING)
+        return true;
+    if (!guest_answer_get(definition->service, &definition->guest, &seen, error) ||
+        !guest_define_recover(definition->service, record, seen, error))
+        return false;
+    if (record->state != GUEST_STATE_DEFINING)
+        return true;
+    error_set(error, ERROR_FROM_DOMAIN, ERROR_RESOURCE_BUSY,
+              "guest '%s' is being defined: libvirt has not answered yet", record->name);
+    return false;
 }
 
 static bool
@@ -178,8 +189,15 @@ define(const struct definition *definition, GError **error)
                : guest_libvirt_define(libvirt, definition->xml, flags, &uuid, error);
 }
 
-/* A call that was not answered in time may still be carried out: the record stays, and the next
- * look at all guests ends it. */
+/* A call that was not answered in time may still be carried out: until then, that there is no such
+ * guest decides nothing. */
+static bool
+wait_for_late(const struct definition *definition, GError **error)
+{
+    definition->record->since = guest_answer_now() + LATE_S;
+    return guest_records_put(definition->service->records, definition->record, error);
+}
+
 static void
 undo(const struct definition *definition, const GError *failure)
 {
@@ -187,13 +205,14 @@ undo(const struct definition *definition, const GError *failure)
     g_autoptr(guest_seen_t) seen = NULL;
     g_autoptr(GError) error = NULL;
 
-    if (!error_is(failure, ERROR_OPERATION_TIMEOUT) &&
-        guest_answer_get(service, &definition->guest, &seen, &error) &&
-        guest_define_recover(service, definition->record, seen, &error))
+    if (error_is(failure, ERROR_OPERATION_TIMEOUT)
+            ? wait_for_late(definition, &error)
+            : guest_answer_get(service, &definition->guest, &seen, &error) &&
+                  guest_define_recover(service, definition->record, seen, &error))
         return;
     log_warn("the definition of guest '%s' with its keys failed, and is undone or finished when "
              "libvirt and the custodian answer: %s",
-             definition->domain->name, error ? error->message : failure->message);
+             definition->domain->name, error->message);
     guest_service_note_volume(service);
 }
 
@@ -273,13 +292,7 @@ guest_service_define(struct guest_service *service, const struct guest_define_re
     g_auto(definition_t) definition = {.service = service, .request = request};
     bool is_right;
 
-    if (!service->libvirt) {
-        error_set(error, ERROR_FROM_DOMAIN, ERROR_OPERATION_UNSUPPORTED,
-                  "virtcryptd knows no libvirt to define guests in: set libvirt_uri in "
-                  "virtcryptd.conf");
-        return NULL;
-    }
-    if (!find_definition(&definition, error) ||
+    if (!guest_service_check_libvirt(service, error) || !find_definition(&definition, error) ||
         !guest_service_lock(service, &definition.guest, error))
         return NULL;
     is_right = run(&definition, error);
@@ -330,6 +343,14 @@ settle_present(struct guest_service *service, struct guest_record *record,
     return guest_made_keys_settle(service, record, &settlement, error);
 }
 
+static bool
+may_still_come(const struct guest_record *record, const struct guest_seen *seen)
+{
+    int64_t ahead = record->since - guest_answer_now();
+
+    return !seen && ahead > 0 && ahead <= LATE_S;
+}
+
 bool
 guest_define_recover(struct guest_service *service, struct guest_record *record,
                      const struct guest_seen *seen, GError **error)
@@ -339,6 +360,8 @@ guest_define_recover(struct guest_service *service, struct guest_record *record,
         .reason = "its guest could not be defined",
     };
 
+    if (may_still_come(record, seen))
+        return true;
     if (seen ? !settle_present(service, record, seen, error)
              : !guest_made_keys_settle(service, record, &nothing, error))
         return false;

@@ -138,6 +138,7 @@ look_at_all(struct guest_watch *watch)
 
     clear_reasons(watch);
     watch->begun = watch->asked;
+    log_debug("looking at all guests");
     if (look(watch, NULL, &look_again, &error))
         watch->interval_at = after_s(watch->params.interval_s);
     else
@@ -146,6 +147,8 @@ look_at_all(struct guest_watch *watch)
         note_deadline(watch, MAX(look_again, g_get_real_time() / G_TIME_SPAN_SECOND + 1));
     note_result(watch, error);
     end = g_get_monotonic_time();
+    log_debug("looked at all guests for %" G_GINT64_FORMAT " ms",
+              (end - begin) / G_TIME_SPAN_MILLISECOND);
     watch->rest_until = end + (end - begin) * REST_FACTOR;
     watch->done = watch->begun;
     g_clear_error(&watch->failure);
@@ -167,6 +170,7 @@ look_at_guests(struct guest_watch *watch)
         g_array_append_vals(guests, guest, 1);
     g_hash_table_remove_all(watch->guests);
     watch->guests_at = G_MAXINT64;
+    log_debug("looking at %u guests", guests->len);
     if (!look(watch, guests, &look_again, &error))
         watch->all_at = MIN(watch->all_at, after_s(watch->params.retry_s));
     note_deadline(watch, look_again);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Owns: the calls that libvirt does not have: the daemon's state, that of its key-encryption
- * generation, and lists of any length by pages.
+ * generation, and lists of any length by pages. Those about guests are in dispatch_owner.c.
  */
 #include <string.h>
 #include <unistd.h>
 
-#include "secret/dispatch.h"
+#include "secret/dispatch_owner.h"
 #include "util/error.h"
 
 static enum rpc_outcome
@@ -130,5 +130,11 @@ generation_status(struct rpc_call *call, void *opaque,
 const struct virtcrypt_secret_handlers dispatch_virtcrypt_handlers = {
     .daemon_status = daemon_status,
     .list_secrets = list_secrets,
+    .bind = dispatch_owner_bind,
+    .unbind = dispatch_owner_unbind,
+    .erase = dispatch_owner_erase,
+    .list_bindings = dispatch_owner_list,
+    .put = dispatch_owner_put,
+    .audit = dispatch_owner_audit,
     .generation_status = generation_status,
 };

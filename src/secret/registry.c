@@ -67,10 +67,17 @@ equal_usage(gconstpointer a, gconstpointer b)
     return registry_usage_equal(left->def, right->def);
 }
 
+struct uuid *
+secret_value_owner(const struct uuid *guest)
+{
+    return g_memdup2(guest, sizeof(*guest));
+}
+
 void
 secret_value_clear(struct secret_value *value)
 {
     g_clear_pointer(&value->sealed, g_bytes_unref);
+    g_clear_pointer(&value->owner, g_free);
     g_clear_pointer(&value->unavailable, g_free);
     *value = (struct secret_value){0};
 }
@@ -90,6 +97,7 @@ secret_free(void *opaque)
 
     secret_def_free(secret->def);
     secret_value_clear(&secret->value);
+    owners_free(secret->owners);
     g_free(secret);
 }
 

@@ -11,23 +11,28 @@
 #include <stdint.h>
 
 #include "conf/secret_def.h"
+#include "secret/owners.h"
 
 struct registry;
 
 /* What is known of a secret's value. */
 struct secret_value {
     GBytes *sealed;      /* or NULL */
+    struct uuid *owner;  /* the guest that it is sealed for; NULL: for none */
     char *unavailable;   /* why it can't be used although there is one, or NULL */
     uint64_t generation; /* of the newest one, 0 before the first */
-    bool is_stored;      /* UUID.key exists */
+    bool is_stored;      /* UUID.key or a guest's copy exists */
     bool is_clear;       /* UUID.base64 was there, and not read: the daemon is locked */
 };
 
 struct secret {
     struct secret_def *def;
     struct secret_value value;
+    GArray *owners; /* the guests that have a copy of it (owners.h); NULL: it belongs to none */
 };
 
+/* A copy of `guest` for secret_value.owner; NULL for NULL. */
+struct uuid *secret_value_owner(const struct uuid *guest);
 void secret_value_clear(struct secret_value *value);
 /* Moves `from`, which is empty then, over `to`. */
 void secret_value_replace(struct secret_value *to, struct secret_value *from);

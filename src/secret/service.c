@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Owns: the service's life, what clients ask of it, and how it is handed to the files that do the
- * work: service_change.c (the order of changes), service_define.c and service_value.c (what a
- * change is), service_rules.c, service_load.c and service_import.c (what is on disk at start).
+ * work: service_change.c (the order of changes), service_define.c, service_value.c and
+ * service_owner.c (what a change is), service_rules.c, service_load.c and service_import.c (what is
+ * on disk at start). The calls about owners are in service_bindings.c.
  */
 #include "secret/service.h"
 
@@ -18,6 +19,12 @@ new_memory_key(GError **error)
     return bytes ? master_key_new(bytes, error) : NULL;
 }
 
+static void
+free_stray_owners(void *owners)
+{
+    owners_free(owners);
+}
+
 static struct secret_service *
 new_empty(const struct secret_service_params *params)
 {
@@ -30,6 +37,8 @@ new_empty(const struct secret_service_params *params)
     service->on_event = params->on_event;
     service->opaque = params->opaque;
     service->registry = registry_new();
+    service->strays =
+        g_hash_table_new_full(uuid_hash_key, uuid_equal_key, g_free, free_stray_owners);
     service->queues =
         g_hash_table_new_full(uuid_hash_key, uuid_equal_key, NULL, service_free_queue);
     service->reserved = g_hash_table_new(registry_usage_hash, registry_usage_equal);
@@ -69,6 +78,7 @@ secret_service_free(struct secret_service *service)
     if (!service)
         return;
     store_free(service->store);
+    g_hash_table_unref(service->strays);
     service_rotate_free(service->rotation);
     g_hash_table_unref(service->queues);
     g_hash_table_unref(service->reserved);
@@ -128,21 +138,6 @@ secret_service_count_unavailable(const struct secret_service *service)
     return count;
 }
 
-struct change *
-service_new_change(struct secret_service *service, enum change_kind kind, const struct uuid *uuid,
-                   secret_done_func done, void *opaque)
-{
-    struct change *change = g_new0(struct change, 1);
-
-    change->service = service;
-    change->kind = kind;
-    change->uuid = *uuid;
-    change->disk.uuid = *uuid;
-    change->done = done;
-    change->opaque = opaque;
-    return change;
-}
-
 void
 secret_service_define(struct secret_service *service, struct secret_def *take_def,
                       secret_done_func done, void *opaque)
@@ -154,22 +149,6 @@ secret_service_define(struct secret_service *service, struct secret_def *take_de
     service_submit(change);
 }
 
-/* As libvirt's clients do before they ask. */
-static bool
-check_value(const struct secret_buf *value, GError **error)
-{
-    if (secret_buf_len(value) == 0)
-        error_set_remote(error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
-                         "value in virSecretSetValue must not be NULL");
-    else if (secret_buf_len(value) > SEALED_VALUE_MAX)
-        error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
-                  "the value has %zu bytes, more than the maximum of %d", secret_buf_len(value),
-                  SEALED_VALUE_MAX);
-    else
-        return true;
-    return false;
-}
-
 void
 secret_service_set_value(struct secret_service *service, const struct uuid *uuid,
                          struct secret_buf *take_value, secret_done_func done, void *opaque)
@@ -178,7 +157,7 @@ secret_service_set_value(struct secret_service *service, const struct uuid *uuid
     g_autoptr(GError) error = NULL;
     struct change *change;
 
-    if (!check_value(value, &error)) {
+    if (!service_check_value(value, &error)) {
         done(opaque, NULL, error);
         return;
     }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: the use cases of the custodian: define, set, get, undefine, look up, list. It is handed
- * typed requests and an answer to "may this caller see values", knows libvirt's rules for secrets,
- * and is the only writer of registry and store. It runs in the loop's thread. No wire types here.
+ * Owns: the use cases of the custodian: define, set, get, undefine, bind to guests, look up, list.
+ * It is handed typed requests and an answer to "may this caller see values", knows libvirt's rules
+ * for secrets, and is the only writer of registry and store. It runs in the loop's thread. No wire
+ * types here.
  */
 #pragma once
 
@@ -76,6 +77,12 @@ struct secret_generation_status {
 };
 void secret_service_get_generation(const struct secret_service *service,
                                    struct secret_generation_status *ret_status);
+/* Lines of the audit (docs/audit.md) as they are on disk: at most `max` (and not too long together)
+ * from number `from`, counted from 0; array of char *. Where nothing is kept on disk there are
+ * none. */
+GPtrArray *secret_service_read_audit(const struct secret_service *service, uint64_t from,
+                                     size_t max, bool *ret_more, GError **error);
+
 /* Whether a next generation is due or under way, and nothing keeps it from going on. */
 bool secret_service_has_rotation(const struct secret_service *service);
 
@@ -90,6 +97,42 @@ void secret_service_set_value(struct secret_service *service, const struct uuid 
                               struct secret_buf *take_value, secret_done_func done, void *opaque);
 void secret_service_undefine(struct secret_service *service, const struct uuid *uuid,
                              secret_done_func done, void *opaque);
+
+/* ---- guests that own secrets (docs/secrets.md) ---- */
+
+/* The guest gets a copy of the value. ERROR_NO_SECRET also without a value. One that has a copy
+ * already is no error, and nothing is written. */
+void secret_service_bind(struct secret_service *service, const struct uuid *uuid,
+                         const struct uuid *guest, secret_done_func done, void *opaque);
+/* Takes it away; with the last one the value belongs to no guest. Not bound: as above. `reason`
+ * (AUDIT_REASON_MAX bytes of it) goes to the audit. */
+void secret_service_unbind(struct secret_service *service, const struct uuid *uuid,
+                           const struct uuid *guest, const char *reason, secret_done_func done,
+                           void *opaque);
+/* As undefine, with the reason in the audit, and `guest` (or NULL) on whose account it is. */
+void secret_service_erase(struct secret_service *service, const struct uuid *uuid,
+                          const struct uuid *guest, const char *reason, secret_done_func done,
+                          void *opaque);
+
+/* A secret that comes with its value and owners, all or nothing. */
+struct secret_put {
+    struct secret_def *def;    /* taken */
+    struct secret_buf *value;  /* taken */
+    const struct uuid *owners; /* in any order */
+    size_t owner_count;
+};
+/* ERROR_OPERATION_FAILED: there is a secret of that uuid. */
+void secret_service_put(struct secret_service *service, const struct secret_put *put,
+                        secret_done_func done, void *opaque);
+
+struct secret_binding {
+    struct uuid secret;
+    struct uuid guest;
+};
+/* At most `max` (an array of struct secret_binding) after `after` (NULL: from the start), in the
+ * order of secret and guest. */
+GArray *secret_service_list_bindings(const struct secret_service *service,
+                                     const struct secret_binding *after, size_t max);
 
 /* Borrowed until the next change, or NULL with ERROR_NO_SECRET. */
 const struct secret_def *secret_service_find(const struct secret_service *service,

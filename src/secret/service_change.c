@@ -7,20 +7,21 @@
 #include "secret/service_state.h"
 #include "secret/store_change.h"
 
+/* What listeners are told of a change, as bits. */
+enum news { NEWS_NONE = 0, NEWS_DEFINED = 1, NEWS_VALUE = 2, NEWS_UNDEFINED = 4 };
+
 static const struct {
     bool (*prepare)(struct change *change, GError **error);
     void (*apply)(struct change *change);
-    enum secret_event_id event;
-    int detail;
-    bool is_silent; /* no event */
+    unsigned int news;
 } kinds[] = {
-    [CHANGE_DEFINE] = {service_prepare_define, service_apply_define, SECRET_EVENT_LIFECYCLE,
-                       SECRET_EVENT_DEFINED},
-    [CHANGE_SET_VALUE] = {service_prepare_set_value, service_apply_set_value,
-                          SECRET_EVENT_VALUE_CHANGED, 0},
-    [CHANGE_UNDEFINE] = {service_prepare_undefine, service_apply_undefine, SECRET_EVENT_LIFECYCLE,
-                         SECRET_EVENT_UNDEFINED},
-    [CHANGE_REWRAP] = {service_prepare_rewrap, service_apply_rewrap, .is_silent = true},
+    [CHANGE_DEFINE] = {service_prepare_define, service_apply_define, NEWS_DEFINED},
+    [CHANGE_SET_VALUE] = {service_prepare_set_value, service_apply_set_value, NEWS_VALUE},
+    [CHANGE_UNDEFINE] = {service_prepare_undefine, service_apply_undefine, NEWS_UNDEFINED},
+    [CHANGE_BIND] = {service_prepare_bind, service_apply_owners, NEWS_NONE},
+    [CHANGE_UNBIND] = {service_prepare_unbind, service_apply_owners, NEWS_NONE},
+    [CHANGE_PUT] = {service_prepare_put, service_apply_put, NEWS_DEFINED | NEWS_VALUE},
+    [CHANGE_REWRAP] = {service_prepare_rewrap, service_apply_rewrap, NEWS_NONE},
 };
 G_STATIC_ASSERT(G_N_ELEMENTS(kinds) == CHANGE_REWRAP + 1);
 
@@ -31,11 +32,38 @@ struct queue {
     GQueue changes;
 };
 
+struct change *
+service_new_change(struct secret_service *service, enum change_kind kind, const struct uuid *uuid,
+                   secret_done_func done, void *opaque)
+{
+    struct change *change = g_new0(struct change, 1);
+
+    change->service = service;
+    change->kind = kind;
+    change->uuid = *uuid;
+    change->disk.uuid = *uuid;
+    change->done = done;
+    change->opaque = opaque;
+    return change;
+}
+
+bool
+service_add_audit(struct change *change, const struct secret *known, struct audit_event *event,
+                  GError **error)
+{
+    event->secret = &change->uuid;
+    event->generation = known->value.generation;
+    change->disk.audit = audit_event_members(event, error);
+    return change->disk.audit != NULL;
+}
+
 static void
 change_free(struct change *change)
 {
     secret_def_free(change->def);
     secret_buf_free(change->wanted);
+    g_free(change->reason);
+    owners_free(change->owners);
     store_change_clear(&change->disk);
     secret_value_clear(&change->value);
     clear_value_free(change->clear);
@@ -45,7 +73,7 @@ change_free(struct change *change)
 static void
 reserve_usage(struct change *change)
 {
-    if (change->kind != CHANGE_DEFINE || change->def->usage_type == SECRET_USAGE_NONE)
+    if (!(kinds[change->kind].news & NEWS_DEFINED) || change->def->usage_type == SECRET_USAGE_NONE)
         return;
     change->has_reservation = true;
     g_hash_table_add(change->service->reserved, change->def);
@@ -59,18 +87,32 @@ release_usage(struct change *change)
     change->has_reservation = false;
 }
 
+static void
+tell(const struct change *change)
+{
+    const struct secret_service *service = change->service;
+    unsigned int news = kinds[change->kind].news;
+
+    if (!service->on_event)
+        return;
+    if (news & NEWS_DEFINED)
+        service->on_event(service->opaque, SECRET_EVENT_LIFECYCLE, SECRET_EVENT_DEFINED,
+                          change->def);
+    if (news & NEWS_VALUE)
+        service->on_event(service->opaque, SECRET_EVENT_VALUE_CHANGED, 0, change->def);
+    if (news & NEWS_UNDEFINED)
+        service->on_event(service->opaque, SECRET_EVENT_LIFECYCLE, SECRET_EVENT_UNDEFINED,
+                          change->def);
+}
+
 /* Makes it visible, or not, and tells everybody. Frees it. */
 static void
 end_change(struct change *change, const GError *error)
 {
-    struct secret_service *service = change->service;
-
     release_usage(change);
     if (!error) {
         kinds[change->kind].apply(change);
-        if (service->on_event && !kinds[change->kind].is_silent)
-            service->on_event(service->opaque, kinds[change->kind].event,
-                              kinds[change->kind].detail, change->def);
+        tell(change);
     }
     change->done(change->opaque, error ? NULL : change->def, error);
     change_free(change);

@@ -7,13 +7,12 @@
  */
 #include <string.h>
 
-#include "secret/audit_event.h"
 #include "secret/sealed.h"
 #include "secret/service_state.h"
 #include "util/error.h"
 
-static GBytes *
-format_xml(const struct secret_def *def)
+GBytes *
+service_format_xml(const struct secret_def *def)
 {
     char *xml = secret_def_format(def);
 
@@ -28,6 +27,24 @@ remove_files(struct change *change, const struct secret *known)
     change->changes_disk = true;
     change->disk.xml_action = STORE_REMOVE;
     change->disk.key_action = STORE_REMOVE;
+    service_remove_copies(change, known->owners);
+}
+
+static void
+read_value(struct change *change, const GArray *owners)
+{
+    const struct secret_service *service = change->service;
+    const struct service_source source = {
+        .store = service->store,
+        .generations = service->generations,
+        .def = change->def,
+        .owners = owners,
+    };
+    g_auto(service_reading_t) reading = {0};
+
+    service_read(&source, &reading);
+    secret_value_replace(&change->value, &reading.value);
+    change->changes_value = true;
 }
 
 /* The value is unavailable as `known` is defined; perhaps because its definition was changed on
@@ -35,12 +52,10 @@ remove_files(struct change *change, const struct secret *known)
 static bool
 try_other_definition(struct change *change, const struct secret *known, GError **error)
 {
-    struct secret_service *service = change->service;
     char uuid[UUID_TEXT_SIZE];
 
-    if (service_keeps(service, change->def) && known->value.is_stored) {
-        service_read_value(service->store, service->generations, change->def, &change->value);
-        change->changes_value = true;
+    if (service_keeps(change->service, change->def) && known->value.is_stored) {
+        read_value(change, known->owners);
         if (!change->value.unavailable)
             return true;
     }
@@ -55,27 +70,33 @@ try_other_definition(struct change *change, const struct secret *known, GError *
 static bool
 reseal(struct change *change, const struct secret *known, GError **error)
 {
-    const struct master_key *key = service_key_for(change->service, change->def, error);
-    g_autoptr(secret_buf_t) plain = key ? service_open_value(change->service, known, error) : NULL;
-    struct secret_value *value = &change->value;
+    g_autoptr(secret_buf_t) plain = service_open_value(change->service, known, error);
 
-    if (!plain)
-        return false;
-    value->sealed = sealed_format(key, &(struct sealed_binding){.def = change->def},
-                                  known->value.generation, plain, error);
-    if (!value->sealed)
-        return false;
-    value->generation = known->value.generation;
-    value->is_stored = service_keeps(change->service, change->def);
-    change->changes_value = true;
-    if (value->is_stored)
-        service_write_key(change, value->sealed);
-    return true;
+    return plain && service_write_value(change, change->def, known->owners, known->value.generation,
+                                        plain, error);
+}
+
+/* What guests own is not lost because a daemon ends. */
+static bool
+check_can_move(const struct change *change, const struct secret *known, GError **error)
+{
+    char uuid[UUID_TEXT_SIZE];
+
+    if (!known->owners || service_keeps(change->service, change->def))
+        return true;
+    error_set(
+        error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+        "secret %s can't become ephemeral, since its value belongs to %u guests: take it from "
+        "them first with 'virtcrypt key-unbind'",
+        uuid_format(&change->uuid, uuid), known->owners->len);
+    return false;
 }
 
 static bool
 carry_value(struct change *change, const struct secret *known, GError **error)
 {
+    if (!check_can_move(change, known, error))
+        return false;
     if (!service_has_value(known) || sealed_is_bound_alike(known->def, change->def))
         return true;
     if (known->value.unavailable && change->service->master_key)
@@ -84,7 +105,8 @@ carry_value(struct change *change, const struct secret *known, GError **error)
 }
 
 /* Files of a value may be there without a definition: put back from a backup, or left by one that
- * could not be read. What is good in them is the value of the new definition. */
+ * could not be read. What is good in them is the value of the new definition, and the guests that
+ * have copies own it. */
 static bool
 adopt_value(struct change *change, GError **error)
 {
@@ -93,9 +115,10 @@ adopt_value(struct change *change, GError **error)
     struct secret_value *value = &change->value;
     struct clear_value *clear;
 
-    service_read_value(service->store, service->generations, change->def, value);
-    change->changes_value = true;
-    if (!clear_value_exists(dir_fd, &change->uuid))
+    change->owners = owners_copy(g_hash_table_lookup(service->strays, &change->uuid));
+    change->changes_owners = true;
+    read_value(change, change->owners);
+    if (change->owners || !clear_value_exists(dir_fd, &change->uuid))
         return true;
     if (!service->master_key) {
         value->is_clear = true;
@@ -151,7 +174,7 @@ service_prepare_define(struct change *change, GError **error)
     if (is_kept) {
         change->changes_disk = true;
         change->disk.xml_action = STORE_WRITE;
-        change->disk.xml = format_xml(change->def);
+        change->disk.xml = service_format_xml(change->def);
     } else if (known && service_keeps(service, known->def)) {
         remove_files(change, known);
     }
@@ -171,6 +194,8 @@ service_apply_define(struct change *change)
         secret = registry_add(service->registry, def);
     if (change->changes_value)
         secret_value_replace(&secret->value, &change->value);
+    if (change->changes_owners)
+        service_take_owners(change, secret);
     if (change->clear && change->clear->verdict == CLEAR_VALUE_IMPORT) {
         change->clear->is_committed = true;
         clear_value_verify(change->clear);
@@ -181,21 +206,23 @@ service_apply_define(struct change *change)
         service_wipe_clear(change);
 }
 
-/* A value that goes is a line of the audit. */
+/* A value that goes is a line of the audit; so is what was asked to be erased. */
 static bool
 note_undefine(struct change *change, const struct secret *known, GError **error)
 {
-    const struct audit_event event = {
-        .event = "undefine",
-        .secret = &change->uuid,
-        .reason = "undefined by a client",
-        .generation = known->value.generation,
+    struct audit_event event = {
+        .event = change->is_erase ? "erase" : "undefine",
+        .reason = change->is_erase ? change->reason : "undefined by a client",
+        .guests = owners_data(known->owners),
+        .guest_count = owners_count(known->owners),
     };
 
-    if (!service_has_value(known))
-        return true;
-    change->disk.audit = audit_event_members(&event, error);
-    return change->disk.audit != NULL;
+    if (change->has_guest) {
+        event.guests = &change->guest;
+        event.guest_count = 1;
+    }
+    return (!change->is_erase && !service_has_value(known)) ||
+           service_add_audit(change, known, &event, error);
 }
 
 bool

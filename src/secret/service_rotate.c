@@ -21,6 +21,7 @@ struct rotation {
 
     /* The pass under way; no uuids: there is none. */
     GArray *uuids;
+    GHashTable *guests; /* by uuid: those that have a copy, an array of owners.h */
     guint next;
     guint under_way;
     guint moved;
@@ -49,6 +50,7 @@ service_rotate_free(struct rotation *rotation)
         return;
     loop_timer_free(rotation->timer);
     g_clear_pointer(&rotation->uuids, g_array_unref);
+    g_clear_pointer(&rotation->guests, g_hash_table_unref);
     g_free(rotation->failure);
     g_free(rotation->problem);
     g_free(rotation);
@@ -134,6 +136,7 @@ static void
 clear_pass(struct rotation *rotation)
 {
     g_clear_pointer(&rotation->uuids, g_array_unref);
+    g_clear_pointer(&rotation->guests, g_hash_table_unref);
     g_clear_pointer(&rotation->failure, g_free);
     rotation->next = rotation->moved = rotation->failed = 0;
 }
@@ -160,19 +163,50 @@ collect_secret(const struct secret *secret, void *opaque)
     return true;
 }
 
-/* Everything that may be under an older generation: what is stored, what is in memory only, and
- * what a change under way may be about to store. */
-static GArray *
-collect_uuids(struct secret_service *service, GError **error)
+static void
+free_guests(void *guests)
 {
-    g_autoptr(GArray) entries = store_list(service->store, error);
+    owners_free(guests);
+}
+
+/* `owned` is in the order of secrets. */
+static GHashTable *
+collect_guests(struct collection *collection, const GArray *owned)
+{
+    GHashTable *table = g_hash_table_new_full(uuid_hash_key, uuid_equal_key, g_free, free_guests);
+
+    for (guint i = 0; i < owned->len;) {
+        const struct uuid *uuid = &g_array_index(owned, struct store_owned, i).secret;
+        GArray *guests = NULL;
+
+        for (; i < owned->len; i++) {
+            const struct store_owned *copy = &g_array_index(owned, struct store_owned, i);
+
+            if (!uuid_equal(&copy->secret, uuid))
+                break;
+            owners_add(&guests, &copy->guest);
+        }
+        g_hash_table_insert(table, g_memdup2(uuid, sizeof(*uuid)), guests);
+        collect(collection, uuid);
+    }
+    return table;
+}
+
+/* Everything that may be under an older generation: what is stored, with or without a definition,
+ * what is in memory only, and what a change under way may be about to store. */
+static bool
+collect_all(struct rotation *rotation, GError **error)
+{
+    const struct secret_service *service = rotation->service;
+    g_autoptr(GArray) entries = NULL;
+    g_autoptr(GArray) owned = NULL;
     g_autoptr(GHashTable) seen = g_hash_table_new_full(uuid_hash_key, uuid_equal_key, g_free, NULL);
     struct collection collection = {seen, NULL};
     GHashTableIter iter;
     void *uuid;
 
-    if (!entries)
-        return NULL;
+    if (!store_list_all(service->store, &entries, &owned, error))
+        return false;
     collection.uuids = g_array_new(FALSE, FALSE, sizeof(struct uuid));
     for (guint i = 0; i < entries->len; i++) {
         const struct store_entry *entry = &g_array_index(entries, struct store_entry, i);
@@ -180,11 +214,19 @@ collect_uuids(struct secret_service *service, GError **error)
         if (entry->has_key)
             collect(&collection, &entry->uuid);
     }
+    rotation->guests = collect_guests(&collection, owned);
     registry_foreach(service->registry, collect_secret, &collection);
     g_hash_table_iter_init(&iter, service->queues);
     while (g_hash_table_iter_next(&iter, &uuid, NULL))
         collect(&collection, uuid);
-    return collection.uuids;
+    rotation->uuids = collection.uuids;
+    return true;
+}
+
+const GArray *
+service_rotate_find_guests(const struct secret_service *service, const struct uuid *uuid)
+{
+    return g_hash_table_lookup(service->rotation->guests, uuid);
 }
 
 static void
@@ -193,8 +235,7 @@ begin_pass(struct rotation *rotation)
     g_autoptr(GError) error = NULL;
 
     clear_pass(rotation);
-    rotation->uuids = collect_uuids(rotation->service, &error);
-    if (!rotation->uuids) {
+    if (!collect_all(rotation, &error)) {
         fail(rotation, error->message);
         return;
     }

@@ -4,8 +4,10 @@
  */
 #pragma once
 
+#include "secret/audit_event.h"
 #include "secret/clear_value.h"
 #include "secret/generations.h"
+#include "secret/owners.h"
 #include "secret/registry.h"
 #include "secret/service.h"
 #include "secret/store.h"
@@ -27,6 +29,7 @@ struct secret_service {
     struct master_key *memory_key;   /* of values that are never on disk; gone with the process */
     struct rotation *rotation;       /* exactly when there is a store */
 
+    GHashTable *strays;   /* guests' copies without a definition: by uuid, owners.h's array */
     GHashTable *queues;   /* of changes, by uuid; only where there are some */
     GHashTable *reserved; /* set of struct secret_def: usages that changes under way will take */
     unsigned int submitted;
@@ -47,19 +50,34 @@ bool service_has_value(const struct secret *secret);
 /* The value, whoever asks, of a secret that has one. */
 struct secret_buf *service_open_value(const struct secret_service *service,
                                       const struct secret *secret, GError **error);
+/* What clients may set. */
+bool service_check_value(const struct secret_buf *value, GError **error);
 /* ERROR_NO_SECRET. */
 void service_set_not_found(const struct uuid *uuid, GError **error);
 
 /* ---- service_change.c: changes, one at a time for each uuid ---- */
 
-enum change_kind { CHANGE_DEFINE, CHANGE_SET_VALUE, CHANGE_UNDEFINE, CHANGE_REWRAP };
+enum change_kind {
+    CHANGE_DEFINE,
+    CHANGE_SET_VALUE,
+    CHANGE_UNDEFINE,
+    CHANGE_BIND,
+    CHANGE_UNBIND,
+    CHANGE_PUT,
+    CHANGE_REWRAP,
+};
 
 struct change {
     struct secret_service *service;
     enum change_kind kind;
     struct uuid uuid;
-    struct secret_def *def;    /* define: as wanted; undefine: as it was */
-    struct secret_buf *wanted; /* set-value */
+    struct secret_def *def;    /* define, put: as wanted; undefine: as it was */
+    struct secret_buf *wanted; /* set-value, put */
+    bool is_erase;             /* undefine: by secret_service_erase */
+    bool has_guest;
+    struct uuid guest; /* bind, unbind; undefine: on whose account */
+    char *reason;      /* unbind, erase: for the audit */
+    GArray *owners;    /* put: as wanted; with changes_owners: as they will be */
     secret_done_func done;
     void *opaque;
 
@@ -68,6 +86,7 @@ struct change {
     struct store_change disk;
     bool changes_value;
     struct secret_value value;
+    bool changes_owners;
     bool has_reservation;
     struct clear_value *clear; /* define: UUID.base64 that was sealed by it, or NULL */
 };
@@ -77,20 +96,45 @@ struct change {
 bool service_prepare_define(struct change *change, GError **error);
 bool service_prepare_set_value(struct change *change, GError **error);
 bool service_prepare_undefine(struct change *change, GError **error);
+bool service_prepare_bind(struct change *change, GError **error);
+bool service_prepare_unbind(struct change *change, GError **error);
+bool service_prepare_put(struct change *change, GError **error);
 bool service_prepare_rewrap(struct change *change, GError **error);
 /* Cannot fail. Leaves in `change->def` what the event and the caller are told. */
 void service_apply_define(struct change *change);
 void service_apply_set_value(struct change *change);
 void service_apply_undefine(struct change *change);
+/* bind and unbind */
+void service_apply_owners(struct change *change);
+void service_apply_put(struct change *change);
 void service_apply_rewrap(struct change *change);
+
+/* UUID.xml of a definition. */
+GBytes *service_format_xml(const struct secret_def *def);
+/* Adds UUID.key to what `change` writes. */
+void service_write_key(struct change *change, GBytes *sealed);
+/* Wipes UUID.base64, which the change made void. */
+void service_wipe_clear(const struct change *change);
+
+/* ---- service_owner.c: guests and their copies ---- */
+
+/* Seals `plain` for `def` and everybody in `owners` (for none: as UUID.key), and adds it to what
+ * `change` writes and to its value. */
+bool service_write_value(struct change *change, const struct secret_def *def, const GArray *owners,
+                         uint64_t generation, const struct secret_buf *plain, GError **error);
+/* The owners that the change was prepared with become those of `secret`. */
+void service_take_owners(struct change *change, struct secret *secret);
+/* Adds to what `change` writes that the copies of all of `owners` go. */
+void service_remove_copies(struct change *change, const GArray *owners);
+
+/* ---- service_change.c ---- */
 
 struct change *service_new_change(struct secret_service *service, enum change_kind kind,
                                   const struct uuid *uuid, secret_done_func done, void *opaque);
 
-/* Adds the sealed value to what `change` writes. */
-void service_write_key(struct change *change, GBytes *sealed);
-/* Wipes UUID.base64, which the change made void. */
-void service_wipe_clear(const struct change *change);
+/* Adds a line of the audit to what `change` writes; secret and generation are those of `known`. */
+bool service_add_audit(struct change *change, const struct secret *known, struct audit_event *event,
+                       GError **error);
 
 /* Queues it (taken). */
 void service_submit(struct change *change);
@@ -107,15 +151,51 @@ bool service_check_definition(const struct secret_service *service, const struct
 
 /* Reads everything; fails if the folder can't be listed. */
 bool service_load(struct secret_service *service, GError **error);
-/* The value that UUID.key has for `def`, unproven without `generations`. False if it is under none
- * of them. Any thread may call it. */
-bool service_read_value(struct store *store, const struct generations *generations,
-                        const struct secret_def *def, struct secret_value *ret_value);
+
+/* ---- service_read.c: the files that may hold a value ---- */
+
+/* Where it may be. Borrowed. */
+struct service_source {
+    struct store *store;
+    const struct generations *generations; /* NULL: nothing can be proven */
+    const struct secret_def *def;
+    const GArray *owners; /* guests that have a copy, or are believed to */
+    GBytes *known;        /* preferred among those that are as good; or NULL */
+};
+
+struct service_reading {
+    struct secret_value value; /* the newest good one; without any, why it is unavailable */
+    bool is_foreign;           /* that is: a key is needed that is not here */
+    GArray *stale;             /* guests whose copies are older, or NULL */
+    bool has_stale_key;        /* UUID.key is there, and good, beside a guest's good copy */
+    GPtrArray *problems;       /* of the others, naming the file; NULL before service_read */
+};
+
+void service_reading_clear(struct service_reading *reading);
+/* Any thread may call it. */
+void service_read(const struct service_source *source, struct service_reading *ret_reading);
+
+typedef struct service_reading service_reading_t; /* for g_auto only */
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(service_reading_t, service_reading_clear)
+
+/* ---- service_repair.c ---- */
+
+GArray *service_repairs_new(void);
+/* Adds what has to be put right, if there is something; takes it out of `reading`. */
+void service_repairs_add(GArray *repairs, const struct uuid *uuid, struct service_reading *reading);
+/* No change is under way. */
+void service_repair(struct secret_service *service, GArray *repairs);
 
 /* ---- service_unlock.c: master key and generations ---- */
 
-/* Opens both, or locks the service; `entries` are what is stored. */
-void service_unlock(struct secret_service *service, const GArray *entries);
+/* What is stored: arrays of store_list and store_list_owned. */
+struct service_stock {
+    GArray *entries;
+    GArray *owned;
+};
+
+/* Opens both, or locks the service. */
+void service_unlock(struct secret_service *service, const struct service_stock *stock);
 void service_lock(struct secret_service *service, const char *reason);
 /* Those in use are not read again, and kept whatever became of their files. */
 void service_check_keys_in_use(const struct secret_service *service);
@@ -130,6 +210,9 @@ void service_rotate_resume(struct secret_service *service);
 /* Begins no more rewraps. */
 void service_rotate_pause(struct secret_service *service);
 
+/* Guests that had a copy of the secret when the pass under way began (owners.h). */
+const GArray *service_rotate_find_guests(const struct secret_service *service,
+                                         const struct uuid *uuid);
 /* A rewrap has changed something. */
 void service_rotate_note_moved(struct secret_service *service);
 

@@ -24,13 +24,13 @@ service_lock(struct secret_service *service, const char *reason)
 }
 
 static bool
-has_stored_value(const GArray *entries)
+has_stored_value(const struct service_stock *stock)
 {
-    for (guint i = 0; i < entries->len; i++) {
-        if (g_array_index(entries, struct store_entry, i).has_key)
+    for (guint i = 0; i < stock->entries->len; i++) {
+        if (g_array_index(stock->entries, struct store_entry, i).has_key)
             return true;
     }
-    return false;
+    return stock->owned->len > 0;
 }
 
 /* Whose keys the stored values need, where there is no file of generations. */
@@ -41,9 +41,10 @@ struct census {
 };
 
 static void
-count_value(struct census *census, const struct secret_service *service, const struct uuid *uuid)
+count_value(struct census *census, const struct secret_service *service, const struct uuid *uuid,
+            GBytes *take_sealed)
 {
-    g_autoptr(GBytes) sealed = store_read_key(service->store, uuid, NULL);
+    g_autoptr(GBytes) sealed = take_sealed;
     gsize len = 0;
     const void *bytes = sealed ? g_bytes_get_data(sealed, &len) : NULL;
     const uint8_t *id = bytes ? sealed_master_key_id(bytes, len) : NULL;
@@ -57,16 +58,24 @@ count_value(struct census *census, const struct secret_service *service, const s
 }
 
 static struct generations *
-make_generations(const struct secret_service *service, const GArray *entries, GError **error)
+make_generations(const struct secret_service *service, const struct service_stock *stock,
+                 GError **error)
 {
     struct census census = {0};
     char uuid[UUID_TEXT_SIZE];
 
-    for (guint i = 0; i < entries->len; i++) {
-        const struct store_entry *entry = &g_array_index(entries, struct store_entry, i);
+    for (guint i = 0; i < stock->entries->len; i++) {
+        const struct store_entry *entry = &g_array_index(stock->entries, struct store_entry, i);
 
         if (entry->has_key)
-            count_value(&census, service, &entry->uuid);
+            count_value(&census, service, &entry->uuid,
+                        store_read_key(service->store, &entry->uuid, NULL));
+    }
+    for (guint i = 0; i < stock->owned->len; i++) {
+        const struct store_owned *copy = &g_array_index(stock->owned, struct store_owned, i);
+
+        count_value(&census, service, &copy->secret,
+                    store_read_owned_key(service->store, &copy->secret, &copy->guest, NULL));
     }
     if (census.others == 0)
         return generations_make(service->generations_path, service->master_key, census.legacy > 0,
@@ -80,26 +89,26 @@ make_generations(const struct secret_service *service, const GArray *entries, GE
 }
 
 static bool
-open_keys(struct secret_service *service, const GArray *entries, GError **error)
+open_keys(struct secret_service *service, const struct service_stock *stock, GError **error)
 {
     bool has_generations = generations_exists(service->generations_path);
 
     service->master_key = master_key_open(service->unlock_method, service->unlock_location,
-                                          !has_stored_value(entries) && !has_generations, error);
+                                          !has_stored_value(stock) && !has_generations, error);
     if (!service->master_key)
         return false;
     service->generations =
         has_generations ? generations_open(service->generations_path, service->master_key, error)
-                        : make_generations(service, entries, error);
+                        : make_generations(service, stock, error);
     return service->generations != NULL;
 }
 
 void
-service_unlock(struct secret_service *service, const GArray *entries)
+service_unlock(struct secret_service *service, const struct service_stock *stock)
 {
     g_autoptr(GError) error = NULL;
 
-    if (open_keys(service, entries, &error))
+    if (open_keys(service, stock, &error))
         g_clear_pointer(&service->locked_reason, g_free);
     else
         service_lock(service, error->message);

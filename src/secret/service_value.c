@@ -72,7 +72,8 @@ service_open_value(const struct secret_service *service, const struct secret *se
     }
     key = service_key_of(service, secret->def, value->sealed, error);
     bytes = g_bytes_get_data(value->sealed, &len);
-    return sealed_parse(key, &(struct sealed_binding){.def = secret->def}, bytes, len, error);
+    return sealed_parse(key, &(struct sealed_binding){secret->def, value->owner}, bytes, len,
+                        error);
 }
 
 void
@@ -141,31 +142,36 @@ service_write_key(struct change *change, GBytes *sealed)
     change->disk.key = g_bytes_ref(sealed);
 }
 
+/* As libvirt's clients do before they ask. */
+bool
+service_check_value(const struct secret_buf *value, GError **error)
+{
+    if (secret_buf_len(value) == 0)
+        error_set_remote(error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
+                         "value in virSecretSetValue must not be NULL");
+    else if (secret_buf_len(value) > SEALED_VALUE_MAX)
+        error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
+                  "the value has %zu bytes, more than the maximum of %d", secret_buf_len(value),
+                  SEALED_VALUE_MAX);
+    else
+        return true;
+    return false;
+}
+
 bool
 service_prepare_set_value(struct change *change, GError **error)
 {
-    struct secret_service *service = change->service;
-    const struct secret *secret = registry_find(service->registry, &change->uuid);
-    struct secret_value *value = &change->value;
-    const struct master_key *key;
+    const struct secret *secret = registry_find(change->service->registry, &change->uuid);
 
     if (!secret) {
         service_set_not_found(&change->uuid, error);
         return false;
     }
-    key = service_key_for(service, secret->def, error);
-    if (!key)
+    if (!service_write_value(change, secret->def, secret->owners, secret->value.generation + 1,
+                             change->wanted, error))
         return false;
-    value->generation = secret->value.generation + 1;
-    value->sealed = sealed_format(key, &(struct sealed_binding){.def = secret->def},
-                                  value->generation, change->wanted, error);
-    if (!value->sealed)
-        return false;
-    value->is_stored = service_keeps(service, secret->def);
-    if (value->is_stored)
-        service_write_key(change, value->sealed);
     if (secret->value.is_stored)
-        service_note_erasure(service);
+        service_note_erasure(change->service);
     return true;
 }
 

@@ -96,6 +96,9 @@ GBytes *store_read_key(struct store *store, const struct uuid *uuid, GError **er
 /* Guests' copies, in the order of secret and guest: array of struct store_owned. Names and links
  * as above; what can't be listed of a guest is logged and skipped. */
 GArray *store_list_owned(struct store *store, GError **error);
+/* Both, for who must miss none: foreign names are not logged again, and it is an error if something
+ * can't be listed. */
+bool store_list_all(struct store *store, GArray **ret_entries, GArray **ret_owned, GError **error);
 /* Errors as of store_read_key. */
 GBytes *store_read_owned_key(struct store *store, const struct uuid *secret,
                              const struct uuid *guest, GError **error);

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: storage's way to the custodian of keys: struct storage_keys by RPC to virtcrypt-secretd,
- * as libvirt's own drivers ask, with the system token. Every operation has a connection of its own:
- * none waits for another thread's, and there is nothing to reconnect after a restart of the
- * custodian. Every wait is bounded. Thread-safe.
+ * Owns: struct storage_keys by RPC to virtcrypt-secretd (client_link.h). Every wait is bounded.
+ * Thread-safe.
  */
 #pragma once
 
@@ -14,16 +12,13 @@
 
 struct client_keys;
 
-enum {
-    CLIENT_KEYS_TIMEOUT_MS = 30000,
-    CLIENT_KEYS_CHECK_TIMEOUT_MS = 2000,
-};
+enum { CLIENT_KEYS_CHECK_TIMEOUT_MS = 2000 };
 
 /* `socket` is virtsecretd-sock, `token_dir` the folder of the system token. It does not connect
  * yet: the custodian may be away. */
 struct client_keys *client_keys_new(const char *socket, const char *token_dir);
 void client_keys_free(struct client_keys *keys);
-/* Milliseconds that each of a custodian's answers may take; CLIENT_KEYS_TIMEOUT_MS at first. */
+/* Milliseconds that each of a custodian's answers may take; CLIENT_LINK_TIMEOUT_MS at first. */
 void client_keys_set_timeout(struct client_keys *keys, int timeout_ms);
 
 /* Valid as long as `keys`. */

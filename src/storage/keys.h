@@ -20,10 +20,12 @@ struct storage_keys {
     /* Which secret of type volume has that usage id; ERROR_NO_SECRET. */
     bool (*find_by_usage)(void *opaque, const char *usage, struct uuid *ret_uuid, GError **error);
     /* Durably defines the private secret `uuid` with usage type volume, id `usage` and that
-     * description, with `value`; on failure neither is left. An existing secret of that usage:
-     * ERROR_OPERATION_FAILED naming it. */
+     * description, with `value`, both or neither. (If the custodian goes away before it answers, it
+     * is not known which: the caller has the uuid on record, and removes it.) An existing secret of
+     * that usage: ERROR_OPERATION_FAILED naming it. */
     bool (*put)(void *opaque, const struct uuid *uuid, const char *usage, const char *description,
                 const struct secret_buf *value, GError **error);
-    /* Undefines it, value and all. True as well if there is none. */
-    bool (*remove)(void *opaque, const struct uuid *uuid, GError **error);
+    /* Erases it, value and all; the custodian's audit gets the reason. True as well if there is
+     * none. */
+    bool (*remove)(void *opaque, const struct uuid *uuid, const char *reason, GError **error);
 };

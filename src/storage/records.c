@@ -33,6 +33,7 @@ struct storage_records {
     GMutex mutex;
     GHashTable *by_place;           /* owns the entries */
     GHashTable *by_path;            /* path -> entry */
+    gint version;                   /* of the contents */
     storage_records_func on_change; /* or NULL */
     void *on_change_opaque;
 };
@@ -66,8 +67,8 @@ storage_records_alias(const struct volume_record *record)
     return g_build_filename(parent, record->name, NULL);
 }
 
-static char *
-link_of(const struct storage_records *records, const struct volume_record *record)
+char *
+storage_records_link(const struct storage_records *records, const struct volume_record *record)
 {
     return record->kind == VOLUME_KIND_DM_CRYPT
                ? g_build_filename(records->device_dir, record->pool, record->name, NULL)
@@ -98,7 +99,7 @@ index_entry(struct storage_records *records, struct entry *entry, bool is_added)
         return;
     index_path(records, g_strdup(record->device), entry, is_added);
     index_path(records, g_strdup(record->path), entry, is_added);
-    index_path(records, link_of(records, record), entry, is_added);
+    index_path(records, storage_records_link(records, record), entry, is_added);
     index_path(records, storage_records_alias(record), entry, is_added);
 }
 
@@ -109,6 +110,7 @@ drop_entry(struct storage_records *records, const char *place)
 
     if (!entry)
         return;
+    g_atomic_int_inc(&records->version);
     index_entry(records, entry, false);
     g_hash_table_remove(records->by_place, place);
 }
@@ -120,6 +122,7 @@ put_entry(struct storage_records *records, const char *pool, const char *name,
 {
     struct entry *entry = g_new0(struct entry, 1);
 
+    g_atomic_int_inc(&records->version);
     entry->place = make_place(pool, name);
     entry->record = record;
     entry->reason = reason;
@@ -301,13 +304,28 @@ find_by_identity(struct storage_records *records, const char *path, bool *ret_is
     list = storage_records_list(records, NULL);
     for (guint i = 0; i < list->len; i++) {
         const struct volume_record *record = list->pdata[i];
-        g_autofree char *link = link_of(records, record);
+        g_autofree char *link = storage_records_link(records, record);
 
         *ret_is_device = is_same(&info, record->device);
         if (*ret_is_device || is_same(&info, link))
             return volume_record_copy(record);
     }
     return NULL;
+}
+
+struct volume_record *
+storage_records_get_by_name(struct storage_records *records, const char *path)
+{
+    g_autofree char *clean = g_canonicalize_filename(path, "/");
+    bool is_device;
+
+    return look_up_path(records, clean, &is_device);
+}
+
+int
+storage_records_version(struct storage_records *records)
+{
+    return g_atomic_int_get(&records->version);
 }
 
 struct volume_record *

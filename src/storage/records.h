@@ -24,6 +24,14 @@ struct volume_record *storage_records_get(struct storage_records *records, const
  * are followed too. NULL without an error: none. *ret_is_device: `path` is its ciphertext. */
 struct volume_record *storage_records_get_by_path(struct storage_records *records, const char *path,
                                                   bool *ret_is_device);
+/* The same by the path alone, whatever it leads to. */
+struct volume_record *storage_records_get_by_name(struct storage_records *records,
+                                                  const char *path);
+/* The link of an opened volume, or NULL: it is not opened by us. */
+char *storage_records_link(const struct storage_records *records,
+                           const struct volume_record *record);
+/* Another number after each change. */
+int storage_records_version(struct storage_records *records);
 /* Copies, in order of pool and name; all pools with NULL. */
 GPtrArray *storage_records_list(struct storage_records *records, const char *pool);
 /* How many volumes but `except` (or NULL), and but those that are being deleted, use that secret,

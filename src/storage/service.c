@@ -40,6 +40,7 @@ storage_service_new(const struct storage_service_params *params, GError **error)
     service->records = storage_records_new(params->volumes_dir, params->device_dir, error);
     if (service->records)
         storage_records_set_watcher(service->records, params->on_change, params->on_change_opaque);
+    service->identities = storage_identities_new(service->records);
     service->uses = service->records ? storage_uses_new(params->uses_dir, error) : NULL;
     if (!service->uses) {
         storage_service_free(service);
@@ -57,6 +58,7 @@ storage_service_free(struct storage_service *service)
         return;
     service_worker_free(service->worker);
     storage_uses_free(service->uses);
+    storage_identities_free(service->identities);
     storage_records_free(service->records);
     storage_pools_free(service->pools);
     service_locks_free(service->locks);
@@ -221,7 +223,7 @@ storage_service_find_record(struct storage_service *service, const char *path, c
 {
     g_autoptr(GError) failure = NULL;
     struct volume_record *record =
-        path ? storage_records_get_by_path(service->records, path, NULL)
+        path ? storage_identities_find(service->identities, path)
              : storage_records_get(service->records, pool, volume, &failure);
 
     if (failure && !error_is(failure, ERROR_NO_STORAGE_VOL))

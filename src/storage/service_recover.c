@@ -12,11 +12,12 @@
 
 /* The secret is ours and goes with the volume. */
 static bool
-drop_own_secret(struct storage_service *service, const struct volume_record *record, GError **error)
+drop_own_secret(struct storage_service *service, const struct volume_record *record,
+                const char *done, GError **error)
 {
     if (!record->secret_is_generated && !record->secret_is_stored)
         return true;
-    return service_secret_drop(service, record, &record->encryption->secret_uuid, error);
+    return service_secret_drop(service, record, &record->encryption->secret_uuid, done, error);
 }
 
 /* Whether the container of an unfinished creation was made by it. While its undoing waited (we, the
@@ -68,17 +69,18 @@ static bool
 remove_all(struct storage_service *service, const struct volume_record *record, GError **error)
 {
     g_autoptr(pool_def_t) pool = storage_pools_get(service->pools, record->pool, error);
+    const char *done = record->state == VOLUME_STATE_CREATING ? "not created" : "deleted";
 
     return pool && service_close_unused(service, record, error) &&
            remove_container(service, pool, record, error) &&
-           drop_own_secret(service, record, error) &&
+           drop_own_secret(service, record, done, error) &&
            storage_records_remove(service->records, record->pool, record->name, error);
 }
 
 static bool
 undo_adoption(struct storage_service *service, const struct volume_record *record, GError **error)
 {
-    return drop_own_secret(service, record, error) &&
+    return drop_own_secret(service, record, "not adopted", error) &&
            storage_records_remove(service->records, record->pool, record->name, error);
 }
 
@@ -151,7 +153,7 @@ service_finish_rekey(struct storage_service *service, struct volume_record *reco
         return false;
     /* Without any that opens it, whatever there is is kept: somebody may know more. */
     if (own && record->other_secret_is_made &&
-        !service_secret_drop(service, record, &record->other_secret, error))
+        !service_secret_drop(service, record, &record->other_secret, "re-keyed", error))
         return false;
     return put_rekeyed(service, record, error);
 }

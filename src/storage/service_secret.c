@@ -81,9 +81,11 @@ service_secret_put(struct storage_service *service, const struct volume_record *
 
 bool
 service_secret_drop(struct storage_service *service, const struct volume_record *record,
-                    const struct uuid *uuid, GError **error)
+                    const struct uuid *uuid, const char *done, GError **error)
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&service->secrets_mutex);
+    g_autofree char *reason =
+        g_strdup_printf("volume '%s' of pool '%s' was %s", record->name, record->pool, done);
     char text[UUID_TEXT_SIZE];
 
     if (storage_records_count_secret(service->records, uuid, record) > 0) {
@@ -91,7 +93,7 @@ service_secret_drop(struct storage_service *service, const struct volume_record 
                  uuid_format(uuid, text), record->name, record->pool);
         return true;
     }
-    if (service->keys.remove(service->keys.opaque, uuid, error))
+    if (service->keys.remove(service->keys.opaque, uuid, reason, error))
         return true;
     g_prefix_error(error, "can't remove the key of volume '%s' of pool '%s': ", record->name,
                    record->pool);

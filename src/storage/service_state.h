@@ -5,6 +5,7 @@
 #pragma once
 
 #include "storage/guests.h"
+#include "storage/identities.h"
 #include "storage/mapping.h"
 #include "storage/records.h"
 #include "storage/service.h"
@@ -18,6 +19,7 @@ struct storage_service {
     unsigned int retry_s;
     struct storage_keys keys;
     struct storage_records *records;
+    struct storage_identities *identities;
     struct storage_pools *pools;
     struct storage_uses *uses;
     struct service_locks *locks;
@@ -58,9 +60,10 @@ struct secret_buf *service_secret_get(struct storage_service *service,
 bool service_secret_put(struct storage_service *service, const struct volume_record *record,
                         const struct uuid *uuid, const char *how, const struct secret_buf *key,
                         GError **error);
-/* Undefines it unless another volume uses it too. */
+/* Erases it unless another volume uses it too. What was `done` to the volume ("deleted") is the
+ * reason in the custodian's audit. */
 bool service_secret_drop(struct storage_service *service, const struct volume_record *record,
-                         const struct uuid *uuid, GError **error);
+                         const struct uuid *uuid, const char *done, GError **error);
 
 /* ---- service_recover.c: what an operation left undone; the volume is locked by the caller ---- */
 

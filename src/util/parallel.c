@@ -80,3 +80,11 @@ parallel_run_waiting(size_t count, parallel_func func, void *opaque)
 
     run(&work, MIN(WAITING_THREADS_MAX, count / WAITING_WORTH_A_THREAD + 1));
 }
+
+void
+parallel_run_limited(size_t count, size_t limit, parallel_func func, void *opaque)
+{
+    struct work work = {.count = count, .func = func, .opaque = opaque, .run_length = 1};
+
+    run(&work, MIN(MIN(limit, WAITING_THREADS_MAX), count));
+}

@@ -15,3 +15,6 @@ void parallel_run(size_t count, parallel_func func, void *opaque);
 
 /* The same for pieces that wait for the disk and hardly compute: more threads than processors. */
 void parallel_run_waiting(size_t count, parallel_func func, void *opaque);
+
+/* The same for pieces that wait for somebody who takes no more than `limit` of them at a time. */
+void parallel_run_limited(size_t count, size_t limit, parallel_func func, void *opaque);

@@ -74,6 +74,12 @@ uuid_equal(const struct uuid *a, const struct uuid *b)
     return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
 }
 
+int
+uuid_compare(const struct uuid *a, const struct uuid *b)
+{
+    return memcmp(a->bytes, b->bytes, sizeof(a->bytes));
+}
+
 guint
 uuid_hash_key(gconstpointer key)
 {

@@ -26,6 +26,8 @@ const char *uuid_format(const struct uuid *uuid, char text[UUID_TEXT_SIZE]);
 bool uuid_generate_random(struct uuid *ret_uuid, GError **error);
 
 bool uuid_equal(const struct uuid *a, const struct uuid *b);
+/* Below, equal to or above 0, as memcmp. */
+int uuid_compare(const struct uuid *a, const struct uuid *b);
 
 /* For GHashTable: keys are `const struct uuid *`. */
 guint uuid_hash_key(gconstpointer key);

@@ -17,6 +17,7 @@ import unittest
 from collections import namedtuple
 
 import disk
+import host
 
 _BUILD = os.environ["BUILD_ROOT"]
 _INTERPOSE = os.path.join(_BUILD, "tests/crash/crash-interpose.so")
@@ -160,10 +161,8 @@ class Place:
         """With `crash`, watched: AT and HOW are when and what happens."""
         environment = dict(os.environ, LC_ALL="C")
         if crash:
-            environment.update({"LD_PRELOAD": _INTERPOSE, "CRASH_FOLDERS": self.root})
+            environment.update(host.preloaded(_INTERPOSE), CRASH_FOLDERS=self.root)
             environment.update({f"CRASH_{name}": str(value) for name, value in crash.items()})
-            environment["ASAN_OPTIONS"] = ":".join(
-                filter(None, [environment.get("ASAN_OPTIONS"), "verify_asan_link_order=0"]))
         return Run(subprocess.run(
             [_STEPS, *options, self.root, *map(_argument, steps)],
             env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,

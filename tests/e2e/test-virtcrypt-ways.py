@@ -293,7 +293,7 @@ class Completion(unittest.TestCase):
 
     def test_commands_are_offered(self):
         self.assertEqual(self.complete("virtcrypt secret-d"), ["secret-define", "secret-dumpxml"])
-        self.assertEqual(len(self.complete("virtcrypt ")), 25)
+        self.assertEqual(len(self.complete("virtcrypt ")), 35)
         self.assertEqual(self.complete("virtcrypt -q -c secret:///system dae"), ["daemon-status"])
 
     def test_global_options_are_offered(self):
@@ -336,6 +336,11 @@ class Completion(unittest.TestCase):
         self.assertEqual(self.complete("virtcrypt help daemon-"), ["daemon-status"])
         self.assertEqual(self.complete("virtcrypt secret-define /run/t/sec"),
                          ["/run/t/secret.xml"])
+        self.assertEqual(self.complete("virtcrypt guest-define x.xml --key vda=/run/t/sec"),
+                         ["vda=/run/t/secret.xml"])
+        self.assertEqual(self.complete("virtcrypt guest-create x.xml --key vda=gen"),
+                         ["vda=generate"])
+        self.assertEqual(self.complete("virtcrypt guest-define x.xml --key vd"), ["vda=", "vdb="])
 
 
 if __name__ == "__main__":

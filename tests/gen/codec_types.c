@@ -9,15 +9,21 @@
 #include "rpc/protocol/remote_connection.h"
 #include "rpc/protocol/remote_secret.h"
 #include "rpc/protocol/remote_types.h"
+#include "rpc/protocol/virtcrypt_guest.h"
 #include "rpc/protocol/virtcrypt_secret.h"
 #include "rpc/protocol/virtcrypt_volume.h"
 #include "sample.h"
 
-enum { TYPES_MAX = 100 };
+enum { TYPES_MAX = 200 };
 
 static const struct rpc_program *const programs[] = {
-    &remote_connection_program, &remote_secret_program,  &virtcrypt_secret_program,
-    &virtcrypt_volume_program,  &sample_service_program, NULL,
+    &remote_connection_program,
+    &remote_secret_program,
+    &virtcrypt_guest_program,
+    &virtcrypt_secret_program,
+    &virtcrypt_volume_program,
+    &sample_service_program,
+    NULL,
 };
 
 const struct rpc_program *const *

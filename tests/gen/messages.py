@@ -215,6 +215,27 @@ MESSAGES = [
         secret() + boolean(False) + boolean(True) + boolean(True),
         secret(OTHER_UUID, 4, "") + boolean(True) + boolean(False) + boolean(False)])
      + boolean(True)),
+    ("virtcrypt_secret_failures_ret", array([])),
+    ("virtcrypt_secret_failures_ret", array([uint32(0) + int32(66) + text("gone"),
+                                             uint32(7) + int32(-1) + text("")])),
+    ("virtcrypt_secret_bind_args", array([fixed(UUID) + fixed(OTHER_UUID)])),
+    ("virtcrypt_secret_unbind_args", array([fixed(UUID) + fixed(OTHER_UUID),
+                                            fixed(OTHER_UUID) + fixed(UUID)]) + text("why")),
+    ("virtcrypt_secret_erase_args", fixed(UUID) + optional(None) + text("volume deleted")),
+    ("virtcrypt_secret_erase_args", fixed(UUID) + optional(fixed(OTHER_UUID)) + text("undefined")),
+    ("virtcrypt_secret_list_bindings_args", optional(None) + uint32(1000)),
+    ("virtcrypt_secret_list_bindings_args", optional(fixed(UUID) + fixed(OTHER_UUID)) + uint32(1)),
+    ("virtcrypt_secret_list_bindings_ret", array([fixed(UUID) + fixed(OTHER_UUID)])
+     + boolean(False)),
+    ("virtcrypt_secret_put_args", text("<secret/>") + opaque(b"a\0b") + array([])),
+    ("virtcrypt_secret_put_args", text("<secret/>") + opaque(b"abcd") + array([
+        fixed(UUID), fixed(OTHER_UUID)])),
+    ("virtcrypt_secret_audit_args", uint64(1 << 40) + uint32(1000)),
+    ("virtcrypt_secret_audit_ret", array([text('{"seq":0}'), text("")]) + boolean(True)),
+    ("virtcrypt_secret_generation_status_ret", uint64(3) + boolean(True) + uint64(1 << 33)
+     + optional(text("damaged"))),
+    ("virtcrypt_secret_generation_status_ret", uint64(1) + boolean(False) + uint64(0)
+     + optional(None)),
 
     ("virtcrypt_volume_daemon_status_ret", text("0.1.0") + uint32(4711) + uint32(2) + uint32(1)
      + uint32(3) + optional(text("away"))),

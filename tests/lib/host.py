@@ -21,6 +21,8 @@ import time
 import uuid
 
 BUILD_ROOT = os.environ.get("BUILD_ROOT", "")
+# Where tests run, keys of persons get cheap keyslots (tests/lib/slow_processor.c).
+SLOW_PROCESSOR = os.environ.get("SLOW_PROCESSOR", "")
 
 # A slow machine (sanitizers, emulation, other tests beside) makes every bound too short.
 PATIENCE = float(os.environ.get("VIRTCRYPT_TEST_PATIENCE", "1"))
@@ -188,6 +190,15 @@ def libvirt_driver_folder():
     raise HostError("libvirt_driver_secret.so was not found: is libvirt-daemon installed?")
 
 
+def preloaded(library):
+    """The environment of a program that starts with `library`, whether it is built with a sanitizer
+    or not; none if that is empty."""
+    if not library:
+        return {}
+    options = [os.environ.get("ASAN_OPTIONS"), "verify_asan_link_order=0"]
+    return {"LD_PRELOAD": library, "ASAN_OPTIONS": ":".join(filter(None, options))}
+
+
 def wait_for(condition, what, bound=START_BOUND_S, interval=0.02):
     """Calls `condition` until it returns something true, which is returned."""
     deadline = time.monotonic() + bound
@@ -215,11 +226,18 @@ def answers(path, bound=START_BOUND_S):
 
 
 class Host:
-    def __init__(self, build_root=None):
+    # What a host has of its own; more may be of a subclass.
+    namespaces = {"mount": "mnt"}
+    # More lines of libvirtd.conf.
+    libvirtd_conf = ""
+
+    def __init__(self, build_root=None, within=()):
+        """`within`: the command that the host's namespaces begin in; otherwise the test's own."""
         self.build_root = build_root or BUILD_ROOT
         self.daemons = []
         self._holder = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", "bash", "-c", _HOLDER],
+            [*within, "unshare", *(f"--{name}" for name in self.namespaces),
+             "--propagation", "private", "bash", "-c", _HOLDER],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
         if self._holder.stdout.readline() != b"ready\n":
             self.close()
@@ -260,12 +278,14 @@ class Host:
     # ---- programs ----
 
     def _argv(self, argv):
-        return ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt", "--", *argv]
+        return ["nsenter", *(f"--{name}=/proc/{self._holder.pid}/ns/{file}"
+                             for name, file in self.namespaces.items()), "--", *argv]
 
     def _environment(self, extra):
         environment = {name: value for name, value in os.environ.items()
                        if not name.startswith(("LIBVIRT_", "VIRSH_", "VIRTCRYPT_", "XDG_"))}
         environment.update({"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+        environment.update(preloaded(SLOW_PROCESSOR))
         environment.update(extra or {})
         return environment
 
@@ -348,7 +368,8 @@ class Host:
             environment.setdefault("LIBVIRT_DRIVER_DIR", self.link_drivers(
                 connector if isinstance(connector, str) else None))
         self.write("/etc/libvirt/libvirtd.conf",
-                   _LIBVIRTD_CONF.format(sockets="/run/libvirt", level=log_level, auth="none"))
+                   _LIBVIRTD_CONF.format(sockets="/run/libvirt", level=log_level, auth="none")
+                   + self.libvirtd_conf)
         return self.start("libvirtd", ["libvirtd"], LIBVIRTD_SOCKET, environment)
 
     def start_reference(self, auth="none"):

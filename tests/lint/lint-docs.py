@@ -49,6 +49,10 @@ def long_lines(root):
 
 # Of each format: its page, and the tables of its words in the sources.
 _FORMATS = {
+    "docs/guest-record.md": (("src/conf/guest_record.c", "children"),
+                             ("src/conf/guest_record.c", "state_names"),
+                             ("src/conf/guest_record.c", "origin_names"),
+                             ("src/conf/guest_record.c", "key_state_names")),
     "docs/volume-record.md": (("src/conf/volume_record.c", "children"),
                               ("src/conf/volume_record.c", "kind_names"),
                               ("src/conf/volume_record.c", "state_names")),

@@ -116,11 +116,12 @@ key_files_put(void *opaque, const struct uuid *uuid, const char *usage, const ch
 }
 
 static inline bool
-key_files_remove(void *opaque, const struct uuid *uuid, GError **error)
+key_files_remove(void *opaque, const struct uuid *uuid, const char *reason, GError **error)
 {
     struct key_files *files = opaque;
     char name[UUID_TEXT_SIZE];
 
+    g_assert_cmpuint(strlen(reason), >, 0);
     if (!key_files_check(files, error))
         return false;
     return unlinkat(files->fd, uuid_format(uuid, name), 0) == 0 || errno == ENOENT;

@@ -254,6 +254,30 @@ test_a_failed_write_leaves_the_old_record(struct fixture *test, gconstpointer un
     expect_name(test, GUEST, "old");
 }
 
+static void
+test_of_many_records_each_is_written_on_its_own(struct fixture *test, gconstpointer unused)
+{
+    enum { COUNT = 40, BAD = 7 };
+    g_autoptr(GPtrArray) changed = g_ptr_array_new();
+    g_autoptr(GPtrArray) errors = NULL;
+
+    for (unsigned int i = 0; i < COUNT; i++) {
+        g_autofree char *text = g_strdup_printf("0bd8f1a4-1111-4222-8333-%012u", i);
+        struct uuid guest = to_uuid(text);
+
+        g_ptr_array_add(changed, guest_record_new(&guest, i == BAD ? "bad \xff" : text, NULL));
+    }
+    errors = guest_records_put_all(test->records, changed);
+    reopen(test);
+    for (unsigned int i = 0; i < COUNT; i++) {
+        g_autofree char *text = g_strdup_printf("0bd8f1a4-1111-4222-8333-%012u", i);
+
+        g_assert_cmpint(errors->pdata[i] != NULL, ==, i == BAD);
+        expect_name(test, text, i == BAD ? NULL : text);
+        guest_record_free(changed->pdata[i]);
+    }
+}
+
 #define ADD(name)                                                                                  \
     g_test_add("/guest/records/" #name, struct fixture, NULL, set_up, test_##name, tear_down)
 
@@ -270,5 +294,6 @@ main(int argc, char **argv)
     ADD(a_record_without_a_guest_counts_as_unreadable);
     ADD(a_record_that_could_not_be_read_back_is_not_written);
     ADD(a_failed_write_leaves_the_old_record);
+    ADD(of_many_records_each_is_written_on_its_own);
     return g_test_run();
 }

@@ -3,14 +3,7 @@
  * Sealed values: a round trip, a golden file, what each kind of damage is called, and that no
  * change of any byte or length is ever taken.
  */
-#include "expect.h"
-#include "secret/sealed.h"
-
-#define UUID "00112233-4455-6677-8899-aabbccddeeff"
-#define NAME "the sealed value of secret " UUID " "
-
-enum { OVERHEAD = 176, AT_VERSION = 8, AT_ALGORITHM = 10, AT_VALUE_LEN = 12, AT_UUID = 16 };
-enum { AT_DEFINITION = 40, AT_MASTER_KEY_ID = 72, AT_WRAPPED_KEY = 100, AT_VALUE = 160 };
+#include "sealed_fixture.h"
 
 /* Made with OpenSSL's AES-256-GCM and Python's hmac as docs/sealed-format.md says: master key
  * 00..1f, the definition of set_up, generation 7, value "secret value", data key and nonces of
@@ -22,68 +15,6 @@ static const char golden_hex[] =
     "de59c78b02a6cb7a5bb309baa94f555a22222222222222222222222275249581781a30a05806b3027bff4387"
     "8e8e370965d91c2860bc295d";
 
-struct fixture {
-    struct master_key *key;
-    struct secret_def def;
-    struct secret_buf *value;
-    uint8_t *bytes; /* a sealed file to spoil, of `len` */
-    size_t len;
-};
-
-static struct master_key *
-new_key(uint8_t first)
-{
-    uint8_t raw[MASTER_KEY_SIZE];
-    struct secret_buf *bytes;
-
-    for (size_t i = 0; i < sizeof(raw); i++)
-        raw[i] = (uint8_t)(first + i);
-    bytes = secret_buf_take_bytes(raw, sizeof(raw), NULL);
-    return master_key_new(bytes, NULL);
-}
-
-static GBytes *
-seal(const struct fixture *test, const struct secret_def *def)
-{
-    g_autoptr(GError) error = NULL;
-    GBytes *sealed =
-        sealed_format(test->key, &(struct sealed_binding){.def = def}, 7, test->value, &error);
-
-    g_assert_no_error(error);
-    return sealed;
-}
-
-static void
-set_up(struct fixture *test, gconstpointer unused)
-{
-    g_autoptr(GBytes) sealed = NULL;
-
-    test->key = new_key(0);
-    test->value = secret_buf_new_from("secret value", 12, NULL);
-    test->def.usage_type = SECRET_USAGE_VOLUME;
-    test->def.usage_id = g_strdup("/srv/a.img");
-    test->def.is_private = true;
-    g_assert_true(uuid_parse(UUID, &test->def.uuid));
-    sealed = seal(test, &test->def);
-    test->len = g_bytes_get_size(sealed);
-    test->bytes = g_memdup2(g_bytes_get_data(sealed, NULL), test->len);
-}
-
-static void
-tear_down(struct fixture *test, gconstpointer unused)
-{
-    master_key_free(test->key);
-    secret_buf_free(test->value);
-    g_free(test->def.usage_id);
-    g_free(test->bytes);
-}
-
-static struct secret_buf *
-open_bytes(const struct fixture *test, const void *bytes, size_t len, GError **error)
-{
-    return sealed_parse(test->key, &(struct sealed_binding){.def = &test->def}, bytes, len, error);
-}
-
 /* The fixture's (spoilt) file is refused with this text. */
 static void
 expect_refused(const struct fixture *test, const char *text)
@@ -93,16 +24,6 @@ expect_refused(const struct fixture *test, const char *text)
 
     g_assert_null(value);
     expect_error(error, ERROR_INVALID_SECRET, ERROR_FROM_SECRET, text);
-}
-
-static void
-expect_opens(const struct fixture *test)
-{
-    g_autoptr(GError) error = NULL;
-    g_autoptr(secret_buf_t) value = open_bytes(test, test->bytes, test->len, &error);
-
-    g_assert_no_error(error);
-    g_assert_true(secret_buf_equal(value, test->value));
 }
 
 static void
@@ -119,9 +40,7 @@ test_golden_file_opens(struct fixture *test, gconstpointer unused)
     uint8_t bytes[sizeof(golden_hex) / 2];
     uint64_t generation = 0;
 
-    for (size_t i = 0; i < sizeof(bytes); i++)
-        bytes[i] = (uint8_t)(g_ascii_xdigit_value(golden_hex[2 * i]) * 16 +
-                             g_ascii_xdigit_value(golden_hex[2 * i + 1]));
+    decode_hex(golden_hex, bytes, sizeof(bytes));
     value = open_bytes(test, bytes, sizeof(bytes), &error);
     g_assert_no_error(error);
     g_assert_true(secret_buf_equal(value, test->value));
@@ -317,11 +236,6 @@ test_other_master_key_with_the_id_written_in_is_refused(struct fixture *test, gc
     expect_refused(test, NAME "is damaged or was tampered with; put a good copy of its .key file "
                               "back, or set the value again");
 }
-
-#define OTHER_DEFINITION                                                                           \
-    NAME "was sealed for another definition (usage, private, ephemeral or the guest that owns it " \
-         "differ); put the .xml "                                                                  \
-         "file back as it was, or set the value again"
 
 static void
 test_definition_made_public_is_refused(struct fixture *test, gconstpointer unused)

@@ -2,9 +2,7 @@
  *
  * Storage's way to keys, against a real custodian that runs in a thread of its own.
  */
-#include <sys/un.h>
-
-#include "secretd.h"
+#include "custodian_thread.h"
 #include "storage/client_keys.h"
 
 #define USAGE "/var/lib/libvirt/images/a.qcow2"
@@ -12,100 +10,24 @@
 enum { SHORT_MS = 200, THREADS = 8, ROUNDS = 10 };
 
 struct fixture {
-    struct secretd secretd;
-    char *socket;
-    char *token_dir;
+    struct custodian_thread custodian;
     struct client_keys *keys;
     struct storage_keys table;
-    GThread *thread; /* NULL: the custodian does nothing */
-    gint is_ending;
 };
-
-/* ---- the custodian ---- */
-
-static int
-listen_at(const char *path)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    unlink(path);
-    g_strlcpy(address.sun_path, path, sizeof(address.sun_path));
-    g_assert_cmpint(bind(fd, (struct sockaddr *)&address, sizeof(address)), ==, 0);
-    g_assert_cmpint(listen(fd, 64), ==, 0);
-    return fd;
-}
-
-static gpointer
-serve(gpointer opaque)
-{
-    struct fixture *fixture = opaque;
-
-    while (!g_atomic_int_get(&fixture->is_ending))
-        loop_run(fixture->secretd.host.loop);
-    return NULL;
-}
-
-static void
-custodian_start(struct fixture *fixture)
-{
-    g_autoptr(GError) error = NULL;
-
-    rpc_server_add_listener(fixture->secretd.host.server, listen_at(fixture->socket), false,
-                            RPC_AUTH_NONE, &error);
-    g_assert_no_error(error);
-    g_atomic_int_set(&fixture->is_ending, 0);
-    fixture->thread = g_thread_new("custodian", serve, fixture);
-}
-
-static void
-custodian_pause(struct fixture *fixture)
-{
-    if (!fixture->thread)
-        return;
-    g_atomic_int_set(&fixture->is_ending, 1);
-    loop_post(fixture->secretd.host.loop, rpc_host_quit, fixture->secretd.host.loop);
-    g_thread_join(g_steal_pointer(&fixture->thread));
-}
-
-/* As a restart with a master key that is none. */
-static void
-lock_custodian(struct fixture *fixture)
-{
-    struct secretd *secretd = &fixture->secretd;
-
-    custodian_pause(fixture);
-    secret_service_free(secretd->service);
-    secret_events_free(secretd->events);
-    folder_put_text(&secretd->folder, "master.key", "short");
-    secretd_open_service(secretd, SECRET_READBACK_NEVER);
-    secretd->dispatch.service = secretd->service;
-    secretd->dispatch.events = secretd->events;
-    fixture->is_ending = 0;
-    fixture->thread = g_thread_new("custodian", serve, fixture);
-}
 
 static void
 set_up(struct fixture *fixture, gconstpointer unused)
 {
-    secretd_init(&fixture->secretd, SECRET_READBACK_NEVER, 0);
-    fixture->socket = folder_path(&fixture->secretd.folder, "virtsecretd-sock");
-    fixture->token_dir = folder_path(&fixture->secretd.folder, "common");
-    g_assert_cmpint(g_mkdir(fixture->token_dir, 0700), ==, 0);
-    folder_put_text(&fixture->secretd.folder, "common/system.token", TOKEN);
-    fixture->keys = client_keys_new(fixture->socket, fixture->token_dir);
+    custodian_thread_init(&fixture->custodian);
+    fixture->keys = client_keys_new(fixture->custodian.socket, fixture->custodian.token_dir);
     fixture->table = client_keys_table(fixture->keys);
-    custodian_start(fixture);
 }
 
 static void
 tear_down(struct fixture *fixture, gconstpointer unused)
 {
-    custodian_pause(fixture);
     client_keys_free(fixture->keys);
-    g_free(fixture->socket);
-    g_free(fixture->token_dir);
-    secretd_clear(&fixture->secretd);
+    custodian_thread_clear(&fixture->custodian);
 }
 
 /* ---- what storage does ---- */
@@ -167,8 +89,8 @@ test_what_is_put_is_a_private_secret_of_its_volume(struct fixture *fixture, gcon
     const struct secret_def *def;
 
     g_assert_true(put(fixture, &uuid, USAGE, "k", NULL));
-    custodian_pause(fixture);
-    def = secret_service_find(fixture->secretd.service, &uuid, NULL);
+    custodian_thread_pause(&fixture->custodian);
+    def = secret_service_find(fixture->custodian.secretd.service, &uuid, NULL);
     g_assert_nonnull(def);
     g_assert_true(def->is_private);
     g_assert_false(def->is_ephemeral);
@@ -232,9 +154,9 @@ test_removing_is_done_once_and_true_again(struct fixture *fixture, gconstpointer
     const struct uuid uuid = new_uuid();
 
     g_assert_true(put(fixture, &uuid, USAGE, "k", NULL));
-    g_assert_true(fixture->table.remove(fixture->table.opaque, &uuid, NULL));
+    g_assert_true(fixture->table.remove(fixture->table.opaque, &uuid, "volume deleted", NULL));
     expect_no_secret(fixture, &uuid, "no secret with matching uuid");
-    g_assert_true(fixture->table.remove(fixture->table.opaque, &uuid, NULL));
+    g_assert_true(fixture->table.remove(fixture->table.opaque, &uuid, "volume deleted", NULL));
 }
 
 static void
@@ -243,13 +165,13 @@ test_a_locked_custodian_is_left_without_the_secret(struct fixture *fixture, gcon
     const struct uuid uuid = new_uuid();
     g_autoptr(GError) error = NULL;
 
-    lock_custodian(fixture);
+    custodian_thread_lock(&fixture->custodian);
     g_assert_false(put(fixture, &uuid, USAGE, "k", &error));
     expect_error_part(error, ERROR_OPERATION_INVALID, ERROR_FROM_STORAGE, "is locked");
     expect_error_part(error, ERROR_OPERATION_INVALID, ERROR_FROM_STORAGE,
                       "'virtcrypt daemon-status'");
-    custodian_pause(fixture);
-    g_assert_null(secret_service_find(fixture->secretd.service, &uuid, NULL));
+    custodian_thread_pause(&fixture->custodian);
+    g_assert_null(secret_service_find(fixture->custodian.secretd.service, &uuid, NULL));
 }
 
 static void
@@ -258,7 +180,7 @@ test_the_check_tells_why_a_custodian_is_locked(struct fixture *fixture, gconstpo
     g_autoptr(GError) error = NULL;
 
     g_assert_true(client_keys_check(fixture->keys, &error));
-    lock_custodian(fixture);
+    custodian_thread_lock(&fixture->custodian);
     g_assert_false(client_keys_check(fixture->keys, &error));
     expect_error_part(error, ERROR_OPERATION_INVALID, ERROR_FROM_STORAGE, "master.key");
 }
@@ -267,7 +189,8 @@ static void
 test_an_absent_custodian_is_named_with_the_remedy(struct fixture *fixture, gconstpointer unused)
 {
     const struct uuid uuid = new_uuid();
-    g_autoptr(client_keys_t) keys = client_keys_new("/nonexistent/sock", fixture->token_dir);
+    g_autoptr(client_keys_t) keys =
+        client_keys_new("/nonexistent/sock", fixture->custodian.token_dir);
     struct storage_keys table = client_keys_table(keys);
     g_autoptr(GError) error = NULL;
 
@@ -284,7 +207,7 @@ test_a_custodian_that_does_not_answer_is_given_up(struct fixture *fixture, gcons
     int64_t start = g_get_monotonic_time();
     g_autoptr(GError) error = NULL;
 
-    custodian_pause(fixture);
+    custodian_thread_pause(&fixture->custodian);
     client_keys_set_timeout(fixture->keys, SHORT_MS);
     g_assert_null(fixture->table.get(fixture->table.opaque, &uuid, &error));
     expect_error_part(error, ERROR_OPERATION_FAILED, ERROR_FROM_STORAGE, "can't be reached");
@@ -295,12 +218,12 @@ static void
 test_a_custodian_that_was_away_is_found_again(struct fixture *fixture, gconstpointer unused)
 {
     const struct uuid uuid = new_uuid();
-    g_autofree char *away = folder_path(&fixture->secretd.folder, "away");
+    g_autofree char *away = folder_path(&fixture->custodian.secretd.folder, "away");
 
     g_assert_true(put(fixture, &uuid, USAGE, "k", NULL));
-    g_assert_cmpint(g_rename(fixture->socket, away), ==, 0);
+    g_assert_cmpint(g_rename(fixture->custodian.socket, away), ==, 0);
     g_assert_null(fixture->table.get(fixture->table.opaque, &uuid, NULL));
-    g_assert_cmpint(g_rename(away, fixture->socket), ==, 0);
+    g_assert_cmpint(g_rename(away, fixture->custodian.socket), ==, 0);
     expect_value(fixture, &uuid, "k");
 }
 
@@ -311,7 +234,7 @@ test_a_wrong_token_gives_no_private_key(struct fixture *fixture, gconstpointer u
     g_autoptr(GError) error = NULL;
 
     g_assert_true(put(fixture, &uuid, USAGE, "k", NULL));
-    folder_put_text(&fixture->secretd.folder, "common/system.token",
+    folder_put_text(&fixture->custodian.secretd.folder, "common/system.token",
                     "ffffffffffffffffffffffffffffffff");
     g_assert_null(fixture->table.get(fixture->table.opaque, &uuid, &error));
     expect_error_part(error, ERROR_INVALID_SECRET, ERROR_FROM_STORAGE, "secret is private");
@@ -329,7 +252,7 @@ put_and_get(gpointer opaque)
         uuid_format(&uuid, usage);
         g_assert_true(put(fixture, &uuid, usage, usage, NULL));
         expect_value(fixture, &uuid, usage);
-        g_assert_true(fixture->table.remove(fixture->table.opaque, &uuid, NULL));
+        g_assert_true(fixture->table.remove(fixture->table.opaque, &uuid, "volume deleted", NULL));
     }
     return NULL;
 }
@@ -343,8 +266,8 @@ test_threads_can_ask_at_a_time(struct fixture *fixture, gconstpointer unused)
         threads[i] = g_thread_new("storage", put_and_get, fixture);
     for (int i = 0; i < THREADS; i++)
         g_thread_join(threads[i]);
-    custodian_pause(fixture);
-    g_assert_cmpuint(secret_service_count(fixture->secretd.service), ==, 0);
+    custodian_thread_pause(&fixture->custodian);
+    g_assert_cmpuint(secret_service_count(fixture->custodian.secretd.service), ==, 0);
 }
 
 #define ADD(name)                                                                                  \

@@ -97,6 +97,38 @@ test_few_pieces_that_wait_are_shared_by_threads(void)
     g_assert_true(meeting.met);
 }
 
+struct crowd {
+    gint now;
+    gint most; /* at a time */
+};
+
+static void
+stay(size_t index, void *opaque)
+{
+    struct crowd *crowd = opaque;
+    gint count = g_atomic_int_add(&crowd->now, 1) + 1;
+    gint most;
+
+    do {
+        most = g_atomic_int_get(&crowd->most);
+    } while (count > most && !g_atomic_int_compare_and_exchange(&crowd->most, most, count));
+    g_usleep(1000);
+    g_atomic_int_add(&crowd->now, -1);
+}
+
+static void
+test_a_limit_of_threads_is_kept(void)
+{
+    struct crowd crowd = {0};
+    struct meeting meeting = {0};
+
+    parallel_run_limited(100, 3, stay, &crowd);
+    g_assert_cmpint(crowd.most, <=, 3);
+    parallel_run_limited(8, 2, meet, &meeting);
+    g_assert_true(meeting.met);
+    parallel_run_limited(0, 3, stay, &crowd);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -106,5 +138,6 @@ main(int argc, char **argv)
     g_test_add_func("/util/parallel/many-pieces", test_many_pieces_are_shared_by_threads);
     g_test_add_func("/util/parallel/few-that-wait",
                     test_few_pieces_that_wait_are_shared_by_threads);
+    g_test_add_func("/util/parallel/limit", test_a_limit_of_threads_is_kept);
     return g_test_run();
 }

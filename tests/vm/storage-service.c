@@ -147,7 +147,7 @@ test_start_that_fails_leaves_nothing_open(struct fixture *test, gconstpointer un
     g_autoptr(storage_volume_t) second = create(test, "second", DM_CRYPT);
     g_autoptr(GError) error = NULL;
 
-    g_assert_true(key_files_remove(&test->keys, &second->secret, NULL));
+    g_assert_true(key_files_remove(&test->keys, &second->secret, "volume 'x' went", NULL));
     g_assert_false(try_prepare(test, "web", WEB, DISK("first", "") DISK("second", ""), &error));
     expect_error_part(error, ERROR_NO_SECRET, ERROR_FROM_SECRET, "volume 'second'");
     expect_open(test, "first", false, NULL);

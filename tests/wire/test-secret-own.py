@@ -3,6 +3,8 @@
 """What virtcrypt-secretd does beyond libvirt, or within bounds that libvirt does not have: its own
 calls, lists of any length, and limits."""
 
+import json
+import time
 import unittest
 
 import host
@@ -121,6 +123,87 @@ class Own(unittest.TestCase):
         self.assertEqual((reader.uint32(), reader.uint32(), reader.uint32()), (2, 1, 0))
         self.assertGreaterEqual(reader.uint32(), 1)
         self.assertEqual(reader.rest(), b"")
+
+    def test_the_key_encryption_generation_is_told(self):
+        reader = self.client.call(9, program=self.PROGRAM).reader()
+        self.assertGreaterEqual(reader.uint64(), 1)
+        self.assertEqual((reader.uint32(), reader.uint64(), reader.optional(reader.string)),
+                         (0, 0, None))
+        self.assertEqual(reader.rest(), b"")
+
+    def audit(self, start, most):
+        return self.client.call(8, start.to_bytes(8, "big") + wire.uint32(most),
+                                program=self.PROGRAM)
+
+    def audit_lines(self, most):
+        """All lines of the audit, page by page."""
+        lines, more = [], True
+        while more:
+            reader = self.audit(len(lines), most).reader()
+            lines += [reader.string() for _ in range(reader.uint32())]
+            more = reader.uint32() == 1
+            self.assertEqual(reader.rest(), b"")
+        return lines
+
+    def test_the_audit_is_read_by_pages(self):
+        before = len(self.audit_lines(1000))
+        for n in range(5):
+            identifier = self.client.defined(f"/v/{n}")
+            self.client.set_value(identifier, b"x").reader()
+            self.client.undefine(identifier).reader()
+        lines = self.audit_lines(1000)
+        self.assertEqual([json.loads(line)["event"] for line in lines[before:]], ["undefine"] * 5)
+        for most in (1, 2, 5):
+            self.assertEqual(self.audit_lines(most), lines)
+        self.assertEqual(self.audit(1 << 40, 1).payload, bytes(8))
+
+    def test_a_page_of_the_audit_that_can_not_be_is_refused(self):
+        for most in (0, 1001):
+            error = self.audit(0, most).error()
+            self.assertEqual((error.code, error.domain), (ERR_INVALID_ARG, FROM_SECRET))
+            self.assertIn(f"a page of {most} lines: it is 1 to 1000", error.message)
+
+
+class Rotation(unittest.TestCase):
+    """After an erasure, without a delay."""
+
+    def setUp(self):
+        self.machine = host.Host()
+        self.addCleanup(self.machine.close)
+        daemon = self.machine.start_secretd("rotation_delay = 0\n")
+        self.addCleanup(daemon.stop_in_order)
+        self.client = Client(self.machine.path(host.SECRETD_SOCKET)).open()
+        self.addCleanup(self.client.close)
+
+    def status(self):
+        reader = self.client.call(9, program=Own.PROGRAM).reader()
+        return reader.uint64(), reader.uint32() == 1, reader.uint64(), reader.optional(reader.string)
+
+    def status_when(self, is_there):
+        until = time.monotonic() + 20 * host.PATIENCE
+        while not is_there(self.status()):
+            self.assertLess(time.monotonic(), until, self.status())
+            time.sleep(0.01)
+        return self.status()
+
+    def erase_one(self):
+        identifier = self.client.defined("/v/1")
+        self.client.set_value(identifier, b"x").reader()
+        self.client.undefine(identifier).reader()
+
+    def test_an_erasure_begins_the_next_generation(self):
+        self.assertEqual(self.status(), (1, False, 0, None))
+        self.erase_one()
+        self.assertEqual(self.status_when(lambda status: status[:2] == (2, False)),
+                         (2, False, 0, None))
+
+    def test_what_holds_it_up_is_told(self):
+        name = "33333333-3333-4333-8333-333333333333.key"
+        self.machine.write("/etc/libvirt/secrets/" + name, "whatever")
+        self.erase_one()
+        number, is_rotating, left, problem = self.status_when(lambda status: status[3])
+        self.assertEqual((number, is_rotating, left), (2, True, 1))
+        self.assertIn(name + " is no sealed value that this program can read", problem)
 
 
 if __name__ == "__main__":

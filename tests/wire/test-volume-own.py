@@ -21,15 +21,22 @@ NOBODY = 65534
 class VolumeCase(unittest.TestCase):
     """One host for a class. Each test finds no volume and leaves none."""
 
+    # Of virtcryptd.
+    environment = None
+
     @classmethod
     def setUpClass(cls):
         cls.machine = host.Host()
         cls.addClassCleanup(cls.machine.close)
         cls.secretd = cls.machine.start_secretd()
         cls.addClassCleanup(cls.secretd.stop_in_order)
-        cls.daemon = cls.machine.start_virtcryptd()
+        cls.start_daemon()
         cls.addClassCleanup(lambda: cls.daemon.stop_in_order())
         cls.machine.write_pool(POOL, FOLDER)
+
+    @classmethod
+    def start_daemon(cls):
+        cls.daemon = cls.machine.start_virtcryptd(env=cls.environment)
 
     def setUp(self):
         self.client = self.connect()
@@ -98,17 +105,6 @@ class Answers(VolumeCase):
                 self.assertEqual([volume.name for volume in self.client.volumes(POOL, most)], names)
         self.assertEqual(self.client.volumes("elsewhere"), [])
 
-    def test_a_key_that_a_person_typed_makes_a_job_that_takes_longer_than_a_second(self):
-        """Its keyslot has the strong cost."""
-        began = time.monotonic()
-        job = volumecalls.Job.read(self.client.create(POOL, xml("a.raw", kind="raw"),
-                                                      key=b"correct horse").reader())
-        self.assertFalse(job.is_done)
-        self.assertLess(time.monotonic() - began, 2.5 * host.PATIENCE)
-        reply = self.client.ask(volumecalls.JOB_WAIT, wire.uint64(job.number))
-        volume = self.client.finish(reply).volume
-        self.assertFalse(volume.is_generated)
-
     def test_the_daemon_tells_its_state(self):
         self.client.created(POOL, xml("a.qcow2"))
         version, pid, volumes, pending, clients, custodian = self.client.status()
@@ -135,6 +131,21 @@ class Answers(VolumeCase):
                                     + wire.string(xml("a", encryption=encryption))
                                     + wire.optional(None) + wire.uint32(0))
             self.assertEqual(reply.reader().uint32(), wanted)
+
+
+class Strong(VolumeCase):
+    environment = {"LD_PRELOAD": ""}
+
+    def test_a_key_that_a_person_typed_makes_a_job_that_takes_longer_than_a_second(self):
+        """Its keyslot has the strong cost."""
+        began = time.monotonic()
+        job = volumecalls.Job.read(self.client.create(POOL, xml("a.raw", kind="raw"),
+                                                      key=b"correct horse").reader())
+        self.assertFalse(job.is_done)
+        self.assertLess(time.monotonic() - began, 2.5 * host.PATIENCE)
+        reply = self.client.ask(volumecalls.JOB_WAIT, wire.uint64(job.number))
+        volume = self.client.finish(reply).volume
+        self.assertFalse(volume.is_generated)
 
 
 class Refusals(VolumeCase):
@@ -220,15 +231,6 @@ class Refusals(VolumeCase):
             self.client.ask(volumecalls.OPEN, volumecalls.open_args(POOL, "a.qcow2", guest, True)),
             volumecalls.ERR_INVALID_ARG, "for a guest or for a transfer")
 
-    def test_a_job_of_others_is_unknown(self):
-        job = volumecalls.Job.read(self.client.create(POOL, xml("a.raw", kind="raw"),
-                                                      key=b"correct horse").reader())
-        other = self.connect()
-        for procedure in (volumecalls.JOB_WAIT, volumecalls.JOB_CANCEL):
-            self.assert_error(other.ask(procedure, wire.uint64(job.number)),
-                              volumecalls.ERR_INVALID_ARG, f"no job {job.number}")
-        self.client.finish(self.client.ask(volumecalls.JOB_WAIT, wire.uint64(job.number)))
-
     def test_calls_without_waiting_for_answers_have_a_limit_and_hinder_nobody(self):
         count = 150
         for serial in range(count):
@@ -243,12 +245,24 @@ class Refusals(VolumeCase):
             self.assert_error(reply, volumecalls.ERR_BUSY, "calls under way")
 
 
-class Ends(VolumeCase):
+class Jobs(VolumeCase):
+    # A job for a typed key takes about a second.
+    environment = {"SLOWER": "8"}
+
     def wait_until_idle(self):
         def is_idle():
             with Client(self.machine.path(host.VIRTCRYPTD_SOCKET)).open() as client:
                 return client.status()[3] == 0
         host.wait_for(is_idle, "nothing is half done")
+
+    def test_a_job_of_others_is_unknown(self):
+        job = volumecalls.Job.read(self.client.create(POOL, xml("a.raw", kind="raw"),
+                                                      key=b"correct horse").reader())
+        other = self.connect()
+        for procedure in (volumecalls.JOB_WAIT, volumecalls.JOB_CANCEL):
+            self.assert_error(other.ask(procedure, wire.uint64(job.number)),
+                              volumecalls.ERR_INVALID_ARG, f"no job {job.number}")
+        self.client.finish(self.client.ask(volumecalls.JOB_WAIT, wire.uint64(job.number)))
 
     def test_a_job_whose_client_goes_leaves_a_whole_volume_or_nothing(self):
         for pause in (0, 0.05, 0.5, 1.2):
@@ -275,7 +289,7 @@ class Ends(VolumeCase):
         began = time.monotonic()
         self.assertEqual(self.daemon.stop(), 0)
         self.assertLess(time.monotonic() - began, 20 * host.PATIENCE)
-        type(self).daemon = self.machine.start_virtcryptd()
+        self.start_daemon()
         self.client = self.connect()
         self.assertTrue(self.is_consistent())
 
@@ -284,7 +298,7 @@ class Ends(VolumeCase):
             POOL, xml("a.raw", kind="raw"), key=b"correct horse"))
         time.sleep(0.5)
         self.daemon.kill()
-        type(self).daemon = self.machine.start_virtcryptd()
+        self.start_daemon()
         self.client = self.connect()
         host.wait_for(self.is_consistent, "a whole volume or nothing")
 
@@ -314,7 +328,7 @@ class Custodian(VolumeCase):
         self.assertEqual(self.daemon.stop(), 0)
         self.assertEqual(self.secretd.stop(), 0)
         try:
-            type(self).daemon = self.machine.start_virtcryptd()
+            self.start_daemon()
             host.wait_for(lambda: "can be made or opened now" in self.daemon.log_text(),
                           "it warns")
             self.client = self.connect()
