@@ -171,3 +171,18 @@ service_apply_rewrap(struct change *change)
     if (change->changes_value || change->changes_disk)
         service_rotate_note_moved(change->service);
 }
+
+bool
+service_rewrap_kept(void *opaque, GBytes *content, GBytes **ret_content, GError **error)
+{
+    const struct secret_service *service = opaque;
+    g_autoptr(GError) failure = NULL;
+
+    if (rewrap_old(service, content, ret_content, &failure))
+        return true;
+    /* It was kept because it is damaged, perhaps, and opens with nothing. */
+    if (error_is(failure, ERROR_INVALID_SECRET))
+        return true;
+    g_propagate_error(error, g_steal_pointer(&failure));
+    return false;
+}

@@ -9,7 +9,7 @@
 #include "secret/service_state.h"
 #include "util/log.h"
 
-enum { UNDER_WAY_MAX = 64, STEP_MS = 1, RETRY_S = 30 };
+enum { UNDER_WAY_MAX = 64, KEPT_MAX = 8, STEP_MS = 1, RETRY_S = 30 };
 
 struct rotation {
     struct secret_service *service;
@@ -17,7 +17,8 @@ struct rotation {
     unsigned int delay_s;
     struct loop_timer *timer; /* of the next step, or NULL: it follows from what is under way */
     bool is_paused;
-    bool is_checking; /* the pass under way is one after another: little is left, if anything */
+    bool must_look_again; /* since the pass began */
+    bool is_checking;     /* the pass under way is one after another: little is left, if anything */
 
     /* The pass under way; no uuids: there is none. */
     GArray *uuids;
@@ -235,6 +236,7 @@ begin_pass(struct rotation *rotation)
     g_autoptr(GError) error = NULL;
 
     clear_pass(rotation);
+    rotation->must_look_again = false;
     if (!collect_all(rotation, &error)) {
         fail(rotation, error->message);
         return;
@@ -308,7 +310,7 @@ find_old(const struct secret *secret, void *opaque)
     return !search->is_found;
 }
 
-/* A reload may have taken a file meanwhile that somebody put back. */
+/* A reload takes files that somebody put back. */
 static bool
 has_old_in_memory(const struct secret_service *service)
 {
@@ -346,10 +348,34 @@ on_checkpointed(void *opaque, const GError *error)
     rotation->under_way--;
     if (error)
         fail(rotation, error->message);
-    else if (has_old_in_memory(rotation->service))
+    else if (rotation->must_look_again || has_old_in_memory(rotation->service))
         plan_step(rotation, 0);
     else
         finish(rotation);
+}
+
+void
+service_rotate_look_again(struct secret_service *service)
+{
+    if (service->rotation)
+        service->rotation->must_look_again = true;
+}
+
+/* Files beside those that count, which nobody else changes. Whether all are done. */
+static bool
+rewrap_kept(struct rotation *rotation)
+{
+    g_autoptr(GError) error = NULL;
+    guint count = 0;
+
+    if (!store_replace_kept(rotation->service->store, KEPT_MAX, service_rewrap_kept,
+                            rotation->service, &count, &error)) {
+        if (rotation->failed++ == 0)
+            rotation->failure = g_strdup(error->message);
+        return true;
+    }
+    rotation->moved += count;
+    return count < KEPT_MAX;
 }
 
 /* The pass has seen everything. */
@@ -412,7 +438,10 @@ take_step(struct rotation *rotation)
         if (rotation->under_way == 0)
             plan_step(rotation, 0);
     } else if (rotation->under_way == 0) {
-        end_pass(rotation);
+        if (rewrap_kept(rotation))
+            end_pass(rotation);
+        else
+            plan_step(rotation, 0);
     }
 }
 

@@ -267,3 +267,11 @@ store_request_checkpoint(struct store *store, store_done_func done, void *opaque
 {
     worker_submit(store->worker, NULL, done, opaque);
 }
+
+bool
+store_replace_kept(struct store *store, guint max, store_kept_func func, void *opaque,
+                   guint *ret_count, GError **error)
+{
+    return store_kept_replace(store->dir_fd, store->guests_dir, max, func, opaque, ret_count,
+                              error);
+}

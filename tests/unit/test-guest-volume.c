@@ -1,118 +1,166 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Whether a volume is there: everything that is not surely gone is.
+ * Whether a volume is gone: only a file that is missing where it was seen, on the same file system.
  */
 #include "guest/volume.h"
 
-#include "guest/domain_files.h"
+#include <errno.h>
+#include <sched.h>
+#include <sys/mount.h>
+
 #include "service_fixture.h"
 
 static bool
-exists(struct fixture *test, const char *path)
+exists(struct fixture *test, const char *path, const char *place)
 {
-    return guest_volume_exists(test->service, path);
+    return guest_volume_exists(test->service, path, place);
+}
+
+/* The path of a new file; *ret_place: where it is. */
+static char *
+make_file(struct fixture *test, const char *name, char **ret_place)
+{
+    char *path = folder_path(&test->images, name);
+
+    g_assert_true(g_file_set_contents(path, "x", -1, NULL));
+    *ret_place = guest_volume_find_place(path);
+    g_assert_nonnull(*ret_place);
+    g_assert_true(exists(test, path, *ret_place));
+    return path;
 }
 
 static void
-test_only_a_file_that_is_missing_in_its_folder_is_gone(struct fixture *test, gconstpointer unused)
+test_a_file_that_is_missing_where_it_was_seen_is_gone(struct fixture *test, gconstpointer unused)
 {
-    g_autofree char *there = folder_path(&test->images, "there");
-    g_autofree char *gone = folder_path(&test->images, "gone");
-    g_autofree char *below = folder_path(&test->images, "there/below");
-    g_autofree char *elsewhere = folder_path(&test->images, "nowhere/a");
+    g_autofree char *place = NULL;
+    g_autofree char *path = make_file(test, "a", &place);
 
-    folder_put_text(&test->images, "there", "x");
-    g_assert_true(exists(test, there));
-    g_assert_false(exists(test, gone));
-    g_assert_false(exists(test, below));
-    g_assert_true(exists(test, elsewhere)); /* where is its folder? */
-    g_assert_true(exists(test, "pool/volume"));
+    g_assert_true(exists(test, path, NULL));
+    g_assert_cmpint(unlink(path), ==, 0);
+    g_assert_false(exists(test, path, place));
+    g_assert_null(guest_volume_find_place(path));
 }
 
 static void
-test_a_volume_of_ours_is_there_until_it_is_deleted(struct fixture *test, gconstpointer unused)
+test_one_that_was_never_seen_counts_as_there(struct fixture *test, gconstpointer unused)
 {
-    g_autoptr(storage_volume_t) volume = create(test, "a", TARGET("raw", LUKS));
-    g_autoptr(GError) error = NULL;
+    g_autofree char *path = folder_path(&test->images, "never");
 
-    g_assert_cmpint(g_unlink(volume->path), ==, 0);
-    g_assert_true(exists(test, volume->path));
-    storage_service_delete(test->service, "images", "a", NULL, &error);
-    g_assert_no_error(error);
-    g_assert_false(exists(test, volume->path));
+    g_assert_true(exists(test, path, NULL));
 }
 
 static void
-test_what_should_be_mounted_and_is_not_may_hold_it(struct fixture *test, gconstpointer unused)
+test_another_file_system_says_nothing(struct fixture *test, gconstpointer unused)
 {
-    g_autofree char *fstab = folder_path(&test->root, "fstab");
-    g_autofree char *mounts = folder_path(&test->root, "mounts");
+    g_autofree char *path = folder_path(&test->images, "a");
 
-    folder_put_text(&test->root, "fstab",
-                    "# comment\n/dev/sda1 / ext4 defaults 0 1\n/dev/sda2 none swap sw 0 0\n"
-                    "nas:/vms /srv/vms nfs defaults 0 0\n");
-    folder_put_text(&test->root, "mounts", "/dev/sda1 / ext4 rw 0 0\n");
-    g_assert_true(guest_volume_is_unmounted("/srv/vms/a", fstab, mounts));
-    g_assert_true(guest_volume_is_unmounted("/srv/vms", fstab, mounts));
-    g_assert_false(guest_volume_is_unmounted("/srv/vms2/a", fstab, mounts));
-    g_assert_false(guest_volume_is_unmounted("/srv/a", fstab, mounts));
-    folder_put_text(&test->root, "mounts", "nas:/vms /srv/vms nfs rw 0 0\n");
-    g_assert_false(guest_volume_is_unmounted("/srv/vms/a", fstab, mounts));
-    g_assert_false(guest_volume_is_unmounted("/srv/vms/a", "/nowhere/fstab", mounts));
+    g_assert_true(exists(test, path, "ef53:0000000000000001"));
+    g_assert_true(exists(test, path, ""));
 }
 
-#define UUID_1 "11111111-1111-4111-8111-111111111111"
-#define UUID_2 "22222222-2222-4222-8222-222222222222"
+static void
+test_a_folder_that_is_missing_says_nothing(struct fixture *test, gconstpointer unused)
+{
+    g_autofree char *place = NULL;
+    g_autofree char *path = make_file(test, "a", &place);
+    g_autofree char *below = g_build_filename(path, "b", NULL);
+    g_autofree char *missing = folder_path(&test->images, "folder/b");
 
+    g_assert_true(exists(test, missing, place));
+    g_assert_cmpint(unlink(path), ==, 0);
+    g_assert_true(exists(test, below, place));
+}
+
+static void
+test_a_link_counts_though_it_leads_nowhere(struct fixture *test, gconstpointer unused)
+{
+    g_autofree char *path = folder_path(&test->images, "link");
+    g_autofree char *place = NULL;
+
+    g_assert_cmpint(symlink("/nowhere/at/all", path), ==, 0);
+    place = guest_volume_find_place(path);
+    g_assert_nonnull(place);
+    g_assert_true(exists(test, path, place));
+    g_assert_cmpint(unlink(path), ==, 0);
+    g_assert_false(exists(test, path, place));
+}
+
+static void
+test_a_device_is_never_gone(struct fixture *test, gconstpointer unused)
+{
+    g_autofree char *place = guest_volume_find_place("/dev/null");
+
+    g_assert_true(exists(test, "/dev/no-such-group/volume", place));
+    g_assert_true(exists(test, "/dev/no-such-device", place));
+}
+
+static void
+test_what_is_no_path_counts_as_there(struct fixture *test, gconstpointer unused)
+{
+    g_assert_true(exists(test, "pool/volume", "ef53:1"));
+    g_assert_null(guest_volume_find_place("."));
+}
+
+static void
+test_a_volume_of_ours_is_there_as_long_as_its_record(struct fixture *test, gconstpointer unused)
+{
+    g_autoptr(storage_volume_t) volume = create(test, "ours", TARGET("qcow2", LUKS));
+    g_autofree char *path = folder_path(&test->images, "ours");
+    g_autofree char *place = guest_volume_find_place(path);
+
+    g_assert_cmpint(unlink(path), ==, 0);
+    g_assert_true(exists(test, path, place));
+    delete_volume(test, "ours");
+    g_assert_false(exists(test, path, place));
+}
+
+/* In a mount namespace of the test's own. */
 static bool
-has(GHashTable *uuids, const char *text)
+mount_over(const char *path)
 {
-    struct uuid uuid;
-
-    g_assert_true(uuid_parse(text, &uuid));
-    return g_hash_table_contains(uuids, &uuid);
+    if (unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+        mount("tmpfs", path, "tmpfs", 0, "size=1m") == 0)
+        return true;
+    g_test_skip(g_strerror(errno));
+    return false;
 }
 
 static void
-test_definitions_are_searched_for_uuids(struct fixture *test, gconstpointer unused)
+test_what_is_not_mounted_is_not_gone(struct fixture *test, gconstpointer unused)
 {
-    g_autofree char *nowhere = folder_path(&test->root, "nowhere");
-    g_autoptr(GHashTable) none = guest_domain_files_read(nowhere, NULL);
-    g_autoptr(GHashTable) uuids = NULL;
-    g_autoptr(GError) error = NULL;
+    g_autofree char *place = NULL;
+    g_autofree char *other = NULL;
+    g_autofree char *path = NULL;
 
-    g_assert_cmpuint(g_hash_table_size(none), ==, 0);
-    folder_put_text(&test->images, "a.xml", "<domain>\n <uuid>" UUID_1 "</uuid><broken");
-    folder_put_text(&test->images, "b.xml", "<uuid>not one</uuid><uuid>");
-    folder_put_text(&test->images, "c.txt", "<uuid>" UUID_2 "</uuid>");
-    uuids = guest_domain_files_read(test->images.path, &error);
-    g_assert_no_error(error);
-    g_assert_true(has(uuids, UUID_1));
-    g_assert_false(has(uuids, UUID_2));
+    if (!mount_over(test->images.path))
+        return;
+    path = make_file(test, "a", &place);
+    g_assert_cmpint(umount2(test->images.path, MNT_DETACH), ==, 0);
+    g_assert_true(exists(test, path, place));
+    /* Another one in its place, even of the same kind. */
+    g_assert_cmpint(mount("tmpfs", test->images.path, "tmpfs", 0, "size=1m"), ==, 0);
+    g_assert_true(exists(test, path, place));
+    g_free(make_file(test, "b", &other));
+    g_assert_cmpstr(other, !=, place);
+    g_assert_cmpint(umount2(test->images.path, MNT_DETACH), ==, 0);
 }
 
-static void
-test_a_definition_that_cannot_be_read_is_an_error(struct fixture *test, gconstpointer unused)
-{
-    g_autoptr(GError) error = NULL;
-
-    g_assert_cmpint(mkdirat(test->images.fd, "a.xml", 0700), ==, 0);
-    g_assert_null(guest_domain_files_read(test->images.path, &error));
-    g_assert_nonnull(strstr(error->message, test->images.path));
-}
-
-#define ADD(function)                                                                              \
-    g_test_add("/guest/volume/" #function, struct fixture, NULL, fixture_set_up, test_##function,  \
+#define ADD(name)                                                                                  \
+    g_test_add("/guest/volume/" #name, struct fixture, NULL, fixture_set_up, test_##name,          \
                fixture_tear_down)
 
 int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    ADD(only_a_file_that_is_missing_in_its_folder_is_gone);
-    ADD(a_volume_of_ours_is_there_until_it_is_deleted);
-    ADD(what_should_be_mounted_and_is_not_may_hold_it);
-    ADD(definitions_are_searched_for_uuids);
-    ADD(a_definition_that_cannot_be_read_is_an_error);
+    ADD(a_file_that_is_missing_where_it_was_seen_is_gone);
+    ADD(one_that_was_never_seen_counts_as_there);
+    ADD(another_file_system_says_nothing);
+    ADD(a_folder_that_is_missing_says_nothing);
+    ADD(a_link_counts_though_it_leads_nowhere);
+    ADD(a_device_is_never_gone);
+    ADD(what_is_no_path_counts_as_there);
+    ADD(a_volume_of_ours_is_there_as_long_as_its_record);
+    ADD(what_is_not_mounted_is_not_gone);
     return g_test_run();
 }

@@ -1,9 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Rotation of the key-encryption generation with guests' copies: all of them are moved, one that
- * was taken away does not open again, and one that can't be read holds the end up.
+ * was taken away does not open again, and one that can't be read holds the end up. And files that
+ * were kept.
  */
 #include "rotation.h"
+
+/* These two files in the folder of secrets are sealed under the same key. */
+static void
+expect_same_key(struct custodian *test, const char *one, const char *other)
+{
+    g_autoptr(GBytes) left = back_up(test, one);
+    g_autoptr(GBytes) right = back_up(test, other);
+
+    g_assert_cmpmem(sealed_master_key_id(g_bytes_get_data(left, NULL), g_bytes_get_size(left)),
+                    MASTER_KEY_ID_SIZE,
+                    sealed_master_key_id(g_bytes_get_data(right, NULL), g_bytes_get_size(right)),
+                    MASTER_KEY_ID_SIZE);
+}
 
 /* The first secret belongs to two guests, the second one to none. */
 static void
@@ -134,6 +148,97 @@ test_a_guests_folder_that_cannot_be_listed_holds_the_end_up(struct custodian *te
     expect_value(test, UUID_1, "first");
 }
 
+/* Where a copy without a definition and a key with one have nothing but the uuid in common. */
+static void
+test_key_and_copies_of_one_secret_are_moved(struct custodian *test, gconstpointer unused)
+{
+    g_autoptr(GBytes) key = NULL;
+    g_autoptr(GBytes) copy = NULL;
+
+    test->rotation_delay = 86400;
+    prepare_two(test);
+    key = back_up(test, UUID_1 ".key");
+    bind_to(test, UUID_1, GUEST_1);
+    copy = get_copy(test, GUEST_1, UUID_1);
+    undefine(test, UUID_1);
+    custodian_close(test);
+    put_back(test, UUID_1 ".key", key);
+    put_copy(test, GUEST_1, UUID_1, copy);
+    put_copy(test, GUEST_2, UUID_1, copy);
+    test->rotation_delay = 0;
+    custodian_open(test);
+    await_generation(test, 2);
+    expect_same_key(test, UUID_1 ".key", UUID_2 ".key");
+    g_clear_pointer(&copy, g_bytes_unref);
+    copy = get_copy(test, GUEST_2, UUID_1);
+    put_back(test, "copy", copy);
+    expect_same_key(test, "copy", UUID_2 ".key");
+    g_clear_pointer(&copy, g_bytes_unref);
+    copy = get_copy(test, GUEST_1, UUID_1);
+    put_back(test, "copy", copy);
+    expect_same_key(test, "copy", UUID_2 ".key");
+}
+
+/* ---- kept files ---- */
+
+static void
+test_kept_files_are_moved(struct custodian *test, gconstpointer unused)
+{
+    g_autoptr(GBytes) key = NULL;
+    g_autoptr(GBytes) copy = NULL;
+    g_autofree char *path =
+        g_strconcat(test->guests_dir, "/" GUEST_1 "/" UUID_1 ".key.foreign.1", NULL);
+    g_autofree char *content = NULL;
+    gsize len = 0;
+
+    prepare_two(test);
+    key = back_up(test, UUID_1 ".key");
+    for (unsigned int i = 1; i <= 20; i++) {
+        g_autofree char *name = g_strdup_printf(UUID_1 ".key.replaced-%u", i);
+
+        put_back(test, name, key);
+    }
+    put_back(test, UUID_3 ".key.foreign.1", key);
+    /* Left by a crash while one was replaced. */
+    put_back(test, UUID_1 ".key.replaced-1.new", key);
+    bind_to(test, UUID_1, GUEST_1);
+    copy = get_copy(test, GUEST_1, UUID_1);
+    g_assert_true(g_file_set_contents(path, g_bytes_get_data(copy, NULL),
+                                      (gssize)g_bytes_get_size(copy), NULL));
+    set_value(test, UUID_2, "third");
+    await_generation(test, 2);
+    expect_same_key(test, UUID_1 ".key.replaced-1", UUID_2 ".key");
+    expect_same_key(test, UUID_1 ".key.replaced-20", UUID_2 ".key");
+    expect_same_key(test, UUID_3 ".key.foreign.1", UUID_2 ".key");
+    folder_expect_none(&test->secrets, UUID_1 ".key.replaced-1.new");
+    g_assert_true(g_file_get_contents(path, &content, &len, NULL));
+    folder_put(&test->secrets, "copy", content, len);
+    expect_same_key(test, "copy", UUID_2 ".key");
+}
+
+static void
+test_kept_files_that_are_no_values_stay(struct custodian *test, gconstpointer unused)
+{
+    g_autoptr(GBytes) text = g_bytes_new_static("whatever", 8);
+    g_autoptr(GBytes) damaged = NULL;
+    g_autofree uint8_t *bytes = NULL;
+    g_autofree char *folder = folder_path(&test->secrets, UUID_1 ".key.foreign.2");
+    gsize len = 0;
+
+    prepare_two(test);
+    damaged = back_up(test, UUID_1 ".key");
+    bytes = g_bytes_unref_to_data(g_steal_pointer(&damaged), &len);
+    bytes[100] ^= 1;
+    damaged = g_bytes_new(bytes, len);
+    put_back(test, UUID_1 ".key.replaced-1", damaged);
+    put_back(test, UUID_1 ".key.foreign.1", text);
+    g_assert_cmpint(mkdir(folder, 0700), ==, 0);
+    undefine(test, UUID_2);
+    await_generation(test, 2);
+    folder_expect(&test->secrets, UUID_1 ".key.replaced-1", damaged);
+    folder_expect(&test->secrets, UUID_1 ".key.foreign.1", text);
+}
+
 #define ADD(name)                                                                                  \
     g_test_add("/secret/service_rotate_owned/" #name, struct custodian, NULL, set_up, test_##name, \
                tear_down)
@@ -149,5 +254,8 @@ main(int argc, char **argv)
     ADD(a_copy_that_the_daemon_does_not_know_is_moved);
     ADD(a_copy_that_cannot_be_parsed_holds_the_end_up);
     ADD(a_guests_folder_that_cannot_be_listed_holds_the_end_up);
+    ADD(key_and_copies_of_one_secret_are_moved);
+    ADD(kept_files_are_moved);
+    ADD(kept_files_that_are_no_values_stay);
     return g_test_run();
 }
