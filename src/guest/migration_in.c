@@ -7,6 +7,7 @@
 #include "guest/answer.h"
 #include "guest/made_keys.h"
 #include "guest/migration.h"
+#include "guest/volume.h"
 
 #include <string.h>
 
@@ -217,8 +218,8 @@ add_key(struct guest_record *record, const struct arrival *arrival)
     key->since = 0;
     key->has_remote_copy = false; /* that one goes when the guest is here */
     g_clear_pointer(&key->reason, g_free);
-    g_free(key->volume);
-    key->volume = g_strdup(arrival->packet->volume);
+    guest_key_set_volume(key, arrival->packet->volume);
+    guest_volume_note(key);
 }
 
 static bool
