@@ -12,7 +12,8 @@
 
 #define SEQ_HEAD  "{\"seq\":"
 #define PREV_HEAD ",\"prev\":\""
-#define HASH_HEAD "\",\"hash\":\""
+#define PREV_TAIL "\""
+#define HASH_HEAD ",\"hash\":\""
 #define LINE_TAIL "\"}"
 #define ID_HEAD   "\"id\":\""
 
@@ -20,13 +21,14 @@ enum {
     HASH_LEN = AUDIT_HASH_SIZE - 1,
     SEQ_HEAD_LEN = sizeof(SEQ_HEAD) - 1,
     PREV_HEAD_LEN = sizeof(PREV_HEAD) - 1,
+    PREV_TAIL_LEN = sizeof(PREV_TAIL) - 1,
     HASH_HEAD_LEN = sizeof(HASH_HEAD) - 1,
     LINE_TAIL_LEN = sizeof(LINE_TAIL) - 1,
     ID_HEAD_LEN = sizeof(ID_HEAD) - 1,
     SEQ_DIGITS_MAX = 20,
     /* What follows the hashed content, and what follows the members. */
-    HASH_PART_LEN = HASH_HEAD_LEN - 1 + HASH_LEN + LINE_TAIL_LEN,
-    END_LEN = PREV_HEAD_LEN + HASH_LEN + HASH_HEAD_LEN + HASH_LEN + LINE_TAIL_LEN,
+    HASH_PART_LEN = HASH_HEAD_LEN + HASH_LEN + LINE_TAIL_LEN,
+    END_LEN = PREV_HEAD_LEN + HASH_LEN + PREV_TAIL_LEN + HASH_PART_LEN,
 };
 G_STATIC_ASSERT(SEQ_HEAD_LEN + SEQ_DIGITS_MAX + 1 + END_LEN + 1 <=
                 AUDIT_LINE_MAX - AUDIT_MEMBERS_MAX);
@@ -116,11 +118,11 @@ audit_line_format(struct audit_line_chain *chain, const char *members)
 {
     GString *line = g_string_new(NULL);
 
-    g_string_printf(line, SEQ_HEAD "%" G_GUINT64_FORMAT ",%s" PREV_HEAD "%s\"", chain->next_seq,
-                    members, chain->prev);
+    g_string_printf(line, SEQ_HEAD "%" G_GUINT64_FORMAT ",%s" PREV_HEAD "%s" PREV_TAIL,
+                    chain->next_seq, members, chain->prev);
     hash_content(line->str, line->len, chain->prev);
     chain->next_seq++;
-    g_string_append_printf(line, "%s%s" LINE_TAIL, HASH_HEAD + 1, chain->prev);
+    g_string_append_printf(line, HASH_HEAD "%s" LINE_TAIL, chain->prev);
     return g_string_free(line, FALSE);
 }
 
@@ -181,6 +183,7 @@ audit_line_parse(const char *text, size_t len, struct audit_line *ret_line)
     id = find_id(next, (size_t)(end - next));
     memcpy(line.id, id, UUID_TEXT_SIZE - 1);
     if (!take_literal(&end, PREV_HEAD, PREV_HEAD_LEN) || !take_hash(&end, line.prev) ||
+        !take_literal(&end, PREV_TAIL, PREV_TAIL_LEN) ||
         !take_literal(&end, HASH_HEAD, HASH_HEAD_LEN) || !take_hash(&end, line.hash) ||
         !take_literal(&end, LINE_TAIL, LINE_TAIL_LEN))
         return false;

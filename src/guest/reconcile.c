@@ -284,7 +284,12 @@ look_at_present(struct look *look)
         if (!job)
             continue;
         job->seen = seen;
-        guest_job_plan(job, false);
+        /* A migration may have ended since the list was made: what it left is not undone. */
+        if (guest_job_plan(job, false) && guest_job_is_turning(job) && !job->is_fresh) {
+            guest_job_drop_plan(job);
+            if (guest_job_find(job))
+                guest_job_plan(job, false);
+        }
         add_job(look, job);
     }
 }

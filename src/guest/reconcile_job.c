@@ -198,6 +198,7 @@ fill_answer(struct guest_job *job, GError **error)
 
     if (!job->seen) {
         input->answer = GUEST_ANSWER_ABSENT;
+        input->has_migrated = guest_service_was_migrated(job->service, &job->guest);
         return guest_survey_has_definition(job->survey, &job->guest, &input->has_definition_on_disk,
                                            error);
     }
@@ -209,16 +210,6 @@ fill_answer(struct guest_job *job, GError **error)
     return input->references != NULL;
 }
 
-/* libvirt said that it stopped because it runs elsewhere: the same as a guest-migrate of which
- * nothing was heard any more. */
-static void
-note_migration(struct guest_job *job)
-{
-    if (job->record && !job->seen && job->record->state == GUEST_STATE_PRESENT &&
-        guest_service_was_migrated(job->service, &job->guest))
-        job->record->state = GUEST_STATE_LEAVING;
-}
-
 bool
 guest_job_plan(struct guest_job *job, bool is_held)
 {
@@ -227,7 +218,6 @@ guest_job_plan(struct guest_job *job, bool is_held)
     guest_job_drop_plan(job);
     if (!take_record(job))
         return false;
-    note_migration(job);
     fill_settings(job, is_held);
     if (!fill_answer(job, &error)) {
         guest_job_fail(job, error);
@@ -247,6 +237,12 @@ guest_job_has(const struct guest_job *job, enum guest_action_kind kind)
             return true;
     }
     return false;
+}
+
+bool
+guest_job_is_turning(const struct guest_job *job)
+{
+    return job->record && job->plan.record && job->plan.record->state != job->record->state;
 }
 
 static bool

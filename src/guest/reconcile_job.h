@@ -39,6 +39,8 @@ void guest_job_drop_plan(struct guest_job *job);
 bool guest_job_is_taking(const struct guest_job *job);
 /* Whether a key begins to wait for being taken: that needs a fresh look at this guest. */
 bool guest_job_is_waiting(const struct guest_job *job);
+/* Whether the guest's state changes, as by a look that is older than the record. */
+bool guest_job_is_turning(const struct guest_job *job);
 bool guest_job_has(const struct guest_job *job, enum guest_action_kind kind);
 /* The action is not done; `error` may be NULL: it is no failure. */
 void guest_job_undo(struct guest_job *job, const struct guest_action *action, const GError *error);

@@ -93,10 +93,10 @@ guest_service_start(struct guest_service *service)
 void
 guest_service_stop(struct guest_service *service)
 {
-    if (!service->watch)
-        return;
-    guest_watch_stop(service->watch);
-    guest_libvirt_stop(service->libvirt);
+    if (service->watch)
+        guest_watch_stop(service->watch);
+    if (service->libvirt)
+        guest_libvirt_stop(service->libvirt);
 }
 
 /* Stopped first, so that the look that is under way ends soon. */

@@ -197,8 +197,9 @@ list_holders(struct guest_service *service, const struct guest_survey *survey,
 
     for (guint i = 0; i < records->len; i++) {
         const struct guest_record *record = records->pdata[i];
+        const struct guest_key *key = guest_record_find(record, secret);
 
-        if (guest_record_find(record, secret) &&
+        if (key && key->origin != GUEST_KEY_REFUSED &&
             !guest_survey_is_owner(survey, secret, &record->uuid))
             g_array_append_val(holders, record->uuid);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: the calls about guests that own secrets. A call with many bindings is many changes, each
- * on its own; it is answered when the last of them has ended.
+ * Owns: the calls about guests that own secrets, and about what was erased. A call with many
+ * bindings is many changes, each on its own; it is answered when the last of them has ended.
  */
 #include "secret/dispatch_owner.h"
 
@@ -195,15 +195,15 @@ dispatch_owner_put(struct rpc_call *call, void *opaque, struct virtcrypt_secret_
     return RPC_LATER;
 }
 
-/* ---- list ---- */
+/* ---- lists ---- */
 
 static bool
-check_max(uint32_t max, GError **error)
+check_max(uint32_t max, const char *what, GError **error)
 {
     if (max >= 1 && max <= VIRTCRYPT_SECRET_PAGE_MAX)
         return true;
     error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
-              "a page of %u bindings: it is 1 to %d that a list can be asked for", max,
+              "a page of %u %s: it is 1 to %d that a list can be asked for", max, what,
               VIRTCRYPT_SECRET_PAGE_MAX);
     return false;
 }
@@ -217,7 +217,7 @@ dispatch_owner_list(struct rpc_call *call, void *opaque,
     g_autoptr(GArray) found = NULL;
     struct secret_binding after;
 
-    if (!check_max(args->max, error))
+    if (!check_max(args->max, "bindings", error))
         return RPC_FAILED;
     if (args->after)
         after = (struct secret_binding){to_uuid(args->after->secret), to_uuid(args->after->guest)};
@@ -233,5 +233,25 @@ dispatch_owner_list(struct rpc_call *call, void *opaque,
         memcpy(ret->bindings[i].secret, binding->secret.bytes, sizeof(binding->secret.bytes));
         memcpy(ret->bindings[i].guest, binding->guest.bytes, sizeof(binding->guest.bytes));
     }
+    return RPC_DONE;
+}
+
+enum rpc_outcome
+dispatch_owner_audit(struct rpc_call *call, void *opaque,
+                     const struct virtcrypt_secret_audit_args *args,
+                     struct virtcrypt_secret_audit_ret *ret, GError **error)
+{
+    struct dispatch *dispatch = opaque;
+    g_autoptr(GPtrArray) lines = NULL;
+
+    if (!check_max(args->max, "lines", error))
+        return RPC_FAILED;
+    lines = secret_service_read_audit(dispatch->service, args->from, args->max, &ret->more, error);
+    if (!lines)
+        return RPC_FAILED;
+    ret->lines_len = lines->len;
+    ret->lines = g_new0(char *, lines->len);
+    for (guint i = 0; i < lines->len; i++)
+        ret->lines[i] = g_strdup(lines->pdata[i]);
     return RPC_DONE;
 }

@@ -20,5 +20,8 @@ enum rpc_outcome dispatch_owner_list(struct rpc_call *call, void *opaque,
                                      const struct virtcrypt_secret_list_bindings_args *args,
                                      struct virtcrypt_secret_list_bindings_ret *ret,
                                      GError **error);
+enum rpc_outcome dispatch_owner_audit(struct rpc_call *call, void *opaque,
+                                      const struct virtcrypt_secret_audit_args *args,
+                                      struct virtcrypt_secret_audit_ret *ret, GError **error);
 enum rpc_outcome dispatch_owner_put(struct rpc_call *call, void *opaque,
                                     struct virtcrypt_secret_put_args *args, GError **error);

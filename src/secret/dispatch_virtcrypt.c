@@ -127,29 +127,6 @@ generation_status(struct rpc_call *call, void *opaque,
     return RPC_DONE;
 }
 
-static enum rpc_outcome
-audit(struct rpc_call *call, void *opaque, const struct virtcrypt_secret_audit_args *args,
-      struct virtcrypt_secret_audit_ret *ret, GError **error)
-{
-    const struct dispatch *dispatch = opaque;
-    g_autoptr(GPtrArray) lines = NULL;
-
-    if (args->max < 1 || args->max > VIRTCRYPT_SECRET_PAGE_MAX) {
-        error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
-                  "a page of %u lines: it is 1 to %d that the audit can be asked for", args->max,
-                  VIRTCRYPT_SECRET_PAGE_MAX);
-        return RPC_FAILED;
-    }
-    lines = secret_service_read_audit(dispatch->service, args->from, args->max, &ret->more, error);
-    if (!lines)
-        return RPC_FAILED;
-    ret->lines_len = lines->len;
-    ret->lines = g_new0(char *, lines->len);
-    for (guint i = 0; i < lines->len; i++)
-        ret->lines[i] = g_steal_pointer(&lines->pdata[i]);
-    return RPC_DONE;
-}
-
 const struct virtcrypt_secret_handlers dispatch_virtcrypt_handlers = {
     .daemon_status = daemon_status,
     .list_secrets = list_secrets,
@@ -158,6 +135,6 @@ const struct virtcrypt_secret_handlers dispatch_virtcrypt_handlers = {
     .erase = dispatch_owner_erase,
     .list_bindings = dispatch_owner_list,
     .put = dispatch_owner_put,
-    .audit = audit,
+    .audit = dispatch_owner_audit,
     .generation_status = generation_status,
 };

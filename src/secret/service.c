@@ -243,13 +243,3 @@ secret_service_list_page(const struct secret_service *service, const struct uuid
     }
     return page;
 }
-
-GPtrArray *
-secret_service_read_audit(const struct secret_service *service, uint64_t from, size_t max,
-                          bool *ret_more, GError **error)
-{
-    if (service->store)
-        return store_read_audit(service->store, from, max, ret_more, error);
-    *ret_more = false;
-    return g_ptr_array_new_with_free_func(g_free);
-}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: what is asked of the service about guests that own secrets. The work is service_owner.c's.
+ * Owns: what is asked of the service about guests that own secrets, and what was erased. The work
+ * is service_owner.c's.
  */
 #include "secret/service_state.h"
 #include "util/error.h"
@@ -162,4 +163,14 @@ secret_service_list_bindings(const struct secret_service *service,
         from = &last;
     } while (seen == PAGE && bindings->len < max);
     return bindings;
+}
+
+GPtrArray *
+secret_service_read_audit(const struct secret_service *service, uint64_t from, size_t max,
+                          bool *ret_more, GError **error)
+{
+    if (service->store)
+        return store_read_audit(service->store, from, max, ret_more, error);
+    *ret_more = false;
+    return g_ptr_array_new_with_free_func(g_free);
 }

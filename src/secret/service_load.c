@@ -277,6 +277,7 @@ secret_service_reload(struct secret_service *service)
 
     if (!service->store)
         return;
+    service_rotate_look_again(service);
     secret_service_drain(service);
     if (!begin_loading(service, &loading, &error)) {
         log_error("definitions are not loaded again: %s", error->message);

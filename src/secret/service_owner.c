@@ -258,6 +258,8 @@ remove_strays(struct change *change)
 {
     const GArray *strays = g_hash_table_lookup(change->service->strays, &change->uuid);
 
+    if (owners_count(strays) > 0)
+        service_note_erasure(change->service);
     for (guint i = 0; i < owners_count(strays); i++) {
         const struct uuid *guest = owners_at(strays, i);
 

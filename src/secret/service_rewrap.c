@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: moving what is sealed for one secret to the current key-encryption generation: its file,
- * with or without a definition, whether or not its value can be used, and what is in memory of it.
- * A value under a key that is not here needs no generation of ours, and is left alone.
+ * Owns: moving what is sealed for one secret to the current key-encryption generation: its
+ * files (UUID.key, or the copies of guests), with or without a definition, whether or not its value
+ * can be used, and what is in memory of it. A value under a key that is not here needs no
+ * generation of ours, and is left alone.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "secret/sealed.h"
 #include "secret/service_state.h"
+#include "secret/store_change.h"
 #include "util/error.h"
 
 /* Whether it is under an older generation, which is *ret_key then. */
@@ -44,64 +46,117 @@ rewrap_old(const struct secret_service *service, GBytes *sealed, GBytes **ret_se
     return *ret_sealed || !is_old(service, sealed, &from);
 }
 
-/* What can't be told to be under another key may be under the older one. */
-static bool
-check_names_key(const struct uuid *uuid, GBytes *sealed, GError **error)
+/* A file of the value: UUID.key, or the copy of a guest. */
+static char *
+name_file(const struct uuid *uuid, const struct uuid *guest)
 {
     char text[UUID_TEXT_SIZE];
+    char folder[UUID_TEXT_SIZE];
+
+    uuid_format(uuid, text);
+    return guest ? g_strdup_printf("%s/%s.key", uuid_format(guest, folder), text)
+                 : g_strdup_printf("%s.key", text);
+}
+
+/* What can't be told to be under another key may be under the older one. */
+static bool
+check_names_key(const struct uuid *uuid, const struct uuid *guest, GBytes *sealed, GError **error)
+{
+    g_autofree char *name = NULL;
 
     if (sealed_master_key_id(g_bytes_get_data(sealed, NULL), g_bytes_get_size(sealed)))
         return true;
+    name = name_file(uuid, guest);
     error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_SECRET,
-              "%s.key is no sealed value that this program can read; put a good copy of it back, "
-              "or set the value again, or remove the file",
-              uuid_format(uuid, text));
+              "%s is no sealed value that this program can read; put a good copy of it back, or "
+              "set the value again, or remove the file",
+              name);
     return false;
 }
 
-static bool
-rewrap_file(struct change *change, GBytes *sealed, GError **error)
-{
-    g_autoptr(GBytes) moved = NULL;
-
-    if (!check_names_key(&change->uuid, sealed, error) ||
-        !rewrap_old(change->service, sealed, &moved, error))
-        return false;
-    if (moved)
-        service_write_key(change, moved);
-    return true;
-}
-
-/* What is in memory may be another value than that of the file, or all that there is. */
-static bool
-rewrap_memory(struct change *change, const struct secret *secret, GBytes *file, GError **error)
+/* What is in memory is that of the file usually, and is to stay so. */
+static void
+follow_file(struct change *change, const struct secret *secret, GBytes *file, GBytes *moved)
 {
     struct secret_value *value = &change->value;
 
-    if (!secret || !secret->value.sealed || !service_keeps(change->service, secret->def))
+    if (value->sealed || !secret || !secret->value.sealed ||
+        !g_bytes_equal(secret->value.sealed, file))
+        return;
+    value->sealed = g_bytes_ref(moved);
+    change->changes_value = true;
+}
+
+/* `guest`: whose copy; NULL: UUID.key. */
+static bool
+rewrap_file(struct change *change, const struct secret *secret, const struct uuid *guest,
+            GError **error)
+{
+    struct store *store = change->service->store;
+    g_autoptr(GError) failure = NULL;
+    g_autoptr(GBytes) file = guest ? store_read_owned_key(store, &change->uuid, guest, &failure)
+                                   : store_read_key(store, &change->uuid, &failure);
+    g_autoptr(GBytes) moved = NULL;
+
+    if (!file && error_get_errno(failure) == ENOENT)
         return true;
-    if (change->disk.key && file && g_bytes_equal(secret->value.sealed, file))
-        value->sealed = g_bytes_ref(change->disk.key);
-    else if (!rewrap_old(change->service, secret->value.sealed, &value->sealed, error))
+    if (!file) {
+        g_propagate_error(error, g_steal_pointer(&failure));
+        return false;
+    }
+    if (!check_names_key(&change->uuid, guest, file, error) ||
+        !rewrap_old(change->service, file, &moved, error))
+        return false;
+    if (!moved)
+        return true;
+    change->changes_disk = true;
+    if (guest)
+        store_change_add_owner(&change->disk, guest, STORE_WRITE, moved);
+    else
+        service_write_key(change, moved);
+    follow_file(change, secret, file, moved);
+    return true;
+}
+
+/* What is in memory may be another value than that of any file, or all that there is. */
+static bool
+rewrap_memory(struct change *change, const struct secret *secret, GError **error)
+{
+    struct secret_value *value = &change->value;
+
+    if (value->sealed || !secret || !secret->value.sealed ||
+        !service_keeps(change->service, secret->def))
+        return true;
+    if (!rewrap_old(change->service, secret->value.sealed, &value->sealed, error))
         return false;
     change->changes_value = value->sealed != NULL;
     return true;
 }
 
+/* Guests that may have a copy: those that were found, and those that own the secret by now. */
+static GArray *
+list_guests(const struct change *change, const struct secret *secret)
+{
+    GArray *guests = owners_copy(service_rotate_find_guests(change->service, &change->uuid));
+
+    for (guint i = 0; secret && i < owners_count(secret->owners); i++)
+        owners_add(&guests, owners_at(secret->owners, i));
+    return guests;
+}
+
 bool
 service_prepare_rewrap(struct change *change, GError **error)
 {
-    struct secret_service *service = change->service;
-    const struct secret *secret = registry_find(service->registry, &change->uuid);
-    g_autoptr(GError) failure = NULL;
-    g_autoptr(GBytes) file = store_read_key(service->store, &change->uuid, &failure);
+    const struct secret *secret = registry_find(change->service->registry, &change->uuid);
+    g_autoptr(owners_t) guests = list_guests(change, secret);
 
-    if (!file && error_get_errno(failure) != ENOENT) {
-        g_propagate_error(error, g_steal_pointer(&failure));
+    if (!rewrap_file(change, secret, NULL, error))
         return false;
+    for (guint i = 0; i < owners_count(guests); i++) {
+        if (!rewrap_file(change, secret, owners_at(guests, i), error))
+            return false;
     }
-    return (!file || rewrap_file(change, file, error)) &&
-           rewrap_memory(change, secret, file, error);
+    return rewrap_memory(change, secret, error);
 }
 
 void
@@ -115,4 +170,19 @@ service_apply_rewrap(struct change *change)
     }
     if (change->changes_value || change->changes_disk)
         service_rotate_note_moved(change->service);
+}
+
+bool
+service_rewrap_kept(void *opaque, GBytes *content, GBytes **ret_content, GError **error)
+{
+    const struct secret_service *service = opaque;
+    g_autoptr(GError) failure = NULL;
+
+    if (rewrap_old(service, content, ret_content, &failure))
+        return true;
+    /* It was kept because it is damaged, perhaps, and opens with nothing. */
+    if (error_is(failure, ERROR_INVALID_SECRET))
+        return true;
+    g_propagate_error(error, g_steal_pointer(&failure));
+    return false;
 }

@@ -9,7 +9,7 @@
 #include "secret/service_state.h"
 #include "util/log.h"
 
-enum { UNDER_WAY_MAX = 64, STEP_MS = 1, RETRY_S = 30 };
+enum { UNDER_WAY_MAX = 64, KEPT_MAX = 8, STEP_MS = 1, RETRY_S = 30 };
 
 struct rotation {
     struct secret_service *service;
@@ -17,10 +17,12 @@ struct rotation {
     unsigned int delay_s;
     struct loop_timer *timer; /* of the next step, or NULL: it follows from what is under way */
     bool is_paused;
-    bool is_checking; /* the pass under way is one after another: little is left, if anything */
+    bool must_look_again; /* since the pass began */
+    bool is_checking;     /* the pass under way is one after another: little is left, if anything */
 
     /* The pass under way; no uuids: there is none. */
     GArray *uuids;
+    GHashTable *guests; /* by uuid: those that have a copy, an array of owners.h */
     guint next;
     guint under_way;
     guint moved;
@@ -49,6 +51,7 @@ service_rotate_free(struct rotation *rotation)
         return;
     loop_timer_free(rotation->timer);
     g_clear_pointer(&rotation->uuids, g_array_unref);
+    g_clear_pointer(&rotation->guests, g_hash_table_unref);
     g_free(rotation->failure);
     g_free(rotation->problem);
     g_free(rotation);
@@ -134,6 +137,7 @@ static void
 clear_pass(struct rotation *rotation)
 {
     g_clear_pointer(&rotation->uuids, g_array_unref);
+    g_clear_pointer(&rotation->guests, g_hash_table_unref);
     g_clear_pointer(&rotation->failure, g_free);
     rotation->next = rotation->moved = rotation->failed = 0;
 }
@@ -160,19 +164,50 @@ collect_secret(const struct secret *secret, void *opaque)
     return true;
 }
 
-/* Everything that may be under an older generation: what is stored, what is in memory only, and
- * what a change under way may be about to store. */
-static GArray *
-collect_uuids(struct secret_service *service, GError **error)
+static void
+free_guests(void *guests)
 {
-    g_autoptr(GArray) entries = store_list(service->store, error);
+    owners_free(guests);
+}
+
+/* `owned` is in the order of secrets. */
+static GHashTable *
+collect_guests(struct collection *collection, const GArray *owned)
+{
+    GHashTable *table = g_hash_table_new_full(uuid_hash_key, uuid_equal_key, g_free, free_guests);
+
+    for (guint i = 0; i < owned->len;) {
+        const struct uuid *uuid = &g_array_index(owned, struct store_owned, i).secret;
+        GArray *guests = NULL;
+
+        for (; i < owned->len; i++) {
+            const struct store_owned *copy = &g_array_index(owned, struct store_owned, i);
+
+            if (!uuid_equal(&copy->secret, uuid))
+                break;
+            owners_add(&guests, &copy->guest);
+        }
+        g_hash_table_insert(table, g_memdup2(uuid, sizeof(*uuid)), guests);
+        collect(collection, uuid);
+    }
+    return table;
+}
+
+/* Everything that may be under an older generation: what is stored, with or without a definition,
+ * what is in memory only, and what a change under way may be about to store. */
+static bool
+collect_all(struct rotation *rotation, GError **error)
+{
+    const struct secret_service *service = rotation->service;
+    g_autoptr(GArray) entries = NULL;
+    g_autoptr(GArray) owned = NULL;
     g_autoptr(GHashTable) seen = g_hash_table_new_full(uuid_hash_key, uuid_equal_key, g_free, NULL);
     struct collection collection = {seen, NULL};
     GHashTableIter iter;
     void *uuid;
 
-    if (!entries)
-        return NULL;
+    if (!store_list_all(service->store, &entries, &owned, error))
+        return false;
     collection.uuids = g_array_new(FALSE, FALSE, sizeof(struct uuid));
     for (guint i = 0; i < entries->len; i++) {
         const struct store_entry *entry = &g_array_index(entries, struct store_entry, i);
@@ -180,11 +215,19 @@ collect_uuids(struct secret_service *service, GError **error)
         if (entry->has_key)
             collect(&collection, &entry->uuid);
     }
+    rotation->guests = collect_guests(&collection, owned);
     registry_foreach(service->registry, collect_secret, &collection);
     g_hash_table_iter_init(&iter, service->queues);
     while (g_hash_table_iter_next(&iter, &uuid, NULL))
         collect(&collection, uuid);
-    return collection.uuids;
+    rotation->uuids = collection.uuids;
+    return true;
+}
+
+const GArray *
+service_rotate_find_guests(const struct secret_service *service, const struct uuid *uuid)
+{
+    return g_hash_table_lookup(service->rotation->guests, uuid);
 }
 
 static void
@@ -193,8 +236,8 @@ begin_pass(struct rotation *rotation)
     g_autoptr(GError) error = NULL;
 
     clear_pass(rotation);
-    rotation->uuids = collect_uuids(rotation->service, &error);
-    if (!rotation->uuids) {
+    rotation->must_look_again = false;
+    if (!collect_all(rotation, &error)) {
         fail(rotation, error->message);
         return;
     }
@@ -267,7 +310,7 @@ find_old(const struct secret *secret, void *opaque)
     return !search->is_found;
 }
 
-/* A reload may have taken a file meanwhile that somebody put back. */
+/* A reload takes files that somebody put back. */
 static bool
 has_old_in_memory(const struct secret_service *service)
 {
@@ -305,10 +348,34 @@ on_checkpointed(void *opaque, const GError *error)
     rotation->under_way--;
     if (error)
         fail(rotation, error->message);
-    else if (has_old_in_memory(rotation->service))
+    else if (rotation->must_look_again || has_old_in_memory(rotation->service))
         plan_step(rotation, 0);
     else
         finish(rotation);
+}
+
+void
+service_rotate_look_again(struct secret_service *service)
+{
+    if (service->rotation)
+        service->rotation->must_look_again = true;
+}
+
+/* Files beside those that count, which nobody else changes. Whether all are done. */
+static bool
+rewrap_kept(struct rotation *rotation)
+{
+    g_autoptr(GError) error = NULL;
+    guint count = 0;
+
+    if (!store_replace_kept(rotation->service->store, KEPT_MAX, service_rewrap_kept,
+                            rotation->service, &count, &error)) {
+        if (rotation->failed++ == 0)
+            rotation->failure = g_strdup(error->message);
+        return true;
+    }
+    rotation->moved += count;
+    return count < KEPT_MAX;
 }
 
 /* The pass has seen everything. */
@@ -371,7 +438,10 @@ take_step(struct rotation *rotation)
         if (rotation->under_way == 0)
             plan_step(rotation, 0);
     } else if (rotation->under_way == 0) {
-        end_pass(rotation);
+        if (rewrap_kept(rotation))
+            end_pass(rotation);
+        else
+            plan_step(rotation, 0);
     }
 }
 

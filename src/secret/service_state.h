@@ -210,6 +210,13 @@ void service_rotate_resume(struct secret_service *service);
 /* Begins no more rewraps. */
 void service_rotate_pause(struct secret_service *service);
 
+/* Guests that had a copy of the secret when the pass under way began (owners.h). */
+const GArray *service_rotate_find_guests(const struct secret_service *service,
+                                         const struct uuid *uuid);
+/* A store_kept_func, with the service: what a kept file is to become. (service_rewrap.c) */
+bool service_rewrap_kept(void *opaque, GBytes *content, GBytes **ret_content, GError **error);
+/* Files were read that somebody may have put back: what was looked at has to be again. */
+void service_rotate_look_again(struct secret_service *service);
 /* A rewrap has changed something. */
 void service_rotate_note_moved(struct secret_service *service);
 

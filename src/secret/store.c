@@ -9,6 +9,7 @@
 
 #include "secret/audit_reader.h"
 #include "secret/store_folders.h"
+#include "secret/store_files.h"
 #include "secret/store_overlay.h"
 #include "secret/store_worker.h"
 #include "util/error.h"
@@ -47,9 +48,9 @@ lock_dir(int dir_fd, const char *dir, GError **error)
 }
 
 static GArray *
-read_list(const struct store *store, bool remove_staged, GError **error)
+read_list(const struct store *store, enum store_files_look look, GError **error)
 {
-    g_autoptr(GArray) entries = store_files_list(store->dir_fd, remove_staged, error);
+    g_autoptr(GArray) entries = store_files_list(store->dir_fd, look, error);
 
     if (entries)
         overlay_amend(store->overlay, entries);
@@ -57,9 +58,9 @@ read_list(const struct store *store, bool remove_staged, GError **error)
 }
 
 static GArray *
-read_owned(const struct store *store, bool remove_staged, GError **error)
+read_owned(const struct store *store, enum store_files_look look, GError **error)
 {
-    g_autoptr(GArray) owned = store_files_list_owned(store->guests_dir, remove_staged, error);
+    g_autoptr(GArray) owned = store_files_list_owned(store->guests_dir, look, error);
 
     if (owned)
         overlay_amend_owned(store->overlay, owned);
@@ -85,10 +86,10 @@ store_open(const struct store_params *params, GError **error)
     store->worker = worker_new(committer, params->loop, error);
     if (!store->worker)
         return NULL;
-    store->first_list = read_list(store, true, error);
+    store->first_list = read_list(store, STORE_FILES_AT_START, error);
     if (!store->first_list)
         return NULL;
-    store->first_owned = read_owned(store, true, error);
+    store->first_owned = read_owned(store, STORE_FILES_AT_START, error);
     return store->first_owned ? g_steal_pointer(&store) : NULL;
 }
 
@@ -119,7 +120,7 @@ store_list(struct store *store, GError **error)
 {
     if (store->first_list)
         return g_steal_pointer(&store->first_list);
-    return read_list(store, false, error);
+    return read_list(store, STORE_FILES_AGAIN, error);
 }
 
 GArray *
@@ -127,7 +128,20 @@ store_list_owned(struct store *store, GError **error)
 {
     if (store->first_owned)
         return g_steal_pointer(&store->first_owned);
-    return read_owned(store, false, error);
+    return read_owned(store, STORE_FILES_AGAIN, error);
+}
+
+bool
+store_list_all(struct store *store, GArray **ret_entries, GArray **ret_owned, GError **error)
+{
+    g_autoptr(GArray) entries = read_list(store, STORE_FILES_MISS_NONE, error);
+    GArray *owned = entries ? read_owned(store, STORE_FILES_MISS_NONE, error) : NULL;
+
+    if (!owned)
+        return false;
+    *ret_entries = g_steal_pointer(&entries);
+    *ret_owned = owned;
+    return true;
 }
 
 static void
@@ -252,4 +266,12 @@ void
 store_request_checkpoint(struct store *store, store_done_func done, void *opaque)
 {
     worker_submit(store->worker, NULL, done, opaque);
+}
+
+bool
+store_replace_kept(struct store *store, guint max, store_kept_func func, void *opaque,
+                   guint *ret_count, GError **error)
+{
+    return store_kept_replace(store->dir_fd, store->guests_dir, max, func, opaque, ret_count,
+                              error);
 }

@@ -18,6 +18,7 @@
 
 #include "conf/secret_def.h"
 #include "secret/sealed.h"
+#include "secret/store_kept.h"
 #include "util/loop.h"
 #include "util/uuid.h"
 
@@ -96,10 +97,17 @@ GBytes *store_read_key(struct store *store, const struct uuid *uuid, GError **er
 /* Guests' copies, in the order of secret and guest: array of struct store_owned. Names and links
  * as above; what can't be listed of a guest is logged and skipped. */
 GArray *store_list_owned(struct store *store, GError **error);
+/* Both, for who must miss none: foreign names are not logged again, and it is an error if something
+ * can't be listed. */
+bool store_list_all(struct store *store, GArray **ret_entries, GArray **ret_owned, GError **error);
 /* Errors as of store_read_key. */
 GBytes *store_read_owned_key(struct store *store, const struct uuid *secret,
                              const struct uuid *guest, GError **error);
 int store_dir_fd(const struct store *store);
+
+/* store_kept_replace on this store's folders. */
+bool store_replace_kept(struct store *store, guint max, store_kept_func func, void *opaque,
+                        guint *ret_count, GError **error);
 
 /* Lines of the audit from number `from` (the first one is 0) as they are on disk, at most `max` and
  * not too long together; array of char *. *ret_more: others follow. */

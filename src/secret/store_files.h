@@ -44,17 +44,20 @@ bool store_files_want_flush(const struct store_files *files);
 /* Whether `change` can be staged before the next flush without holding too many files open. */
 bool store_files_have_room(const struct store_files *files, const struct store_change *change);
 
-/* What is in the folder of secrets, ordered by uuid: array of struct store_entry. Foreign names are
- * logged and skipped. With `remove_staged` UUID.*.new files are removed, else skipped.
- * (store_list.c) */
-GArray *store_files_list(int dir_fd, bool remove_staged, GError **error);
+/* At start UUID.*.new files are removed, else skipped. Foreign names are logged and skipped; but
+ * who looks for what must not be missed does not hear of them again, and of what can't be listed by
+ * an error. */
+enum store_files_look { STORE_FILES_AT_START, STORE_FILES_AGAIN, STORE_FILES_MISS_NONE };
+
+/* What is in the folder of secrets, ordered by uuid: array of struct store_entry. (store_list.c) */
+GArray *store_files_list(int dir_fd, enum store_files_look look, GError **error);
 
 /* The order of that list, for struct store_entry. */
 int store_files_compare(gconstpointer a, gconstpointer b);
 
-/* The same for guests' copies: array of struct store_owned, ordered by secret and guest. With
- * `remove_staged` guests' folders with nothing else in them are removed, too. */
-GArray *store_files_list_owned(const char *guests_dir, bool remove_staged, GError **error);
+/* The same for guests' copies: array of struct store_owned, ordered by secret and guest. At start
+ * guests' folders with nothing else in them are removed, too. */
+GArray *store_files_list_owned(const char *guests_dir, enum store_files_look look, GError **error);
 int store_files_compare_owned(gconstpointer a, gconstpointer b);
 
 typedef struct store_files store_files_t; /* for g_autoptr only */

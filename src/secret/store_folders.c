@@ -123,7 +123,8 @@ is_same(int fd, int other_fd)
            info.st_dev == other.st_dev && info.st_ino == other.st_ino;
 }
 
-/* The one that GUESTS is in belongs to libvirt's driver of guests, which may never have run. */
+/* Makes GUESTS, or makes it durable: who made it may have been killed before it could flush that.
+ * The folder that it is in belongs to libvirt's driver of guests, which may never have run. */
 static bool
 make_guests_dir(struct store_folders *folders, GError **error)
 {
@@ -159,9 +160,11 @@ open_guests(struct store_folders *folders, bool make, GError **error)
         return false;
     if (is_same(folders->guests_fd, fd))
         return true;
+    if (!make_guests_dir(folders, error))
+        return false;
     file_fd_clear(&folders->guests_fd);
     folders->guests_fd = g_steal_fd(&fd);
-    /* Who made what is in it may have been killed before it was flushed. */
+    /* The same for what is in it. */
     folders->guests_touched = true;
     return true;
 }

@@ -71,10 +71,13 @@ merge_entries(GArray *entries)
 }
 
 GArray *
-store_files_list(int dir_fd, bool remove_staged, GError **error)
+store_files_list(int dir_fd, enum store_files_look look, GError **error)
 {
     g_autoptr(GArray) entries = g_array_new(FALSE, FALSE, sizeof(struct store_entry));
-    struct listing listing = {dir_fd, remove_staged, entries, {.what = what}};
+    struct listing listing = {dir_fd,
+                              look == STORE_FILES_AT_START,
+                              entries,
+                              {.what = what, .is_silent = look == STORE_FILES_MISS_NONE}};
 
     if (!store_names_foreach(dir_fd, what, add_item, &listing, error))
         return NULL;

@@ -19,6 +19,8 @@ static const char what[] = "the folder of guests' keys";
 struct listing {
     int guests_fd;
     bool remove_staged;
+    bool misses_none;
+    GError *failure; /* with misses_none: the first one */
     GArray *owned;
     struct store_names_foreign foreign;
     /* Of the guest's folder that is being listed. */
@@ -76,10 +78,15 @@ add_guest(void *opaque, const struct dirent *item)
         return;
     listing->guest_fd = fd;
     listing->guest_name = item->d_name;
-    if (fd < 0 || !store_names_foreach(fd, item->d_name, add_file, listing, &error))
+    if (fd >= 0 && store_names_foreach(fd, item->d_name, add_file, listing, &error)) {
+        if (listing->remove_staged && listing->owned->len == known)
+            remove_empty(listing);
+        return;
+    }
+    if (!listing->misses_none)
         log_error("%s: %s; the keys of that guest are not known", what, error->message);
-    else if (listing->remove_staged && listing->owned->len == known)
-        remove_empty(listing);
+    else if (!listing->failure)
+        listing->failure = g_steal_pointer(&error);
 }
 
 int
@@ -94,10 +101,14 @@ store_files_compare_owned(gconstpointer a, gconstpointer b)
 }
 
 GArray *
-store_files_list_owned(const char *guests_dir, bool remove_staged, GError **error)
+store_files_list_owned(const char *guests_dir, enum store_files_look look, GError **error)
 {
     g_autoptr(GArray) owned = g_array_new(FALSE, FALSE, sizeof(struct store_owned));
-    struct listing listing = {.remove_staged = remove_staged, .owned = owned, .foreign = {what, 0}};
+    bool misses_none = look == STORE_FILES_MISS_NONE;
+    struct listing listing = {.remove_staged = look == STORE_FILES_AT_START,
+                              .misses_none = misses_none,
+                              .owned = owned,
+                              .foreign = {.what = what, .is_silent = misses_none}};
     g_autoptr(GError) failure = NULL;
     g_auto(file_fd) fd = guests_dir ? store_folders_open_guests(guests_dir, &failure) : -1;
 
@@ -108,8 +119,14 @@ store_files_list_owned(const char *guests_dir, bool remove_staged, GError **erro
         g_propagate_error(error, g_steal_pointer(&failure));
         return NULL;
     }
-    if (!store_names_foreach(fd, what, add_guest, &listing, error))
+    if (!store_names_foreach(fd, what, add_guest, &listing, error)) {
+        g_clear_error(&listing.failure);
         return NULL;
+    }
+    if (listing.failure) {
+        g_propagate_error(error, listing.failure);
+        return NULL;
+    }
     store_names_sum_up_foreign(&listing.foreign);
     g_array_sort(owned, store_files_compare_owned);
     return g_steal_pointer(&owned);

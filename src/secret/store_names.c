@@ -100,7 +100,7 @@ store_names_is_folder(int dir_fd, const struct dirent *item)
 void
 store_names_note_foreign(struct store_names_foreign *foreign, const char *folder, const char *name)
 {
-    if (foreign->count++ < FOREIGN_LOGGED_MAX)
+    if (!foreign->is_silent && foreign->count++ < FOREIGN_LOGGED_MAX)
         log_warn("%s%s%s in %s is no file of a secret; it is left alone", folder ? folder : "",
                  folder ? "/" : "", name, foreign->what);
 }

@@ -25,6 +25,7 @@ bool store_names_is_folder(int dir_fd, const struct dirent *item);
 /* Logs the first foreign names, and at the end how many more there were. */
 struct store_names_foreign {
     const char *what; /* the folder */
+    bool is_silent;   /* they are known already */
     unsigned int count;
 };
 void store_names_note_foreign(struct store_names_foreign *foreign, const char *folder,

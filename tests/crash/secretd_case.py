@@ -26,7 +26,7 @@ _MACHINES = 2
 A, B, C = (uuid.UUID(f"{letter * 8}-0000-4000-8000-000000000001") for letter in "abc")
 
 
-def _xml(identifier, private="no", description="d"):
+def definition(identifier, private="no", description="d"):
     return (f"<secret ephemeral='no' private='{private}'><uuid>{identifier}</uuid>"
             f"<description>{description}</description>"
             f"<usage type='volume'><volume>/{identifier}</volume></usage></secret>")
@@ -34,7 +34,7 @@ def _xml(identifier, private="no", description="d"):
 
 def define(identifier, **options):
     return lambda client: client.call(
-        wire.DEFINE_XML, wire.string(_xml(identifier, **options)) + wire.uint32(0)).reader()
+        wire.DEFINE_XML, wire.string(definition(identifier, **options)) + wire.uint32(0)).reader()
 
 
 def set_value(identifier, value):

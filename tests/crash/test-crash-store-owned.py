@@ -36,6 +36,10 @@ class PowerCut(DiskCase):
     def test_a_power_cut_at_the_start_after_a_kill_leaves_copies_and_audit_old_or_new(self):
         self.cut_the_start_after_each_kill([_OWNED[0], _OWNED[3]])
 
+    def test_a_power_cut_after_a_kill_and_another_change_leaves_that_change(self):
+        self.cut_after_a_kill_and_a_change(
+            [_OWNED[0]], [[Change(B, "<b/>", "=", {G: "other-1"}, line_of(B, 1))]])
+
 
 class Failure(DiskCase):
     def test_one_failed_call_breaks_no_promise_about_copies_and_audit(self):

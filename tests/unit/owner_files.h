@@ -199,8 +199,9 @@ owner_files_erase(void *opaque, const struct uuid *secret, const struct uuid *gu
     char name[UUID_TEXT_SIZE];
 
     owner_files_note(files, reason);
-    if (!key_files_remove(files->keys, secret, reason, error))
+    if (!key_files_check(files->keys, error))
         return false;
+    unlinkat(files->keys->fd, uuid_format(secret, name), 0);
     unlinkat(files->folder->fd, uuid_format(secret, name), 0);
     return true;
 }

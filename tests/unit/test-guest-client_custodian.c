@@ -190,7 +190,7 @@ static void
 test_more_bindings_than_a_call_takes_are_sent_in_parts(struct fixture *fixture,
                                                        gconstpointer unused)
 {
-    enum { SECRETS = 60, GUESTS = 42 };
+    enum { SECRETS = 30, GUESTS = 36 };
     g_autoptr(GArray) bindings = new_bindings();
     g_autoptr(GPtrArray) errors = NULL;
     g_autoptr(GArray) listed = NULL;
@@ -201,7 +201,7 @@ test_more_bindings_than_a_call_takes_are_sent_in_parts(struct fixture *fixture,
         for (unsigned int k = 0; k < GUESTS; k++)
             add(bindings, i, k);
     }
-    g_assert_cmpuint(bindings->len, >, 2000);
+    g_assert_cmpuint(bindings->len, >, 1000);
     g_assert_true(fixture->table.bind(fixture->table.opaque, bindings, &errors, NULL));
     for (guint i = 0; i < errors->len; i++)
         g_assert_no_error((const GError *)errors->pdata[i]);
@@ -220,7 +220,7 @@ on_defined(void *opaque, const struct secret_def *def, const GError *error)
 static void
 test_those_without_a_value_are_left_out(struct fixture *fixture, gconstpointer unused)
 {
-    enum { SECRETS = 1100 };
+    enum { SECRETS = 1010 };
     g_autoptr(GArray) with_value = NULL;
     const struct uuid last = secret(SECRETS);
 

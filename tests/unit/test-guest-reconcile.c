@@ -355,6 +355,33 @@ test_a_migration_under_way_is_left_alone_and_looked_at_later(struct guests *test
     g_assert_cmpint(kept_state(test, 1, 1), ==, GUEST_KEY_BOUND);
 }
 
+/* As guest-migrate leaves it at the source when both sides have confirmed. */
+static void
+end_migration(struct guests *test)
+{
+    const struct uuid guest = guest_of(1);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(guest_record_t) record = guest_records_get(test->service->records, &guest, &error);
+
+    undefine_guest(test, 1);
+    record->state = GUEST_STATE_MIGRATED;
+    record->peer = g_strdup("qemu+ssh://there/system");
+    ((struct guest_key *)record->keys->pdata[0])->has_remote_copy = true;
+    guest_records_put(test->service->records, record, &error);
+    g_assert_no_error(error);
+}
+
+static void
+test_a_migration_that_ends_during_a_look_is_not_taken_back(struct guests *test,
+                                                           gconstpointer unused)
+{
+    have_owner(test);
+    test->meanwhile = end_migration;
+    guests_look(test);
+    expect_calls(test, "erase " SECRET_1 " guest 'g1' migrated to qemu+ssh://there/system\n");
+    g_assert_cmpint(kept_state(test, 1, 1), ==, -1);
+}
+
 static void
 test_a_guest_whose_record_cannot_be_read_is_left_alone(struct guests *test, gconstpointer unused)
 {
@@ -403,6 +430,7 @@ main(int argc, char **argv)
     ADD(keys_of_nobodys_record_are_held);
     ADD(what_a_kill_left_is_recovered_with_a_fresh_answer);
     ADD(a_migration_under_way_is_left_alone_and_looked_at_later);
+    ADD(a_migration_that_ends_during_a_look_is_not_taken_back);
     ADD(a_guest_whose_record_cannot_be_read_is_left_alone);
     return g_test_run();
 }

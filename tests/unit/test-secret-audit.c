@@ -105,6 +105,21 @@ test_a_torn_first_line_is_mended(struct fixture *test, gconstpointer unused)
     expect_lines(test, 1);
 }
 
+static void
+test_what_is_behind_the_lines_of_the_journal_is_cut_off(struct fixture *test, gconstpointer unused)
+{
+    g_autofree char *text = NULL;
+    g_autofree char *more = NULL;
+
+    append(test, 1);
+    append(test, 2);
+    text = get_text(test);
+    more = g_strconcat(text, "{\"seq\":2,", NULL);
+    put_text(test, more, -1);
+    redo(test, 2, 2);
+    expect_lines(test, 2);
+}
+
 /* More than is read at once. */
 static void
 test_a_long_audit_goes_on(struct fixture *test, gconstpointer unused)
@@ -277,6 +292,7 @@ main(int argc, char **argv)
     ADD(redo_in_the_same_process_adds_what_is_missing);
     ADD(a_torn_end_is_mended_at_any_byte);
     ADD(a_torn_first_line_is_mended);
+    ADD(what_is_behind_the_lines_of_the_journal_is_cut_off);
     ADD(a_long_audit_goes_on);
     ADD(a_torn_end_that_no_journal_explains_is_refused);
     ADD(a_line_of_another_origin_is_not_written_over);

@@ -3,130 +3,9 @@
  * Rotation of the key-encryption generation by the service: what was erased does not open again,
  * what was not goes on opening, clients are served meanwhile, and what stands in the way is named.
  */
-#include "custodian.h"
-#include "patience.h"
-#include "secret/generations.h"
-#include "secret/sealed.h"
+#include "rotation.h"
 
-enum { BOUND_MS = 20000, MANY = 300 };
-
-static void
-set_up(struct custodian *test, gconstpointer unused)
-{
-    custodian_init(test);
-    test->rotation_delay = 0;
-}
-
-static void
-tear_down(struct custodian *test, gconstpointer unused)
-{
-    custodian_clear(test);
-}
-
-static struct secret_generation_status
-status_of(const struct custodian *test)
-{
-    struct secret_generation_status status;
-
-    secret_service_get_generation(test->service, &status);
-    return status;
-}
-
-static bool
-has_ended(const struct custodian *test, uint64_t number)
-{
-    const struct secret_generation_status status = status_of(test);
-
-    return status.number == number && !status.is_rotating;
-}
-
-static bool
-has_problem(const struct custodian *test, uint64_t number)
-{
-    return status_of(test).problem != NULL;
-}
-
-/* What is waited for while the loop runs. */
-struct awaited {
-    struct custodian *test;
-    bool (*is_there)(const struct custodian *test, uint64_t number);
-    uint64_t number;
-    void (*each_time)(struct custodian *test); /* or NULL */
-    gint64 until_us;
-};
-
-static void
-look(void *opaque)
-{
-    struct awaited *awaited = opaque;
-
-    if (awaited->each_time)
-        awaited->each_time(awaited->test);
-    g_assert_cmpint(g_get_monotonic_time(), <, awaited->until_us);
-    if (awaited->is_there(awaited->test, awaited->number))
-        loop_quit(awaited->test->loop);
-}
-
-/* A loop has one run: a test restarts before it waits again. */
-static void
-await(struct custodian *test, bool (*is_there)(const struct custodian *test, uint64_t number),
-      uint64_t number, void (*each_time)(struct custodian *test))
-{
-    struct awaited awaited = {test, is_there, number, each_time,
-                              g_get_monotonic_time() + 1000 * (gint64)patient_ms(BOUND_MS)};
-    struct loop_timer *timer = loop_timer_new(test->loop, 1, look, &awaited);
-
-    loop_run(test->loop);
-    loop_timer_free(timer);
-    g_assert_true(is_there(test, number));
-}
-
-static void
-await_generation(struct custodian *test, uint64_t number)
-{
-    await(test, has_ended, number, NULL);
-    g_assert_null(status_of(test).problem);
-    g_assert_cmpuint(status_of(test).left, ==, 0);
-}
-
-/* A new loop and a new daemon. */
-static void
-restart(struct custodian *test)
-{
-    g_autoptr(GError) error = NULL;
-
-    custodian_close(test);
-    loop_free(test->loop);
-    test->loop = loop_new(&error);
-    g_assert_no_error(error);
-    custodian_open(test);
-}
-
-/* Two secrets with values. */
-static void
-prepare_two(struct custodian *test)
-{
-    custodian_open(test);
-    define(test, UUID_1 " volume /a private");
-    set_value(test, UUID_1, "first");
-    define(test, UUID_2 " volume /b");
-    set_value(test, UUID_2, "second");
-}
-
-static GBytes *
-back_up(struct custodian *test, const char *name)
-{
-    GBytes *bytes = folder_get(&test->secrets, name);
-
-    g_assert_nonnull(bytes);
-    return bytes;
-}
-
-static void
-put_back(struct custodian *test, const char *name, GBytes *bytes)
-{
-    folder_put(&test->secrets, name, g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes));
-}
+enum { MANY = 300 };
 
 static void
 test_what_was_undefined_does_not_open_again(struct custodian *test, gconstpointer unused)
@@ -168,65 +47,6 @@ test_a_value_that_was_replaced_does_not_open_again(struct custodian *test, gcons
 }
 
 static void
-test_nothing_opens_under_the_master_key_alone(struct custodian *test, gconstpointer unused)
-{
-    prepare_two(test);
-    custodian_close(test);
-    g_assert_cmpint(g_unlink(test->generations), ==, 0);
-    custodian_open(test);
-    g_assert_nonnull(strstr(secret_service_locked_reason(test->service),
-                            "although 2 sealed values need some (" UUID_1 ".key is the first)"));
-    folder_expect_none(&test->folder, "generations");
-    g_assert_cmpuint(status_of(test).number, ==, 0);
-}
-
-static void
-test_generations_that_are_put_back_unlock(struct custodian *test, gconstpointer unused)
-{
-    g_autoptr(GBytes) kept = NULL;
-
-    prepare_two(test);
-    custodian_close(test);
-    kept = folder_get(&test->folder, "generations");
-    g_assert_cmpint(g_unlink(test->generations), ==, 0);
-    custodian_open(test);
-    g_assert_nonnull(secret_service_locked_reason(test->service));
-    folder_put(&test->folder, "generations", g_bytes_get_data(kept, NULL), g_bytes_get_size(kept));
-    secret_service_reload(test->service);
-    g_assert_null(secret_service_locked_reason(test->service));
-    expect_value(test, UUID_1, "first");
-}
-
-/* Old generations with new values: nothing is sealed under them. */
-static void
-test_generations_of_before_a_rotation_lock(struct custodian *test, gconstpointer unused)
-{
-    g_autoptr(GBytes) old = NULL;
-
-    prepare_two(test);
-    old = folder_get(&test->folder, "generations");
-    undefine(test, UUID_1);
-    await_generation(test, 2);
-    custodian_close(test);
-    folder_put(&test->folder, "generations", g_bytes_get_data(old, NULL), g_bytes_get_size(old));
-    custodian_open(test);
-    g_assert_nonnull(strstr(secret_service_locked_reason(test->service),
-                            "are others than the 1 sealed values need"));
-}
-
-static void
-test_generations_that_went_away_are_written_at_a_reload(struct custodian *test,
-                                                        gconstpointer unused)
-{
-    prepare_two(test);
-    g_assert_cmpint(g_unlink(test->generations), ==, 0);
-    secret_service_reload(test->service);
-    expect_logged(test, "were gone, and are written again from memory");
-    custodian_reopen(test);
-    expect_value(test, UUID_1, "first");
-}
-
-static void
 test_a_rotation_waits_for_the_delay(struct custodian *test, gconstpointer unused)
 {
     test->rotation_delay = 86400;
@@ -262,22 +82,6 @@ test_a_rotation_that_was_stopped_goes_on(struct custodian *test, gconstpointer u
     await_generation(test, 2);
     expect_value(test, UUID_2, "second");
     custodian_reopen(test);
-    expect_value(test, UUID_2, "second");
-}
-
-static void
-test_an_erasure_while_locked_is_not_forgotten(struct custodian *test, gconstpointer unused)
-{
-    g_autofree char *aside = folder_path(&test->folder, "aside");
-
-    prepare_two(test);
-    custodian_close(test);
-    g_assert_cmpint(g_rename(test->master_key, aside), ==, 0);
-    custodian_open(test);
-    undefine(test, UUID_1);
-    g_assert_cmpint(g_rename(aside, test->master_key), ==, 0);
-    secret_service_reload(test->service);
-    await_generation(test, 2);
     expect_value(test, UUID_2, "second");
 }
 
@@ -521,83 +325,6 @@ test_a_value_of_another_host_holds_nothing_up(struct custodian *test, gconstpoin
     folder_expect(&test->secrets, UUID_3 ".key", foreign);
 }
 
-/* ---- stores of before ---- */
-
-/* Makes the two values as the last release sealed them: under the master key itself. */
-static void
-make_legacy(struct custodian *test)
-{
-    g_autoptr(master_key_t) master = NULL;
-
-    prepare_two(test);
-    custodian_close(test);
-    master = master_key_open(&unlock_key_file, test->master_key, false, NULL);
-    for (unsigned int i = 0; i < 2; i++) {
-        const char *name = i == 0 ? UUID_1 ".key" : UUID_2 ".key";
-        g_autoptr(generations_t) generations = generations_open(test->generations, master, NULL);
-        g_autoptr(GBytes) key = back_up(test, name);
-        g_autoptr(GBytes) legacy =
-            sealed_rewrap(generations_current(generations), master, g_bytes_get_data(key, NULL),
-                          g_bytes_get_size(key), NULL);
-
-        put_back(test, name, legacy);
-    }
-    g_assert_cmpint(g_unlink(test->generations), ==, 0);
-}
-
-static void
-test_a_store_of_before_is_moved_at_once(struct custodian *test, gconstpointer unused)
-{
-    g_autoptr(GBytes) legacy = NULL;
-
-    test->rotation_delay = 86400;
-    make_legacy(test);
-    legacy = back_up(test, UUID_1 ".key");
-    custodian_open(test);
-    expect_value(test, UUID_1, "first");
-    expect_value(test, UUID_2, "second");
-    g_assert_true(status_of(test).is_rotating);
-    await_generation(test, 1);
-    expect_value(test, UUID_1, "first");
-    custodian_reopen(test);
-    expect_value(test, UUID_1, "first");
-    expect_value(test, UUID_2, "second");
-    custodian_close(test);
-    put_back(test, UUID_1 ".key", legacy);
-    custodian_open(test);
-    expect_no_value(test, UUID_1, ERROR_INVALID_SECRET, "was sealed under a key that is not here");
-    expect_value(test, UUID_2, "second");
-}
-
-/* Half of it was moved when the file went away: a new one would not open that half. */
-static void
-test_a_store_of_before_that_was_half_moved_needs_its_file(struct custodian *test,
-                                                          gconstpointer unused)
-{
-    g_autoptr(GBytes) moved = NULL;
-
-    make_legacy(test);
-    custodian_open(test);
-    set_value(test, UUID_1, "moved");
-    custodian_close(test);
-    g_assert_cmpint(g_unlink(test->generations), ==, 0);
-    custodian_open(test);
-    g_assert_nonnull(strstr(secret_service_locked_reason(test->service),
-                            "although 1 sealed values need some (" UUID_1 ".key is the first)"));
-    folder_expect_none(&test->folder, "generations");
-}
-
-static void
-test_no_master_key_is_made_beside_generations(struct custodian *test, gconstpointer unused)
-{
-    custodian_open(test);
-    custodian_close(test);
-    g_assert_cmpint(g_unlink(test->master_key), ==, 0);
-    custodian_open(test);
-    g_assert_nonnull(strstr(secret_service_locked_reason(test->service), "there is no master key"));
-    folder_expect_none(&test->folder, "master.key");
-}
-
 #define ADD(name)                                                                                  \
     g_test_add("/secret/service_rotate/" #name, struct custodian, NULL, set_up, test_##name,       \
                tear_down)
@@ -608,13 +335,8 @@ main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     ADD(what_was_undefined_does_not_open_again);
     ADD(a_value_that_was_replaced_does_not_open_again);
-    ADD(nothing_opens_under_the_master_key_alone);
-    ADD(generations_that_are_put_back_unlock);
-    ADD(generations_of_before_a_rotation_lock);
-    ADD(generations_that_went_away_are_written_at_a_reload);
     ADD(a_rotation_waits_for_the_delay);
     ADD(a_rotation_that_was_stopped_goes_on);
-    ADD(an_erasure_while_locked_is_not_forgotten);
     ADD(what_erases_nothing_begins_nothing);
     ADD(clients_read_all_the_while);
     ADD(changes_in_the_middle_have_a_rotation_of_their_own);
@@ -625,8 +347,5 @@ main(int argc, char **argv)
     ADD(a_file_that_cannot_be_parsed_holds_the_end_up);
     ADD(a_value_whose_wrapping_is_spoilt_holds_the_end_up);
     ADD(a_value_of_another_host_holds_nothing_up);
-    ADD(a_store_of_before_is_moved_at_once);
-    ADD(a_store_of_before_that_was_half_moved_needs_its_file);
-    ADD(no_master_key_is_made_beside_generations);
     return g_test_run();
 }
