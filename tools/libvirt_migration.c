@@ -9,7 +9,7 @@
 #include "util/error.h"
 
 enum {
-    LOOK_INTERVAL_MS = 500,
+    LOOK_INTERVAL_MS = 200,
     ABORT_BOUND_S = 60,
 };
 
@@ -109,10 +109,11 @@ watch(struct run *run)
 
         if (give_up > 0 && now > give_up)
             return false;
-        if (give_up == 0 && job_take_interrupt(migration->job)) {
+        if (give_up == 0 && job_take_interrupt(migration->job))
             give_up = now + ABORT_BOUND_S * G_TIME_SPAN_SECOND;
+        /* Again and again: before libvirt has begun there is nothing to abort. */
+        if (give_up > 0)
             calls->virDomainAbortJob(run->domain);
-        }
         if (!is_suspended && now - start > migration->suspend_after * G_TIME_SPAN_SECOND) {
             is_suspended = true;
             calls->virDomainSuspend(run->domain);

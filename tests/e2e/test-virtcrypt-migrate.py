@@ -8,7 +8,6 @@ import pty
 import re
 import signal
 import subprocess
-import time
 import unittest
 
 import guest
@@ -77,7 +76,6 @@ class Migrate(unittest.TestCase):
                                   stderr=subprocess.PIPE, text=True)
         host.wait_for(lambda: self.there.exists(f"/run/libvirt/qemu/{_NAME}.pid"), "it has begun",
                       interval=0.01)
-        time.sleep(0.5)
         process.send_signal(signal.SIGINT)
         errors = process.communicate(timeout=host.RUN_BOUND_S)[1]
         self.assertEqual(process.returncode, 1, errors)
