@@ -4,11 +4,13 @@
  * Order: a record that says ARRIVING and names the secrets that are being made, the secrets, the
  * records of its volumes. What is here already is only compared.
  */
+#include "conf/xml_text.h"
 #include "guest/answer.h"
 #include "guest/made_keys.h"
 #include "guest/migration.h"
 #include "guest/volume.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "util/error.h"
@@ -61,8 +63,11 @@ parse_packet(struct arrival *arrival, GError **error)
         return refuse(arrival, ERROR_INVALID_ARG, error,
                       "an ephemeral secret can't belong to a "
                       "guest");
-    if (packet->volume && packet->volume[0] != '/')
-        return refuse(arrival, ERROR_INVALID_ARG, error, "a volume's path begins with '/'");
+    if (packet->volume && (packet->volume[0] != '/' || strlen(packet->volume) >= PATH_MAX ||
+                           !xml_can_hold(packet->volume)))
+        return refuse(arrival, ERROR_INVALID_ARG, error,
+                      "a volume's path begins with '/' and is text of less than %d bytes",
+                      PATH_MAX);
     if (!packet->record)
         return true;
     arrival->volume = volume_record_parse(packet->record, strlen(packet->record), error);
