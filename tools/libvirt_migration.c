@@ -147,6 +147,9 @@ run_in_thread(struct run *run, GError **error)
     GThread *thread = g_thread_new("migration", run_migration, g_atomic_rc_box_acquire(run));
     bool is_over = watch(run);
 
+    /* As virsh does, also where there was nothing to see before. */
+    if (is_over && !run->error)
+        job_show(run->migration.job, 1000);
     job_end_line(run->migration.job);
     if (!is_over) {
         g_thread_unref(thread);

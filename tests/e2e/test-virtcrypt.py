@@ -396,14 +396,16 @@ class Status(WithDaemon):
         self.assertRegex(
             self.ours("daemon-status").check().stdout,
             rf"\AVersion: +\d+\.\d+\.\d+\nProcess: +{pid}\nMaster key: +unlocked\nSecrets: +4\n"
-            r"Ephemeral: +1\nUnavailable: +0\nClients: +1\n\n\Z")
+            r"Ephemeral: +1\nUnavailable: +0\nClients: +1\nGeneration: +[1-9]\d*\n")
 
     def test_it_is_an_object_for_programs(self):
         status = json.loads(self.ours("daemon-status", "--json").check().stdout)
         self.assertEqual(
-            {name: status[name] for name in status if name != "version"},
+            {name: status[name] for name in status if name not in ("version", "generation")},
             {"pid": self.machine.daemons[0].pid, "locked": False, "locked-reason": None,
              "secrets": 4, "ephemeral": 1, "unavailable": 0, "clients": 1})
+        self.assertGreaterEqual(status["generation"]["number"], 1)
+        self.assertEqual(sorted(status["generation"]), ["left", "number", "problem", "rotating"])
 
     def test_a_locked_daemon_says_why(self):
         with host.Host() as machine:
