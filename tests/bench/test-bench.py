@@ -42,6 +42,19 @@ class Bench(unittest.TestCase):
                 self.assertGreater(figures["calls"], 0)
                 self.assertGreaterEqual(figures["p99_us"], figures["p50_us"])
 
+    def test_a_look_at_guests_is_measured_beside_libvirts_list_of_them(self):
+        with tempfile.TemporaryDirectory(prefix="vcbench-") as folder:
+            done = subprocess.run(
+                ["/usr/bin/python3", os.path.join(SOURCE_ROOT, "tests/bench/guests.py"),
+                 "--build-dir", BUILD_ROOT, "--work-dir", folder, "smoke"],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                text=True, timeout=240, check=False)
+            self.assertEqual(done.returncode, 0, done.stdout)
+            with open(os.path.join(folder, "guests.json"), encoding="utf-8") as file:
+                seconds = json.load(file)["seconds"]
+        for what in ("libvirt lists them", "nothing is to do", "all keys are bound"):
+            self.assertTrue(seconds[what], done.stdout)
+
     def test_an_unknown_call_is_refused(self):
         done = self.bench("quick", "--ops", "lookup-name")
         self.assertEqual(done.returncode, 2)

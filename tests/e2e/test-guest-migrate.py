@@ -1,0 +1,237 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""guest-migrate between two hosts with real libvirtd, QEMU and ssh: a guest's keys go where it goes.
+Whatever is killed at whatever step, the guest runs on one side at most, the keys are where it is, and
+guest-migrate, run again, ends with both on the other side alone."""
+
+import json
+import re
+import signal
+import subprocess
+import time
+import unittest
+
+import guest
+import guests
+import host
+import taptest
+import twohosts
+import virtcrypt
+
+_KEY = "a key that goes with its guest"
+_NAME = "guest"
+_RECORDS = "/etc/libvirt/virtcrypt/guests"
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class Migrate(unittest.TestCase):
+    """One guest, which is on self.here before each test, and there after it. What was here becomes
+    there for the next one."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.hosts = twohosts.TwoHosts()
+        cls.addClassCleanup(cls.hosts.close)
+        cls.hosts.start_daemons()
+        for machine in cls.hosts.both:
+            cls.wait_until_watched(machine)
+        one = cls.here = cls.hosts.one
+        cls.there = cls.hosts.two
+        disk = f"{twohosts.SHARED}/disk"
+        guest.make_luks(one, disk, _KEY.encode(), guest.disk("moved"))
+        one.write("/run/guest.xml", guests.domain_xml(_NAME, [("vda", disk, "raw", None)]))
+        told = one.run([virtcrypt.PROGRAM, "guest-define", "/run/guest.xml", "--key", "vda=-"],
+                       input=_KEY).check().stdout
+        cls.secret = _UUID.search(told).group(0)
+        cls.uuid = one.virsh("domuuid", _NAME).check().stdout.strip()
+        one.virsh("start", _NAME).check()
+
+    # ---- what is where ----
+
+    def has_key(self, machine):
+        return machine.exists(f"/etc/libvirt/qemu/keys/{self.uuid}/{self.secret}.key")
+
+    def record(self, machine):
+        """What virtcryptd wrote of the guest, or nothing."""
+        try:
+            return machine.read(f"{_RECORDS}/{self.uuid}.xml").decode()
+        except FileNotFoundError:
+            return ""
+
+    def is_process(self, machine):
+        """Whether libvirtd has a QEMU of it."""
+        return machine.exists(f"/run/libvirt/qemu/{_NAME}.pid")
+
+    @staticmethod
+    def state(machine):
+        done = machine.virsh("domstate", _NAME)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    def assert_never_twice(self):
+        states = [self.state(machine) for machine in self.hosts.both]
+        self.assertLessEqual(states.count("running"), 1, states)
+        for machine, state in zip(self.hosts.both, states):
+            if state:
+                self.assertTrue(self.has_key(machine), f"{machine.name} is {state} without its key")
+
+    def assert_moved(self):
+        """The guest and its key are there, and nothing of them is here."""
+        self.assertEqual(self.state(self.there), "running")
+        self.assertIsNone(self.state(self.here))
+        self.assertTrue(self.has_key(self.there))
+        host.wait_for(lambda: not self.has_key(self.here), "the key is erased where the guest left")
+        self.assertFalse(self.here.exists(f"/etc/libvirt/secrets/{self.secret}.xml"))
+        keys = json.loads(self.there.run([virtcrypt.PROGRAM, "key-list", "--guest", _NAME,
+                                          "--json"]).check().stdout)
+        self.assertEqual([(key["secret"], key["state"]) for key in keys], [(self.secret, "bound")])
+        type(self).here, type(self).there = self.there, self.here
+
+    # ---- the program ----
+
+    @property
+    def command(self):
+        return [virtcrypt.PROGRAM, "guest-migrate", _NAME, self.there.libvirt_uri, "--unsafe"]
+
+    def migrate(self):
+        return self.here.run(self.command)
+
+    def migrate_until(self, condition, what):
+        """Begins a migration, and returns it stopped as soon as the condition holds."""
+        process = self.here.popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  text=True)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.stderr.close)
+        self.addCleanup(process.kill)
+        deadline = time.monotonic() + host.RUN_BOUND_S
+        while not condition():
+            if process.poll() is not None and not condition():
+                self.fail(f"guest-migrate ended before: {what}: {process.communicate()}")
+            self.assertLess(time.monotonic(), deadline, what)
+            time.sleep(0.001)
+        process.send_signal(signal.SIGSTOP)
+        return process
+
+    def let_end(self, process):
+        process.send_signal(signal.SIGCONT)
+        text = "".join(process.communicate(timeout=host.RUN_BOUND_S))
+        return process.returncode, text
+
+    def finish(self):
+        """Run once more, as a person would."""
+        self.assert_never_twice()
+        # A libvirtd that comes back ends what arrived in part.
+        host.wait_for(lambda: self.state(self.there) in (None, "running", "paused"),
+                      "libvirt knows what became of the guest there")
+        host.wait_for(lambda: self.state(self.there) != "paused" or self.state(self.here) is None,
+                      "the guest that did not arrive is gone")
+        if not (self.state(self.here) is None and self.state(self.there) == "running"
+                and not self.has_key(self.here)):
+            self.migrate().check()
+        self.assert_moved()
+
+    # Steps, by what can be seen of them.
+
+    def has_left(self):
+        return "leaving" in self.record(self.here).lower()
+
+    def has_arrived(self):
+        return self.has_key(self.there)
+
+    def has_begun_there(self):
+        return self.is_process(self.there)
+
+    def has_ended_here(self):
+        return not self.is_process(self.here)
+
+    STEPS = (("the record says that it leaves", has_left), ("the keys are there", has_arrived),
+             ("its QEMU starts there", has_begun_there), ("its QEMU has ended here", has_ended_here))
+
+    # ---- cases ----
+
+    def test_1_the_guest_and_its_key_move_and_come_back(self):
+        for _ in self.hosts.both:
+            done = self.migrate()
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn("1 keys erased here", done.stdout)
+            audit = json.loads(self.here.run([virtcrypt.PROGRAM, "audit", "--verify", "--json"])
+                               .check().stdout)
+            self.assertEqual((audit[-1]["event"], audit[-1]["secret"]), ("erase", self.secret))
+            self.assert_moved()
+        self.here.virsh("destroy", _NAME).check()
+        self.here.virsh("start", _NAME).check()
+
+    def test_2_what_libvirt_refuses_leaves_the_key_here_alone(self):
+        done = self.here.run(self.command[:-1])
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("Failed to migrate domain", done.stderr)
+        self.assertIn("nsafe", done.stderr)
+        self.assertEqual((self.state(self.here), self.state(self.there)), ("running", None))
+        self.assertTrue(self.has_key(self.here))
+        self.assertFalse(self.has_key(self.there))
+        self.assertNotIn(self.secret, self.there.virsh("secret-list").check().stdout)
+
+    def test_3_no_process_shows_the_key(self):
+        seen = set()
+        process = self.here.popen(self.command, stdout=subprocess.DEVNULL)
+        while process.poll() is None:
+            for machine in self.hosts.both:
+                for pid in machine.processes():
+                    try:
+                        with open(f"/proc/{pid}/cmdline", "rb") as file:
+                            seen.add(file.read())
+                    except OSError:
+                        pass
+        self.assertEqual(process.returncode, 0)
+        self.assertFalse([line for line in seen if _KEY.encode() in line])
+        self.assertTrue([line for line in seen if b"ssh\0" in line])
+        self.assert_moved()
+
+    def test_4_the_program_is_killed(self):
+        for what, condition in self.STEPS:
+            with self.subTest(what):
+                process = self.migrate_until(lambda: condition(self), what)
+                process.kill()
+                process.wait()
+                self.finish()
+
+    def test_5_virtcryptd_is_killed_on_either_side(self):
+        for what, condition in self.STEPS[1:]:
+            for side in ("here", "there"):
+                with self.subTest(what, side=side):
+                    machine = getattr(self, side)
+                    process = self.migrate_until(lambda: condition(self), what)
+                    self.restart(machine, "virtcryptd", machine.start_virtcryptd)
+                    self.let_end(process)
+                    self.finish()
+
+    def test_6_libvirtd_is_killed_on_either_side(self):
+        what, condition = self.STEPS[2]
+        for side in ("here", "there"):
+            with self.subTest(what, side=side):
+                machine = getattr(self, side)
+                process = self.migrate_until(lambda: condition(self), what)
+                self.daemon(machine, "libvirtd").kill()
+                self.let_end(process)
+                machine.start_libvirtd(connector=True)
+                self.wait_until_watched(machine)
+                self.finish()
+
+    @staticmethod
+    def daemon(machine, name):
+        return [daemon for daemon in machine.daemons if daemon.name == name][-1]
+
+    def restart(self, machine, name, start):
+        self.daemon(machine, name).kill()
+        start()
+        self.wait_until_watched(machine)
+
+    @staticmethod
+    def wait_until_watched(machine):
+        def is_watched():
+            done = machine.run([virtcrypt.PROGRAM, "host-status", "--json"])
+            return done.returncode == 0 and json.loads(done.stdout)["virtcryptd"]["guests"]["connected"]
+        host.wait_for(is_watched, "virtcryptd watches libvirt")
+
+
+if __name__ == "__main__":
+    taptest.main()
