@@ -265,9 +265,12 @@ is_there_already(struct migration *migration, bool *ret_is_there)
         here = LIBVIRT_GUEST_NONE;
     }
     if (here != LIBVIRT_GUEST_NONE && there > LIBVIRT_GUEST_DEFINED)
-        return output_error("Domain '%s' is here and has been started at %s, too: end one of both, "
-                            "then run guest-migrate again",
-                            migration->guest.name, migration->uri);
+        return output_error("Domain '%s' is here and %s at %s, too: end one of both, then run "
+                            "guest-migrate again",
+                            migration->guest.name,
+                            there == LIBVIRT_GUEST_RUNNING ? "runs"
+                                                           : "waits to arrive, or is paused,",
+                            migration->uri);
     *ret_is_there = here == LIBVIRT_GUEST_NONE;
     return true;
 }

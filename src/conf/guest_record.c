@@ -100,6 +100,7 @@ append_key(GString *text, const struct guest_key *key)
     xml_append_element(text, 6, "origin", origin_names[key->origin]);
     xml_append_element(text, 6, "state", key_state_names[key->state]);
     xml_append_element(text, 6, "volume", key->volume);
+    xml_append_element(text, 6, "place", key->place);
     if (has_since(key->state))
         append_seconds(text, 6, key->since);
     xml_append_element(text, 6, "reason", key->reason);
@@ -163,7 +164,7 @@ static bool
 parse_key(const xmlNode *node, struct guest_key *key, GError **error)
 {
     static const char *const attributes[] = {NULL};
-    static const char *const children[] = {"secret", "origin", "state",      "volume",
+    static const char *const children[] = {"secret", "origin", "state",      "volume", "place",
                                            "since",  "reason", "remoteCopy", NULL};
     int origin;
 
@@ -173,6 +174,7 @@ parse_key(const xmlNode *node, struct guest_key *key, GError **error)
         !record_xml_get_word(node, "origin", origin_names, GUEST_KEY_ORIGIN_LAST, &origin, error) ||
         !parse_key_state(node, key, error) ||
         !record_xml_find_text(node, "volume", &key->volume, error) ||
+        !record_xml_find_text(node, "place", &key->place, error) ||
         !record_xml_find_text(node, "reason", &key->reason, error))
         return false;
     key->origin = (enum guest_key_origin)origin;
@@ -185,6 +187,7 @@ free_key(void *data)
     struct guest_key *key = data;
 
     g_free(key->volume);
+    g_free(key->place);
     g_free(key->reason);
     g_free(key);
 }
@@ -321,6 +324,7 @@ copy_key(const void *data, void *unused)
     (void)unused;
     *copy = *key;
     copy->volume = g_strdup(key->volume);
+    copy->place = g_strdup(key->place);
     copy->reason = g_strdup(key->reason);
     return copy;
 }
@@ -385,4 +389,14 @@ guest_record_drop(struct guest_record *record, const struct uuid *secret)
 
     if (key)
         g_ptr_array_remove(record->keys, key);
+}
+
+void
+guest_key_set_volume(struct guest_key *key, const char *volume)
+{
+    if (g_strcmp0(key->volume, volume) == 0)
+        return;
+    g_free(key->volume);
+    key->volume = g_strdup(volume);
+    g_clear_pointer(&key->place, g_free);
 }

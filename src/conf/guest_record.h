@@ -43,9 +43,10 @@ struct guest_key {
     struct uuid secret;
     enum guest_key_origin origin;
     enum guest_key_state state;
-    char *volume;         /* path, or NULL: not known, or no volume */
-    int64_t since;        /* seconds since 1970; 0 unless WAITING or ORPHANED */
-    char *reason;         /* or NULL */
+    char *volume;  /* path, or NULL: not known, or no volume */
+    char *place;   /* the file system that `volume` was last seen on (guest/volume.h), or NULL */
+    int64_t since; /* seconds since 1970; 0 unless WAITING or ORPHANED */
+    char *reason;  /* or NULL */
     bool has_remote_copy; /* another host was seen to hold it */
 };
 
@@ -74,6 +75,8 @@ struct guest_key *guest_record_find(const struct guest_record *record, const str
 struct guest_key *guest_record_take(struct guest_record *record, const struct uuid *secret,
                                     enum guest_key_origin origin);
 void guest_record_drop(struct guest_record *record, const struct uuid *secret);
+/* Where another one was seen says nothing of `volume`. */
+void guest_key_set_volume(struct guest_key *key, const char *volume);
 
 const char *guest_key_origin_name(enum guest_key_origin origin); /* "generated" */
 /* False if there is none of that name. */

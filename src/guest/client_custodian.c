@@ -91,28 +91,37 @@ list(void *opaque, GError **error)
     return g_steal_pointer(&bindings);
 }
 
-/* `after` moves on. */
+/* A list of secrets on its way. */
+struct secret_list {
+    const struct client_link *link;
+    struct rpc_client *client;
+    GArray *with_value;
+    bool has_begun;
+    struct uuid last; /* once it has begun: of those that were looked at */
+    bool more;
+};
+
 static bool
-get_secrets_page(const struct client_link *link, struct rpc_client *client, struct uuid *after,
-                 bool is_first, GArray *uuids, bool *ret_more, GError **error)
+get_secrets_page(struct secret_list *list, GError **error)
 {
     const struct virtcrypt_secret_list_secrets_args args = {
-        .after = is_first ? NULL : after->bytes,
+        .after = list->has_begun ? list->last.bytes : NULL,
         .max = VIRTCRYPT_SECRET_PAGE_MAX,
     };
     struct virtcrypt_secret_list_secrets_ret ret = {0};
     GError *reason = NULL;
 
-    if (!virtcrypt_secret_list_secrets_call(client, &args, &ret, &reason)) {
-        client_link_pass_on(link, error, reason);
+    if (!virtcrypt_secret_list_secrets_call(list->client, &args, &ret, &reason)) {
+        client_link_pass_on(list->link, error, reason);
         return false;
     }
     for (uint32_t i = 0; i < ret.secrets_len; i++) {
-        memcpy(after->bytes, ret.secrets[i].secret.uuid, sizeof(after->bytes));
+        memcpy(list->last.bytes, ret.secrets[i].secret.uuid, sizeof(list->last.bytes));
         if (ret.secrets[i].has_value)
-            g_array_append_val(uuids, *after);
+            g_array_append_val(list->with_value, list->last);
     }
-    *ret_more = ret.more && ret.secrets_len > 0;
+    list->has_begun = true;
+    list->more = ret.more && ret.secrets_len > 0;
     virtcrypt_secret_list_secrets_ret_clear(&ret);
     return true;
 }
@@ -123,17 +132,18 @@ list_with_value(void *opaque, GError **error)
     const struct client_custodian *custodian = opaque;
     g_autoptr(rpc_client_t) client = client_link_open(&custodian->link, error);
     g_autoptr(GArray) uuids = g_array_new(FALSE, FALSE, sizeof(struct uuid));
-    struct uuid after;
-    bool is_first = true;
-    bool more = true;
+    struct secret_list list = {
+        .link = &custodian->link,
+        .client = client,
+        .with_value = uuids,
+        .more = client != NULL,
+    };
 
-    if (!client)
-        return NULL;
-    for (; more; is_first = false) {
-        if (!get_secrets_page(&custodian->link, client, &after, is_first, uuids, &more, error))
+    while (list.more) {
+        if (!get_secrets_page(&list, error))
             return NULL;
     }
-    return g_steal_pointer(&uuids);
+    return client ? g_steal_pointer(&uuids) : NULL;
 }
 
 /* ---- bind, unbind ---- */
@@ -167,27 +177,36 @@ free_error(void *error)
     g_clear_error((GError **)&error);
 }
 
+/* Bindings on their way. */
+struct sending {
+    const struct client_link *link;
+    struct rpc_client *client;
+    send_func send;
+    const GArray *bindings;
+    const char *reason; /* for send_unbind */
+    GPtrArray *errors;
+};
+
+/* Of the `count` bindings from `first` on. */
 static void
-take_failures(const struct client_link *link, const struct virtcrypt_secret_failures_ret *ret,
-              GPtrArray *errors, guint first, guint count)
+take_failures(const struct sending *sending, const struct virtcrypt_secret_failures_ret *ret,
+              guint first, guint count)
 {
     for (uint32_t i = 0; i < ret->failures_len; i++) {
         const struct virtcrypt_secret_failure *failure = &ret->failures[i];
         GError *reason = NULL;
         GError *error = NULL;
 
-        if (failure->index >= count || errors->pdata[first + failure->index])
-            continue; /* no answer of ours */
+        if (failure->index >= count || sending->errors->pdata[first + failure->index])
+            continue; /* no answer to what was asked */
         error_set_remote(&reason, ERROR_FROM_SECRET, failure->code, failure->message);
-        client_link_pass_on(link, &error, reason);
-        errors->pdata[first + failure->index] = error;
+        client_link_pass_on(sending->link, &error, reason);
+        sending->errors->pdata[first + failure->index] = error;
     }
 }
 
 static bool
-send_part(const struct client_link *link, struct rpc_client *client, send_func send,
-          const GArray *bindings, guint first, guint count, const char *reason, GPtrArray *errors,
-          GError **error)
+send_part(const struct sending *sending, guint first, guint count, GError **error)
 {
     g_autofree struct virtcrypt_secret_binding *part =
         g_new(struct virtcrypt_secret_binding, count);
@@ -196,16 +215,16 @@ send_part(const struct client_link *link, struct rpc_client *client, send_func s
 
     for (guint i = 0; i < count; i++) {
         const struct guest_binding *binding =
-            &g_array_index(bindings, struct guest_binding, first + i);
+            &g_array_index(sending->bindings, struct guest_binding, first + i);
 
         memcpy(part[i].secret, binding->secret.bytes, sizeof(part[i].secret));
         memcpy(part[i].guest, binding->guest.bytes, sizeof(part[i].guest));
     }
-    if (!send(client, part, count, reason, &ret, &failure)) {
-        client_link_pass_on(link, error, failure);
+    if (!sending->send(sending->client, part, count, sending->reason, &ret, &failure)) {
+        client_link_pass_on(sending->link, error, failure);
         return false;
     }
-    take_failures(link, &ret, errors, first, count);
+    take_failures(sending, &ret, first, count);
     virtcrypt_secret_failures_ret_clear(&ret);
     return true;
 }
@@ -216,6 +235,9 @@ send_all(const struct client_custodian *custodian, send_func send, const GArray 
 {
     g_autoptr(rpc_client_t) client = client_link_open(&custodian->link, error);
     g_autoptr(GPtrArray) errors = g_ptr_array_new_with_free_func(free_error);
+    const struct sending sending = {
+        &custodian->link, client, send, bindings, reason, errors,
+    };
 
     if (!client)
         return false;
@@ -223,8 +245,7 @@ send_all(const struct client_custodian *custodian, send_func send, const GArray 
     for (guint first = 0; first < bindings->len; first += VIRTCRYPT_SECRET_PAGE_MAX) {
         guint count = MIN(bindings->len - first, VIRTCRYPT_SECRET_PAGE_MAX);
 
-        if (!send_part(&custodian->link, client, send, bindings, first, count, reason, errors,
-                       error))
+        if (!send_part(&sending, first, count, error))
             return false;
     }
     *ret_errors = g_steal_pointer(&errors);

@@ -4,11 +4,26 @@
  */
 #include <string.h>
 
+#include "conf/xml_text.h"
 #include "guest/dispatch.h"
 #include "guest/migration.h"
 #include "util/error.h"
 
 G_STATIC_ASSERT((int)GUEST_MIGRATION_KEYS_MAX == VIRTCRYPT_GUEST_KEYS_MAX);
+
+/* They are kept in a record, and said in the audit. */
+enum { TEXT_MAX = 1024 };
+
+static bool
+check_text(const char *what, const char *text, GError **error)
+{
+    if (*text && strlen(text) <= TEXT_MAX && xml_can_hold(text))
+        return true;
+    error_set(error, ERROR_FROM_DOMAIN, ERROR_INVALID_ARG,
+              "%s of a migration has to be text of 1 to %d bytes without control characters", what,
+              TEXT_MAX);
+    return false;
+}
 
 /* ---- begin ---- */
 
@@ -61,7 +76,7 @@ guest_dispatch_migrate_begin(struct rpc_call *call, void *opaque,
 {
     struct guest_call *made;
 
-    if (!check_is_local_root(call, error))
+    if (!check_is_local_root(call, error) || !check_text("the peer", args->peer, error))
         return RPC_FAILED;
     made = guest_dispatch_begin(opaque, call, run_begin, error);
     if (!made)
@@ -122,8 +137,12 @@ enum rpc_outcome
 guest_dispatch_migrate_receive(struct rpc_call *call, void *opaque,
                                struct virtcrypt_guest_migrate_receive_args *args, GError **error)
 {
-    struct guest_call *made = guest_dispatch_begin(opaque, call, run_receive, error);
+    struct guest_call *made;
 
+    if (!check_text("the guest's name", args->guest.name, error) ||
+        !check_text("the peer", args->peer, error))
+        return RPC_FAILED;
+    made = guest_dispatch_begin(opaque, call, run_receive, error);
     if (!made)
         return RPC_FAILED;
     made->receive = *args;

@@ -4,10 +4,13 @@
  * Order: a record that says ARRIVING and names the secrets that are being made, the secrets, the
  * records of its volumes. What is here already is only compared.
  */
+#include "conf/xml_text.h"
 #include "guest/answer.h"
 #include "guest/made_keys.h"
 #include "guest/migration.h"
+#include "guest/volume.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "util/error.h"
@@ -60,8 +63,11 @@ parse_packet(struct arrival *arrival, GError **error)
         return refuse(arrival, ERROR_INVALID_ARG, error,
                       "an ephemeral secret can't belong to a "
                       "guest");
-    if (packet->volume && packet->volume[0] != '/')
-        return refuse(arrival, ERROR_INVALID_ARG, error, "a volume's path begins with '/'");
+    if (packet->volume && (packet->volume[0] != '/' || strlen(packet->volume) >= PATH_MAX ||
+                           !xml_can_hold(packet->volume)))
+        return refuse(arrival, ERROR_INVALID_ARG, error,
+                      "a volume's path begins with '/' and is text of less than %d bytes",
+                      PATH_MAX);
     if (!packet->record)
         return true;
     arrival->volume = volume_record_parse(packet->record, strlen(packet->record), error);
@@ -217,8 +223,8 @@ add_key(struct guest_record *record, const struct arrival *arrival)
     key->since = 0;
     key->has_remote_copy = false; /* that one goes when the guest is here */
     g_clear_pointer(&key->reason, g_free);
-    g_free(key->volume);
-    key->volume = g_strdup(arrival->packet->volume);
+    guest_key_set_volume(key, arrival->packet->volume);
+    guest_volume_note(key);
 }
 
 static bool

@@ -142,7 +142,7 @@ find_deadline(const struct work *work, const struct guest_key *key)
 static bool
 is_gone(const struct work *work, const struct guest_key *key)
 {
-    return key->volume && !work->input->volume_exists(work->input->opaque, key->volume);
+    return key->volume && !work->input->volume_exists(work->input->opaque, key->volume, key->place);
 }
 
 static void
@@ -236,6 +236,21 @@ is_wanted(const struct guest_plan_input *input, const struct guest_reference *re
             input->count_other_owners(input->opaque, &reference->secret) > 0);
 }
 
+/* Where the volume is seen while it is used is where it has to be missed to be gone. */
+static void
+note_volume(const struct guest_plan_input *input, struct guest_key *key, const char *volume)
+{
+    g_autofree char *place = NULL;
+
+    if (volume)
+        guest_key_set_volume(key, volume);
+    place = key->volume ? input->find_place(input->opaque, key->volume) : NULL;
+    if (!place)
+        return;
+    g_free(key->place);
+    key->place = g_steal_pointer(&place);
+}
+
 static void
 take_references(struct work *work)
 {
@@ -249,10 +264,8 @@ take_references(struct work *work)
             key = guest_record_take(work->record, &reference->secret,
                                     reference->is_generated ? GUEST_KEY_GENERATED
                                                             : GUEST_KEY_REFERENCED);
-        if (key && reference->volume && g_strcmp0(key->volume, reference->volume) != 0) {
-            g_free(key->volume);
-            key->volume = g_strdup(reference->volume);
-        }
+        if (key)
+            note_volume(input, key, reference->volume);
     }
 }
 
@@ -500,6 +513,7 @@ restore_key(const struct guest_record *before, struct guest_record *record,
         return;
     key = guest_record_take(record, secret, old->origin);
     key->volume = g_strdup(old->volume);
+    key->place = g_strdup(old->place);
     key->has_remote_copy = old->has_remote_copy;
     set_key(key, old->state, old->since, g_strdup(old->reason));
 }

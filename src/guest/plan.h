@@ -41,7 +41,9 @@ struct guest_plan_input {
     enum daemon_conf_orphans erase_orphans;
     bool bind_referenced;
     /* Of a secret and volume: */
-    bool (*volume_exists)(void *opaque, const char *volume);
+    bool (*volume_exists)(void *opaque, const char *volume, const char *place);
+    /* The place of a volume that is there now, or NULL. Freed by the plan. */
+    char *(*find_place)(void *opaque, const char *volume);
     unsigned int (*count_other_owners)(void *opaque, const struct uuid *secret);
     /* Whether another guest that is PRESENT refers to it, bound or not. */
     bool (*is_used_elsewhere)(void *opaque, const struct uuid *secret);

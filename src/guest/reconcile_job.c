@@ -145,11 +145,18 @@ take_record(struct guest_job *job)
 /* ---- the plan ---- */
 
 static bool
-volume_exists(void *opaque, const char *volume)
+volume_exists(void *opaque, const char *volume, const char *place)
 {
     const struct guest_job *job = opaque;
 
-    return guest_volume_exists(job->service->storage, volume);
+    return guest_volume_exists(job->service->storage, volume, place);
+}
+
+static char *
+find_place(void *opaque, const char *volume)
+{
+    (void)opaque;
+    return guest_volume_find_place(volume);
 }
 
 static unsigned int
@@ -185,6 +192,7 @@ fill_settings(struct guest_job *job, bool is_held)
         .erase_orphans = conf->erase_orphans,
         .bind_referenced = conf->bind_referenced_secrets,
         .volume_exists = volume_exists,
+        .find_place = find_place,
         .count_other_owners = count_other_owners,
         .is_used_elsewhere = is_used_elsewhere,
         .opaque = job,

@@ -10,6 +10,7 @@
 #include "guest/answer.h"
 #include "guest/made_keys.h"
 #include "guest/sent_keys.h"
+#include "guest/volume.h"
 #include "util/error.h"
 #include "util/log.h"
 
@@ -152,8 +153,8 @@ put_defining(struct definition *definition, GError **error)
             key->origin = GUEST_KEY_SENT;
         if (sent->def)
             key->state = GUEST_KEY_MADE;
-        g_free(key->volume);
-        key->volume = g_strdup(sent->path);
+        guest_key_set_volume(key, sent->path);
+        guest_volume_note(key);
     }
     return guest_records_put(definition->service->records, record, error);
 }

@@ -5,82 +5,71 @@
 #include "guest/volume.h"
 
 #include <errno.h>
-#include <mntent.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
-#define FSTAB  "/etc/fstab"
-#define MOUNTS "/proc/self/mounts"
+#define DEVICES "/dev/"
 
-/* ---- what should be mounted and is not ---- */
-
-static bool
-is_below(const char *path, const char *dir)
-{
-    size_t len = strlen(dir);
-
-    return dir[0] == '/' && len > 1 && strncmp(path, dir, len) == 0 &&
-           (path[len] == '/' || path[len] == '\0');
-}
-
-static bool
-has_mount(const char *mounts, const char *dir)
-{
-    FILE *file = setmntent(mounts, "re");
-    const struct mntent *entry;
-    bool has = false;
-
-    while (file && !has && (entry = getmntent(file)))
-        has = strcmp(entry->mnt_dir, dir) == 0;
-    if (file)
-        endmntent(file);
-    return has;
-}
-
-bool
-guest_volume_is_unmounted(const char *path, const char *fstab, const char *mounts)
-{
-    g_autoptr(GPtrArray) dirs = g_ptr_array_new_with_free_func(g_free);
-    FILE *file = setmntent(fstab, "re");
-    const struct mntent *entry;
-
-    while (file && (entry = getmntent(file))) {
-        if (is_below(path, entry->mnt_dir))
-            g_ptr_array_add(dirs, g_strdup(entry->mnt_dir));
-    }
-    if (file)
-        endmntent(file);
-    for (guint i = 0; i < dirs->len; i++) {
-        if (!has_mount(mounts, dirs->pdata[i]))
-            return true;
-    }
-    return false;
-}
-
-/* ---- the volume ---- */
-
-/* False: there is no such file, and its folder could be looked into. */
-static bool
-may_be_file(const char *path)
+/* By its type and id; by its device as well where it has no id, as NFS: that may be another one
+ * after a restart of the host, and the volume then counts as there. */
+static char *
+identify(const char *path)
 {
     g_autofree char *folder = g_path_get_dirname(path);
+    struct statfs system;
+    struct stat status;
+    int id[2];
+
+    if (statfs(folder, &system) != 0 || stat(folder, &status) != 0)
+        return NULL;
+    memcpy(id, &system.f_fsid, sizeof(id));
+    if (id[0] != 0 || id[1] != 0)
+        return g_strdup_printf("%lx:%08x%08x", (unsigned long)system.f_type, (unsigned int)id[0],
+                               (unsigned int)id[1]);
+    return g_strdup_printf("%lx:%" PRIxMAX, (unsigned long)system.f_type, (uintmax_t)status.st_dev);
+}
+
+char *
+guest_volume_find_place(const char *path)
+{
     struct stat status;
 
-    if (stat(path, &status) == 0 || (errno != ENOENT && errno != ENOTDIR))
+    return path[0] == '/' && lstat(path, &status) == 0 ? identify(path) : NULL;
+}
+
+void
+guest_volume_note(struct guest_key *key)
+{
+    g_autofree char *place = key->volume ? guest_volume_find_place(key->volume) : NULL;
+
+    if (!place)
+        return;
+    g_free(key->place);
+    key->place = g_steal_pointer(&place);
+}
+
+static bool
+may_be_file(const char *path, const char *place)
+{
+    g_autofree char *present = NULL;
+    struct stat status;
+
+    if (lstat(path, &status) == 0 || (errno != ENOENT && errno != ENOTDIR))
         return true;
-    return stat(folder, &status) != 0;
+    present = identify(path);
+    return !place || g_strcmp0(present, place) != 0;
 }
 
 bool
-guest_volume_exists(struct storage_service *storage, const char *path)
+guest_volume_exists(struct storage_service *storage, const char *path, const char *place)
 {
-    g_autoptr(storage_volume_t) volume = NULL;
+    g_autoptr(volume_record_t) record = NULL;
 
-    if (path[0] != '/' || may_be_file(path))
+    if (path[0] != '/' || g_str_has_prefix(path, DEVICES) || may_be_file(path, place))
         return true;
     /* A volume of ours is gone when vol-delete has taken its record, and its secret, away. */
-    volume = storage_service_get_by_path(storage, path, NULL);
-    if (volume)
-        return true;
-    return guest_volume_is_unmounted(path, FSTAB, MOUNTS);
+    record = storage_service_find_record(storage, path, NULL, NULL, NULL);
+    return record != NULL;
 }

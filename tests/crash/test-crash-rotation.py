@@ -6,18 +6,29 @@ and the rotation ends: one generation is left, and everything is under it."""
 
 import os
 import time
+import uuid
 
 import host
 import taptest
+import wire
 from secretd_case import A, B, C, Machine, SecretdCase, define, set_value, undefine
 
 _CONFIG = "/etc/libvirt"
-_PROGRAM, _GENERATION_STATUS = 0x56435253, 9
+_PROGRAM, _BIND, _GENERATION_STATUS = 0x56435253, 3, 9
 _BOUND_S = 20 * host.PATIENCE
 
 # docs/sealed-format.md
 _ONE_GENERATION_SIZE = 100
 _MASTER_KEY_ID = slice(72, 88)
+
+
+GUESTS = [uuid.UUID(f"{n * 8}-0000-4000-8000-00000000000a") for n in "12"]
+
+
+def _bind(secret, guest):
+    """One that fails would be seen by the missing copy."""
+    return lambda client: client.call(_BIND, wire.uint32(1) + secret.bytes + guest.bytes,
+                                      program=_PROGRAM).reader()
 
 
 def _status(client):
@@ -45,10 +56,11 @@ class Rotating(Machine):
               and _status(client)[1:] == (False, 0, None))
 
     def keys(self):
-        """{name: bytes} of the sealed values."""
-        folder = _CONFIG + "/secrets"
-        return {name: self.read(f"{folder}/{name}")
-                for name in os.listdir(self.path(folder)) if name.endswith(".key")}
+        """{path: bytes} of the sealed values."""
+        root = self.path(_CONFIG)
+        paths = [os.path.join(folder, name) for folder, _, names in os.walk(root)
+                 for name in names if name.endswith(".key") and name != "master.key"]
+        return {path: self.read(_CONFIG + path.removeprefix(root)) for path in paths}
 
 
 class Rotation(SecretdCase):
@@ -56,7 +68,9 @@ class Rotation(SecretdCase):
 
     def expect(self, machine, allowed, what):
         super().expect(machine, allowed, what)
-        self.assertEqual(len({key[_MASTER_KEY_ID] for key in machine.keys().values()}), 1, what)
+        keys = machine.keys()
+        self.assertEqual(sum("/qemu/keys/" in path for path in keys), len(GUESTS), what)
+        self.assertEqual(len({key[_MASTER_KEY_ID] for key in keys.values()}), 1, what)
         self.assertEqual(len(machine.read(_CONFIG + "/virtcrypt/generations")),
                          _ONE_GENERATION_SIZE, what)
         self.assertEqual(set(os.listdir(machine.path(_CONFIG + "/virtcrypt"))),
@@ -64,7 +78,8 @@ class Rotation(SecretdCase):
 
     def before(self):
         return self.made_by(define(A), set_value(A, b"first value"), define(B),
-                            set_value(B, b"second value"), define(C), set_value(C, b"third" * 200))
+                            set_value(B, b"second value"), *(_bind(B, guest) for guest in GUESTS),
+                            define(C), set_value(C, b"third" * 200))
 
     def test_a_rotation_after_an_undefine_loses_nothing_and_ends(self):
         self.assert_old_or_new(self.before(), [undefine(A), _rotated_to(2)])

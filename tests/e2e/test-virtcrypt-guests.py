@@ -243,8 +243,9 @@ class Gone(guests.Case):
         cls.wait_until_watched()
 
     def undefined(self, name):
-        """A guest that was undefined: (its uuid, path of its disk, secret)."""
+        """A guest, called as its image, that was undefined: (its uuid, path of its disk, secret)."""
         path = self.luks(name)
+        name = os.path.basename(name)
         xml = self.define_file(name, [("vda", path, "raw", None)])
         secret = _UUID.search(self.told(f"guest-define {xml} --key vda=/run/t/key")).group(0)
         uuid = self.uuid_of(name)
@@ -268,6 +269,19 @@ class Gone(guests.Case):
         lines = self.objects(f"audit --verify --json --secret {secret}")
         self.assertEqual([(line["event"], line["secret"]) for line in lines][-1], ("erase", secret))
         self.assertIn(secret, self.told(f"audit --guest {uuid}"))
+
+    def test_a_key_is_held_while_the_folder_of_its_volume_is_not_mounted(self):
+        folder = f"{guests.IMAGES}/away"
+        self.machine.run(["mkdir", folder]).check()
+        self.machine.run(["mount", "-t", "tmpfs", "none", folder]).check()
+        _, path, secret = self.undefined("away/disk")
+        host.wait_for(lambda: secret in self.orphans(), "the key is orphaned")
+        self.machine.run(["umount", "--lazy", folder]).check()
+        self.assertFalse(self.machine.exists(path))
+        _, gone, marker = self.undefined("marker")  # looks later than that one erase its key
+        os.unlink(self.machine.path(gone))
+        host.wait_for(lambda: marker not in self.secrets(), "the other key is erased")
+        self.assertEqual(self.orphans()[secret]["volume"], path)
 
     def test_a_key_goes_with_its_volume(self):
         uuid, path, secret = self.undefined("whole")

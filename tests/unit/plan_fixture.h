@@ -29,6 +29,8 @@ struct plan_fixture {
     GArray *bound;        /* of struct uuid: this guest's */
     bool volume_is_there; /* every one */
     unsigned int asked_volume;
+    char *asked_place;   /* with it */
+    const char *place;   /* of every volume that is there */
     unsigned int owners; /* others, of every secret */
     bool is_used_elsewhere;
     struct guest_plan plan; /* the last one's */
@@ -44,13 +46,24 @@ plan_secret(unsigned int number)
 }
 
 static inline bool
-plan_volume_exists(void *opaque, const char *volume)
+plan_volume_exists(void *opaque, const char *volume, const char *place)
 {
     struct plan_fixture *test = opaque;
 
     g_assert_nonnull(volume);
+    g_free(test->asked_place);
+    test->asked_place = g_strdup(place);
     test->asked_volume++;
     return test->volume_is_there;
+}
+
+static inline char *
+plan_find_place(void *opaque, const char *volume)
+{
+    const struct plan_fixture *test = opaque;
+
+    g_assert_nonnull(volume);
+    return test->volume_is_there ? g_strdup(test->place) : NULL;
 }
 
 static inline unsigned int
@@ -96,6 +109,7 @@ plan_set_up(struct plan_fixture *test, gconstpointer unused)
         .erase_delay_undefine = PLAN_DELAY,
         .erase_delay_migrated = PLAN_DELAY_MIGRATED,
         .volume_exists = plan_volume_exists,
+        .find_place = plan_find_place,
         .count_other_owners = plan_count_other_owners,
         .is_used_elsewhere = plan_is_used_elsewhere,
         .opaque = test,
@@ -109,6 +123,7 @@ plan_tear_down(struct plan_fixture *test, gconstpointer unused)
     if (test->plan.texts)
         guest_plan_clear(&test->plan);
     guest_record_free(test->record);
+    g_free(test->asked_place);
     g_ptr_array_unref(test->references);
     g_array_unref(test->bound);
 }

@@ -19,6 +19,7 @@
     "      <origin>generated</origin>\n"                                                           \
     "      <state>bound</state>\n"                                                                 \
     "      <volume>/i/web1.qcow2</volume>\n"                                                       \
+    "      <place>ef53:1234</place>\n"                                                             \
     "      <remoteCopy>no</remoteCopy>\n"                                                          \
     "    </key>\n"                                                                                 \
     "    <key>\n"                                                                                  \
@@ -117,6 +118,7 @@ test_a_record_is_read_into_its_fields(void)
     g_assert_cmpint(key->origin, ==, GUEST_KEY_GENERATED);
     g_assert_cmpint(key->state, ==, GUEST_KEY_BOUND);
     g_assert_cmpstr(key->volume, ==, "/i/web1.qcow2");
+    g_assert_cmpstr(key->place, ==, "ef53:1234");
     g_assert_cmpint(key->since, ==, 0);
     g_assert_null(key->reason);
     g_assert_false(key->has_remote_copy);
@@ -226,7 +228,7 @@ test_what_is_unknown_is_refused_by_name(void)
                    "'uri', 'state', 'since', 'operation', 'peer' or 'keys'");
     expect_refused("<origin>generated", "<foo/><origin>generated",
                    "unknown element 'foo' in element 'key'; possible is 'secret', 'origin', "
-                   "'state', 'volume', 'since', 'reason' or 'remoteCopy'");
+                   "'state', 'volume', 'place', 'since', 'reason' or 'remoteCopy'");
     expect_refused("<keys>", "<keys foo='1'>",
                    "unknown attribute 'foo' in element 'keys'; none is possible");
     expect_refused("<key>", "<key foo='1'>",

@@ -329,7 +329,8 @@ test_keys_leave_for_local_root_alone(struct dispatch_fixture *test, gconstpointe
 }
 
 static uint32_t
-ask_receive(struct dispatch_fixture *test, const char *origin, const char *text)
+ask_receive_as(struct dispatch_fixture *test, const char *name, const char *origin,
+               const char *text)
 {
     g_autoptr(secret_buf_t) key = secret_buf_new_from(text, strlen(text), NULL);
     struct virtcrypt_guest_packet packet = {
@@ -340,12 +341,18 @@ ask_receive(struct dispatch_fixture *test, const char *origin, const char *text)
         .key = key,
     };
     struct virtcrypt_guest_migrate_receive_args args = {
-        .guest = {.name = (char *)"web"}, .peer = (char *)"a", .keys = &packet, .keys_len = 1};
+        .guest = {.name = (char *)name}, .peer = (char *)"a", .keys = &packet, .keys_len = 1};
 
     memcpy(args.guest.uuid, test->guests.guest.bytes, sizeof(args.guest.uuid));
     args.migration[0] = 1;
     return ask(test, VIRTCRYPT_GUEST_PROC_MIGRATE_RECEIVE,
                &virtcrypt_guest_migrate_receive_args_type, &args);
+}
+
+static uint32_t
+ask_receive(struct dispatch_fixture *test, const char *origin, const char *text)
+{
+    return ask_receive_as(test, "web", origin, text);
 }
 
 static void
@@ -358,6 +365,9 @@ test_keys_come_and_go(struct dispatch_fixture *test, gconstpointer unused)
     expect_refused(test, ask_receive(test, "sent", ""), ERROR_INVALID_ARG, "of '/v/a' is empty");
     expect_refused(test, ask_receive(test, "refused", KEY), ERROR_INVALID_ARG, "no origin");
     expect_refused(test, ask_receive(test, "found", KEY), ERROR_INVALID_ARG, "no origin");
+    expect_refused(test, ask_receive_as(test, "", "sent", KEY), ERROR_INVALID_ARG, "guest's name");
+    expect_refused(test, ask_receive_as(test, "a\nb\1", "sent", KEY), ERROR_INVALID_ARG,
+                   "without control characters");
     expect(test, ask_receive(test, "sent", KEY), NULL, NULL);
     guest_fixture_expect_state(&test->guests, GUEST_STATE_ARRIVING, 1);
     expect(

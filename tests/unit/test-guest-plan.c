@@ -171,6 +171,33 @@ test_the_volume_of_a_key_follows_the_guest(struct plan_fixture *test, gconstpoin
     g_assert_false(test->plan.is_changed);
 }
 
+static void
+test_where_a_volume_is_seen_is_kept(struct plan_fixture *test, gconstpointer unused)
+{
+    struct guest_reference *reference = plan_refer(test, 1, true);
+
+    plan_own(test, 1, GUEST_KEY_GENERATED);
+    plan_run(test);
+    g_assert_null(plan_key(test, 1)->place);
+    test->place = "ef53:1";
+    plan_run(test);
+    g_assert_true(test->plan.is_changed);
+    g_assert_cmpstr(plan_key(test, 1)->place, ==, "ef53:1");
+    test->volume_is_there = false; /* not mounted: where it was seen is not forgotten */
+    plan_run(test);
+    g_assert_false(test->plan.is_changed);
+    g_ptr_array_set_size(test->references, 0);
+    plan_run(test);
+    plan_run_at(test, PLAN_NOW + PLAN_DELAY);
+    g_assert_cmpstr(test->asked_place, ==, "ef53:1");
+    reference = plan_refer(test, 2, true);
+    plan_own(test, 2, GUEST_KEY_GENERATED)->place = g_strdup("ef53:1");
+    g_free(reference->volume);
+    reference->volume = g_strdup("/images/moved.qcow2");
+    plan_run(test);
+    g_assert_null(plan_key(test, 2)->place); /* of another volume */
+}
+
 /* ---- a reference is dropped ---- */
 
 static void
@@ -355,6 +382,7 @@ main(int argc, char **argv)
     ADD(a_binding_that_was_lost_is_made_again);
     ADD(a_secret_that_was_undefined_is_forgotten_when_it_is_not_used);
     ADD(the_volume_of_a_key_follows_the_guest);
+    ADD(where_a_volume_is_seen_is_kept);
     ADD(the_key_of_a_dropped_disk_waits_alone);
     ADD(a_dropped_disk_that_returns_has_its_key);
     ADD(a_dropped_key_that_others_own_is_unbound);

@@ -245,7 +245,8 @@ test_another_master_key_locks(struct custodian *test, gconstpointer unused)
     custodian_close(test);
     folder_put(&test->folder, "master.key", other, sizeof(other));
     custodian_open(test);
-    g_assert_nonnull(strstr(secret_service_locked_reason(test->service), "with another master key"));
+    g_assert_nonnull(
+        strstr(secret_service_locked_reason(test->service), "with another master key"));
     expect_bindings(test, BOTH);
 }
 

@@ -211,6 +211,31 @@ test_shared_secret_is_counted_and_an_unreadable_record_may_share_it(struct fixtu
     g_assert_cmpuint(storage_records_count_secret(test->records, &uuid, NULL), ==, 1);
 }
 
+static void
+count_call(void *opaque)
+{
+    (*(unsigned int *)opaque)++;
+}
+
+static void
+test_who_watches_is_told_when_an_operation_has_ended(struct fixture *test, gconstpointer unused)
+{
+    g_autoptr(volume_record_t) record =
+        record_new("pool", "disk", VOLUME_KIND_RAW, "/images/disk", "/images/disk");
+    g_autoptr(GError) error = NULL;
+    unsigned int calls = 0;
+
+    storage_records_set_watcher(test->records, count_call, &calls);
+    record->state = VOLUME_STATE_CREATING;
+    g_assert_true(storage_records_put(test->records, record, &error));
+    g_assert_cmpuint(calls, ==, 0);
+    record->state = VOLUME_STATE_READY;
+    g_assert_true(storage_records_put(test->records, record, &error));
+    g_assert_cmpuint(calls, ==, 1);
+    g_assert_true(storage_records_remove(test->records, "pool", "disk", &error));
+    g_assert_cmpuint(calls, ==, 2);
+}
+
 #define ADD(path, function)                                                                        \
     g_test_add("/storage/records/" path, struct fixture, NULL, set_up, function, tear_down)
 
@@ -226,5 +251,6 @@ main(int argc, char **argv)
     ADD("unreadable", test_unreadable_record_is_neither_used_nor_replaced);
     ADD("misplaced", test_record_in_anothers_place_is_unreadable);
     ADD("shared-secret", test_shared_secret_is_counted_and_an_unreadable_record_may_share_it);
+    ADD("watcher", test_who_watches_is_told_when_an_operation_has_ended);
     return g_test_run();
 }

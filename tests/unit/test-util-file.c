@@ -369,6 +369,64 @@ test_a_wipe_follows_no_link_and_takes_only_files(struct fixture *folder, gconstp
     expect_content(folder, "victim", "safe");
 }
 
+/* Both the old contents and what an earlier, interrupted call left are zeros for who has them open.
+ */
+static void
+test_a_wiping_replace_overwrites_what_was_there(struct fixture *folder, gconstpointer unused)
+{
+    static const char *const names[] = {"f", "f.new"};
+    g_autoptr(GError) error = NULL;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_auto(file_fd) watcher = -1;
+        char seen[8] = "";
+
+        put(folder, "f", "earlier");
+        put(folder, names[i], "old one");
+        watcher = file_open_read(folder->fd, names[i], NULL);
+        g_assert_true(file_replace_wiping(folder->fd, "f", "new", 3, 0600, &error));
+        g_assert_no_error(error);
+        expect_content(folder, "f", "new");
+        g_assert_cmpuint(count_entries(folder), ==, 1);
+        g_assert_cmpint(read(watcher, seen, sizeof(seen)), ==, 7);
+        g_assert_cmpmem(seen, 7, "\0\0\0\0\0\0\0", 7);
+    }
+}
+
+static void
+test_a_wiping_replace_makes_a_file_that_is_not_there(struct fixture *folder, gconstpointer unused)
+{
+    struct stat info;
+
+    g_assert_true(file_replace_wiping(folder->fd, "f", "new", 3, 0600, NULL));
+    expect_content(folder, "f", "new");
+    g_assert_cmpint(fstatat(folder->fd, "f", &info, 0), ==, 0);
+    g_assert_cmpint(info.st_mode & 07777, ==, 0600);
+    g_assert_cmpuint(count_entries(folder), ==, 1);
+}
+
+static void
+test_an_interrupted_wiping_replace_is_finished(struct fixture *folder, gconstpointer unused)
+{
+    put(folder, "f", "new");
+    put(folder, "f.new", "old");
+    g_assert_true(file_finish_replace(folder->fd, "f", NULL));
+    expect_content(folder, "f", "new");
+    g_assert_cmpuint(count_entries(folder), ==, 1);
+}
+
+static void
+test_a_wiping_replace_that_can_not_be_changes_nothing(struct fixture *folder, gconstpointer unused)
+{
+    g_autoptr(GError) error = NULL;
+
+    put(folder, "f", "old");
+    g_assert_cmpint(mkdirat(folder->fd, "f.new", 0700), ==, 0);
+    g_assert_false(file_replace_wiping(folder->fd, "f", "new", 3, 0600, &error));
+    g_assert_nonnull(strstr(error->message, "f.new"));
+    expect_content(folder, "f", "old");
+}
+
 static void
 test_a_pipe_with_a_reader_is_not_wiped(struct fixture *folder, gconstpointer unused)
 {
@@ -478,6 +536,10 @@ main(int argc, char **argv)
     ADD(a_wipe_overwrites_and_removes);
     ADD(wiping_a_missing_file_is_no_error);
     ADD(a_wipe_follows_no_link_and_takes_only_files);
+    ADD(a_wiping_replace_overwrites_what_was_there);
+    ADD(a_wiping_replace_makes_a_file_that_is_not_there);
+    ADD(an_interrupted_wiping_replace_is_finished);
+    ADD(a_wiping_replace_that_can_not_be_changes_nothing);
     ADD(a_pipe_with_a_reader_is_not_wiped);
     ADD(closing_keeps_errno);
     ADD(writing_to_nowhere_tells_errno);
