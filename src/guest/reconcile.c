@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "guest/reconcile_job.h"
+#include "guest/watch.h"
 #include "util/error.h"
 #include "util/log.h"
 
@@ -236,6 +237,16 @@ take_keys(struct look *look, struct guest_job *job)
 
 /* ---- jobs ---- */
 
+/* One guest of an event is looked at again alone. */
+static void
+note_busy(struct look *look, const struct uuid *guest)
+{
+    if (!guest_survey_all(look->survey) && look->service->watch)
+        guest_watch_note_guest(look->service->watch, guest);
+    else
+        look_again_at(look, now() + BUSY_RETRY_S);
+}
+
 /* NULL: another operation is on that guest. */
 static struct guest_job *
 begin_job(struct look *look, const struct uuid *guest)
@@ -243,7 +254,7 @@ begin_job(struct look *look, const struct uuid *guest)
     struct guest_job *job;
 
     if (!guest_service_try_lock(look->service, guest)) {
-        look_again_at(look, now() + BUSY_RETRY_S);
+        note_busy(look, guest);
         return NULL;
     }
     job = guest_job_new(look->service, look->survey, guest);

@@ -138,6 +138,15 @@ struct tail {
     bool is_whole; /* it is all of the file */
 };
 
+static void
+clear_tail(struct tail *tail)
+{
+    g_clear_pointer(&tail->bytes, g_bytes_unref);
+}
+
+typedef struct tail audit_tail; /* for g_auto only */
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(audit_tail, clear_tail)
+
 static bool
 read_tail(const struct audit *audit, size_t max, struct tail *ret_tail, GError **error)
 {
@@ -251,13 +260,11 @@ is_explained(const struct tail *tail, const GHashTable *ids, size_t size)
 static bool
 find_end(struct audit *audit, const GHashTable *ids, size_t size, GError **error)
 {
-    struct tail tail = {0};
-    g_autoptr(GBytes) bytes = NULL;
+    g_auto(audit_tail) tail = {0};
     struct stat info;
 
     if (!read_tail(audit, size + 2 * (size_t)AUDIT_LINE_MAX, &tail, error))
         return false;
-    bytes = tail.bytes;
     if (!begin_chain(&tail, &audit->chain))
         return refuse_damaged(audit, error);
     skip_older_lines(&tail, ids, &audit->chain);

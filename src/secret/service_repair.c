@@ -106,10 +106,13 @@ service_repair(struct secret_service *service, GArray *repairs)
         repair->service = service;
         if (repair->has_stale_key)
             change.key_action = STORE_REMOVE;
-        if (seal_copies(repair, secret, &change, &error))
+        if (seal_copies(repair, secret, &change, &error)) {
+            /* An older value may be in what is written over. */
+            service_note_erasure(service);
             store_submit(service->store, &change, on_committed, repair);
-        else
+        } else {
             log_failure(repair, error);
+        }
         store_change_clear(&change);
     }
     store_drain(service->store);

@@ -365,11 +365,11 @@ service_rotate_look_again(struct secret_service *service)
 static bool
 rewrap_kept(struct rotation *rotation)
 {
+    const struct store_kept_work work = {service_rewrap_kept, rotation->service, KEPT_MAX};
     g_autoptr(GError) error = NULL;
     guint count = 0;
 
-    if (!store_replace_kept(rotation->service->store, KEPT_MAX, service_rewrap_kept,
-                            rotation->service, &count, &error)) {
+    if (!store_replace_kept(rotation->service->store, &work, &count, &error)) {
         if (rotation->failed++ == 0)
             rotation->failure = g_strdup(error->message);
         return true;

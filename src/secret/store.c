@@ -269,9 +269,8 @@ store_request_checkpoint(struct store *store, store_done_func done, void *opaque
 }
 
 bool
-store_replace_kept(struct store *store, guint max, store_kept_func func, void *opaque,
-                   guint *ret_count, GError **error)
+store_replace_kept(struct store *store, const struct store_kept_work *work, guint *ret_count,
+                   GError **error)
 {
-    return store_kept_replace(store->dir_fd, store->guests_dir, max, func, opaque, ret_count,
-                              error);
+    return store_kept_replace(store->dir_fd, store->guests_dir, work, ret_count, error);
 }

@@ -106,8 +106,8 @@ GBytes *store_read_owned_key(struct store *store, const struct uuid *secret,
 int store_dir_fd(const struct store *store);
 
 /* store_kept_replace on this store's folders. */
-bool store_replace_kept(struct store *store, guint max, store_kept_func func, void *opaque,
-                        guint *ret_count, GError **error);
+bool store_replace_kept(struct store *store, const struct store_kept_work *work, guint *ret_count,
+                        GError **error);
 
 /* Lines of the audit from number `from` (the first one is 0) as they are on disk, at most `max` and
  * not too long together; array of char *. *ret_more: others follow. */

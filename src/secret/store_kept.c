@@ -20,9 +20,7 @@ enum { FILE_MODE = 0600 };
 #define NEW_SUFFIX ".new"
 
 struct replacing {
-    guint max;
-    store_kept_func func;
-    void *opaque;
+    const struct store_kept_work *work;
     guint count;
     GError *failure; /* the first one; nothing is done after it */
     int guests_fd;
@@ -59,7 +57,8 @@ replace(struct replacing *replacing, const char *name)
     /* Removed at this moment, or larger than any sealed value. */
     if (errnum == ENOENT || errnum == 0)
         g_clear_error(&replacing->failure);
-    if (!content || !replacing->func(replacing->opaque, content, &changed, &replacing->failure) ||
+    if (!content ||
+        !replacing->work->func(replacing->work->opaque, content, &changed, &replacing->failure) ||
         !changed)
         return;
     if (file_replace(replacing->dir_fd, name, g_bytes_get_data(changed, NULL),
@@ -72,7 +71,7 @@ look_at_file(void *opaque, const struct dirent *item)
 {
     struct replacing *replacing = opaque;
 
-    if (replacing->failure || replacing->count == replacing->max || !is_kept(item->d_name) ||
+    if (replacing->failure || replacing->count == replacing->work->max || !is_kept(item->d_name) ||
         !store_names_is_regular(replacing->dir_fd, item))
         return;
     if (g_str_has_suffix(item->d_name, NEW_SUFFIX))
@@ -118,10 +117,10 @@ look_at_guests(struct replacing *replacing, const char *guests_dir)
 }
 
 bool
-store_kept_replace(int dir_fd, const char *guests_dir, guint max, store_kept_func func,
-                   void *opaque, guint *ret_count, GError **error)
+store_kept_replace(int dir_fd, const char *guests_dir, const struct store_kept_work *work,
+                   guint *ret_count, GError **error)
 {
-    struct replacing replacing = {.max = max, .func = func, .opaque = opaque, .dir_fd = dir_fd};
+    struct replacing replacing = {.work = work, .dir_fd = dir_fd};
     g_autoptr(GError) failure = NULL;
 
     if (!store_names_foreach(dir_fd, "the folder of secrets", look_at_file, &replacing, &failure) &&

@@ -13,8 +13,13 @@
 typedef bool (*store_kept_func)(void *opaque, GBytes *content, GBytes **ret_content,
                                 GError **error);
 
-/* Calls `func` for each that is a regular file of the size of a sealed value, and replaces at most
- * `max` of them, each durably; *ret_count were. An error if one can't be read, replaced or listed.
- */
-bool store_kept_replace(int dir_fd, const char *guests_dir, guint max, store_kept_func func,
-                        void *opaque, guint *ret_count, GError **error);
+struct store_kept_work {
+    store_kept_func func;
+    void *opaque;
+    guint max; /* so many are replaced, at most */
+};
+
+/* Calls `func` for each that is a regular file of the size of a sealed value, and replaces what is
+ * to be, each durably; *ret_count were. An error if one can't be read, replaced or listed. */
+bool store_kept_replace(int dir_fd, const char *guests_dir, const struct store_kept_work *work,
+                        guint *ret_count, GError **error);

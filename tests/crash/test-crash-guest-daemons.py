@@ -15,7 +15,6 @@ import taptest
 _INTERPOSE = os.path.join(host.BUILD_ROOT, "tests/crash/crash-interpose.so")
 _ARM = "/run/armed"
 _STOPS_MAX = 100
-_SIGKILL = -9
 
 # Where everything is slow (sanitizers), what goes wrong in any run is looked for, and not every run.
 _STRIDE = 5 if host.PATIENCE > 1 else 1
@@ -72,7 +71,8 @@ class Definition(guests.Case):
         self._start_watched(name, folders, at)
         done = self._define(guest)
         if done.returncode != 0:
-            self.assertEqual(getattr(self, name).wait(), _SIGKILL, done.stderr)
+            host.wait_for(lambda: not getattr(self, name).is_running,
+                          f"{name} is stopped at {at}: {done.stderr}")
         is_over = getattr(self, name).is_running
         if not is_over:
             self._start(name)
@@ -81,7 +81,13 @@ class Definition(guests.Case):
                       f"{name} was stopped at {at}; then {guest} is whole")
         return not is_over, self.machine.virsh("domuuid", guest).returncode == 0
 
+    def _restart(self, name):
+        getattr(self, name).stop()
+        self._start(name)
+        self.wait_until_watched()
+
     def _stop_everywhere(self, name, folders):
+        self.addCleanup(self._restart, name)
         ends = set()
         for at in range(1, _STOPS_MAX, _STRIDE):
             was_stopped, is_there = self._stop_at(name, folders, at)

@@ -81,18 +81,23 @@ class Gone(guest_keys.Case):
         host.wait_for(lambda: self.key(uuids[1], keeps)["guest-name"] == "back", "the name follows")
         self.assertEqual(self.key(uuids[1], keeps)["state"], "bound")
 
-    def test_a_volume_of_ours_whose_file_is_not_there_is_not_taken_for_deleted(self):
-        """Its pool may not be mounted."""
-        path, secret = self.volume("unmounted")
-        uuid = self.define("unmounted", [path])
+    def test_a_volume_in_a_folder_that_is_not_mounted_is_not_taken_for_deleted(self):
+        """The other way round: something is mounted over it."""
+        path, secret = self.volume("covered")
+        uuid = self.define("covered", [path])
         self.wait_until_owned(uuid, secret)
-        os.rename(self.machine.path(path), self.machine.path("/var/lib/elsewhere"))
-        self.virsh("undefine", "unmounted")
-        self.wait_for_state(uuid, secret, "orphaned")
-        os.rename(self.machine.path("/var/lib/elsewhere"), self.machine.path(path))
-        self.define("unmounted", [path], uuid=uuid)
+        folder = os.path.dirname(path)
+        self.machine.run(["mount", "-t", "tmpfs", "over", folder]).check()
+        try:
+            self.virsh("undefine", "covered")
+            self.wait_for_state(uuid, secret, "orphaned")
+            self.look()
+            self.assertEqual(self.key(uuid, secret)["state"], "orphaned")
+        finally:
+            self.machine.run(["umount", folder]).check()
+        self.define("covered", [path], uuid=uuid)
         self.wait_for_state(uuid, secret, "bound")
-        self.start("unmounted")
+        self.start("covered")
 
     def test_nothing_is_erased_while_libvirtd_is_away(self):
         path, secret = self.sent("nolibvirtd")

@@ -145,6 +145,7 @@ test_a_replaced_line_is_noticed_at_the_next_one(void)
 
     audit_line_chain_init(&other);
     replaced = audit_line_format(&other, MEMBERS_2);
+    g_assert_cmpstr(replaced, !=, lines.first);
     expect_refused(other, lines.second, "line 1 does not follow the line before it");
     free_lines(&lines);
 }

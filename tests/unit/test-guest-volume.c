@@ -104,7 +104,7 @@ test_what_is_no_path_counts_as_there(struct fixture *test, gconstpointer unused)
 static void
 test_a_volume_of_ours_is_there_as_long_as_its_record(struct fixture *test, gconstpointer unused)
 {
-    g_autoptr(storage_volume_t) volume = create(test, "ours", TARGET("qcow2", LUKS));
+    g_autoptr(storage_volume_t) volume G_GNUC_UNUSED = create(test, "ours", TARGET("qcow2", LUKS));
     g_autofree char *path = folder_path(&test->images, "ours");
     g_autofree char *place = guest_volume_find_place(path);
 

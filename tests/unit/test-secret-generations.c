@@ -241,7 +241,7 @@ test_a_file_that_is_not_there_is_no_other_error(struct fixture *test, gconstpoin
 static void
 test_what_an_interrupted_replacement_left_is_overwritten(struct fixture *test, gconstpointer unused)
 {
-    g_autoptr(generations_t) made = make_file(test, false);
+    g_autoptr(generations_t) made G_GNUC_UNUSED = make_file(test, false);
     g_autoptr(generations_t) opened = NULL;
     g_autofree char *left = folder_path(&test->folder, NAME ".new");
     g_autofree char *link = folder_path(&test->folder, "link");

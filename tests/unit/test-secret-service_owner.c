@@ -336,7 +336,7 @@ test_a_locked_daemon_changes_no_owner_and_still_erases(struct custodian *test, g
 static GStrv
 audit_lines(const struct custodian *test)
 {
-    char *text = NULL;
+    g_autofree char *text = NULL;
 
     if (!g_file_get_contents(test->audit, &text, NULL, NULL))
         return g_new0(char *, 1);

@@ -144,8 +144,6 @@ static void
 test_a_store_of_before_that_was_half_moved_needs_its_file(struct custodian *test,
                                                           gconstpointer unused)
 {
-    g_autoptr(GBytes) moved = NULL;
-
     make_legacy(test);
     custodian_open(test);
     set_value(test, UUID_1, "moved");

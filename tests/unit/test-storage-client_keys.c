@@ -152,11 +152,16 @@ static void
 test_removing_is_done_once_and_true_again(struct fixture *fixture, gconstpointer unused)
 {
     const struct uuid uuid = new_uuid();
+    g_autoptr(GBytes) audit = NULL;
 
     g_assert_true(put(fixture, &uuid, USAGE, "k", NULL));
     g_assert_true(fixture->table.remove(fixture->table.opaque, &uuid, "volume deleted", NULL));
     expect_no_secret(fixture, &uuid, "no secret with matching uuid");
     g_assert_true(fixture->table.remove(fixture->table.opaque, &uuid, "volume deleted", NULL));
+    audit = folder_get(&fixture->custodian.secretd.folder, "audit/audit.log");
+    g_assert_nonnull(audit);
+    g_assert_nonnull(g_strstr_len(g_bytes_get_data(audit, NULL), (gssize)g_bytes_get_size(audit),
+                                  "\"reason\":\"volume deleted\""));
 }
 
 static void

@@ -100,6 +100,17 @@ test_every_byte_counts_for_the_hash(void)
     }
 }
 
+static void
+test_the_order_is_that_of_bytes(void)
+{
+    struct uuid low = {{0, 255, 255}};
+    struct uuid high = {{0x80}};
+
+    g_assert_cmpint(uuid_compare(&low, &high), <, 0);
+    g_assert_cmpint(uuid_compare(&high, &low), >, 0);
+    g_assert_cmpint(uuid_compare(&low, &low), ==, 0);
+}
+
 #define ADD(name) g_test_add_func("/util/uuid/" #name, test_##name)
 
 int
@@ -111,5 +122,6 @@ main(int argc, char **argv)
     ADD(random_uuids_are_version_4_and_differ);
     ADD(a_hash_table_finds_by_content);
     ADD(every_byte_counts_for_the_hash);
+    ADD(the_order_is_that_of_bytes);
     return g_test_run();
 }
