@@ -112,14 +112,14 @@ drop_ref(void *libvirt)
 }
 
 static const struct {
-    int id;
     virConnectDomainEventGenericCallback func;
+    int id;
     bool is_needed; /* a driver without it can't be watched */
 } events[] = {
-    {VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), true},
-    {VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, VIR_DOMAIN_EVENT_CALLBACK(on_device), false},
-    {VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_CALLBACK(on_device), false},
-    {VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2, VIR_DOMAIN_EVENT_CALLBACK(on_block_job), false},
+    {VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), VIR_DOMAIN_EVENT_ID_LIFECYCLE, true},
+    {VIR_DOMAIN_EVENT_CALLBACK(on_device), VIR_DOMAIN_EVENT_ID_DEVICE_ADDED, false},
+    {VIR_DOMAIN_EVENT_CALLBACK(on_device), VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, false},
+    {VIR_DOMAIN_EVENT_CALLBACK(on_block_job), VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2, false},
 };
 
 /* ---- one connection ---- */
