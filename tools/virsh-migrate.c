@@ -5,6 +5,7 @@
  * instant, it can be run again; what it does not finish, both virtcryptd find out from libvirt.
  */
 #include <libvirt/libvirt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -299,6 +300,8 @@ virsh_guest_migrate(struct session *session, const struct command_args *args)
     g_autoptr(GError) error = NULL;
     bool is_there = false;
 
+    /* libvirt's client writes to connections that have ended. */
+    signal(SIGPIPE, SIG_IGN);
     if (!get_options(args, &run, &error))
         return output_gerror(error);
     if (!parse_uris(&migration, args) || !reach_both_hosts(&migration, args) ||

@@ -208,7 +208,9 @@ class Migrate(unittest.TestCase):
     def test_6_libvirtd_is_killed_here(self):
         process = self.migrate_until(self.is_prepared_there, "libvirtd there waits for the guest")
         self.daemon(self.here, "libvirtd").kill()
-        self.assertNotEqual(self.let_end(process)[0], 0)
+        status, text = self.let_end(process)
+        self.assertEqual(status, 1, text)
+        self.assertIn("Failed to migrate domain", text)
         self.here.start_libvirtd(connector=True)
         self.wait_until_watched(self.here)
         # Nobody will send it any more: libvirtd there ends what it began.
