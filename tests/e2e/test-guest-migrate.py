@@ -5,23 +5,21 @@ Whatever is killed at whatever step, the guest runs on one side at most, the key
 guest-migrate, run again, ends with both on the other side alone."""
 
 import json
-import re
 import signal
 import subprocess
 import time
 import unittest
 
-import guest
 import guests
 import host
 import taptest
 import twohosts
 import virtcrypt
+import volumes
 
-_KEY = "a key that goes with its guest"
 _NAME = "guest"
 _RECORDS = "/etc/libvirt/virtcrypt/guests"
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_VOLUME = f"{volumes.RECORDS}/{volumes.POOL}/disk.xml"
 
 
 class Migrate(unittest.TestCase):
@@ -37,13 +35,18 @@ class Migrate(unittest.TestCase):
             cls.wait_until_watched(machine)
         one = cls.here = cls.hosts.one
         cls.there = cls.hosts.two
-        disk = f"{twohosts.SHARED}/disk"
-        guest.make_luks(one, disk, _KEY.encode(), guest.disk("moved"))
-        one.write("/run/guest.xml", guests.domain_xml(_NAME, [("vda", disk, "raw", None)]))
-        told = one.run([virtcrypt.PROGRAM, "guest-define", "/run/guest.xml", "--key", "vda=-"],
-                       input=_KEY).check().stdout
-        cls.secret = _UUID.search(told).group(0)
+        for machine in cls.hosts.both:
+            volumes.define_pool(machine, target=twohosts.SHARED)
+        one.write("/run/volume.xml", volumes.volume_xml("disk", "qcow2"))
+        one.virsh("vol-create", volumes.POOL, "/run/volume.xml").check()
+        cls.secret = volumes.secret_of(
+            one.virsh("vol-dumpxml", "disk", volumes.POOL).check().stdout)
+        cls.key = volumes.key_of(one, cls.secret)
+        one.write("/run/guest.xml", guests.domain_xml(
+            _NAME, [("vda", f"{twohosts.SHARED}/disk", "qcow2", cls.secret)]))
+        one.virsh("define", "/run/guest.xml").check()
         cls.uuid = one.virsh("domuuid", _NAME).check().stdout.strip()
+        host.wait_for(lambda: cls.has_key(cls, one), "the key belongs to the guest")
         one.virsh("start", _NAME).check()
 
     # ---- what is where ----
@@ -81,6 +84,8 @@ class Migrate(unittest.TestCase):
         self.assertTrue(self.has_key(self.there))
         host.wait_for(lambda: not self.has_key(self.here), "the key is erased where the guest left")
         self.assertFalse(self.here.exists(f"/etc/libvirt/secrets/{self.secret}.xml"))
+        self.assertTrue(self.there.exists(_VOLUME), "the volume's record goes with its key")
+        self.assertFalse(self.here.exists(_VOLUME))
         keys = json.loads(self.there.run([virtcrypt.PROGRAM, "key-list", "--guest", _NAME,
                                           "--json"]).check().stdout)
         self.assertEqual([(key["secret"], key["state"]) for key in keys], [(self.secret, "bound")])
@@ -183,7 +188,7 @@ class Migrate(unittest.TestCase):
                     except OSError:
                         pass
         self.assertEqual(process.returncode, 0)
-        self.assertFalse([line for line in seen if _KEY.encode() in line])
+        self.assertFalse([line for line in seen if self.key in line])
         self.assertTrue([line for line in seen if b"ssh\0" in line])
         self.assert_moved()
 
