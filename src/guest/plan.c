@@ -236,14 +236,20 @@ is_wanted(const struct guest_plan_input *input, const struct guest_reference *re
             input->count_other_owners(input->opaque, &reference->secret) > 0);
 }
 
-/* Where the volume is seen while it is used is where it has to be missed to be gone. */
+/* Where the volume is seen while it is used is where it has to be missed to be gone. That one of
+ * several is gone says nothing of the others: then none is ever missed. */
 static void
-note_volume(const struct guest_plan_input *input, struct guest_key *key, const char *volume)
+note_volume(const struct guest_plan_input *input, struct guest_key *key,
+            const struct guest_reference *reference)
 {
     g_autofree char *place = NULL;
 
-    if (volume)
-        guest_key_set_volume(key, volume);
+    if (reference->volume)
+        guest_key_set_volume(key, reference->volume);
+    if (reference->has_more_volumes) {
+        g_clear_pointer(&key->place, g_free);
+        return;
+    }
     place = key->volume ? input->find_place(input->opaque, key->volume) : NULL;
     if (!place)
         return;
@@ -265,7 +271,7 @@ take_references(struct work *work)
                                     reference->is_generated ? GUEST_KEY_GENERATED
                                                             : GUEST_KEY_REFERENCED);
         if (key)
-            note_volume(input, key, reference->volume);
+            note_volume(input, key, reference);
     }
 }
 
@@ -335,10 +341,18 @@ set_text(char **text, const char *value)
     *text = g_strdup(value);
 }
 
+/* An earlier migration's end confirms nothing of what happened since, without us. */
+static void
+forget_operation(struct work *work)
+{
+    work->record->operation = (struct uuid){0};
+}
+
 /* It is back: what was not decided then is decided anew. */
 static void
 cancel(struct work *work)
 {
+    forget_operation(work);
     set_state(work, GUEST_STATE_PRESENT);
     for (guint i = 0; i < work->record->keys->len; i++)
         set_key(work->record->keys->pdata[i], GUEST_KEY_BOUND, 0, NULL);
@@ -407,6 +421,7 @@ static void
 take_migration(struct work *work)
 {
     g_clear_pointer(&work->record->peer, g_free);
+    forget_operation(work);
     set_state(work, GUEST_STATE_MIGRATED);
 }
 

@@ -16,8 +16,9 @@
 /* A secret that a guest refers to now. */
 struct guest_reference {
     struct uuid secret;
-    char *volume;      /* path, or NULL */
-    bool is_generated; /* the key of a volume of ours, made for it */
+    char *volume;          /* path, or NULL */
+    bool has_more_volumes; /* it opens others, too */
+    bool is_generated;     /* the key of a volume of ours, made for it */
     bool has_value;
 };
 
