@@ -145,19 +145,28 @@ is_gone(const struct work *work, const struct guest_key *key)
     return key->volume && !work->input->volume_exists(work->input->opaque, key->volume, key->place);
 }
 
+/* Takes `reason`. */
+static void
+set_orphaned(struct work *work, struct guest_key *key, char *reason)
+{
+    if (key->state == GUEST_KEY_ORPHANED)
+        g_free(reason);
+    else
+        set_key(key, GUEST_KEY_ORPHANED, MAX(work->input->now, 0), reason);
+}
+
 static void
 hold(struct work *work, struct guest_key *key)
 {
     g_autofree char *cause = describe_cause(work->record);
     bool is_manual = work->input->erase_orphans == DAEMON_CONF_ORPHANS_MANUAL;
 
-    if (key->state == GUEST_KEY_ORPHANED)
-        return;
-    set_key(key, GUEST_KEY_ORPHANED, MAX(work->input->now, 0),
-            g_strdup_printf("%s; held until %s, as no other host is known to have the key", cause,
-                            is_manual     ? "key-erase"
-                            : key->volume ? "its volume is deleted"
-                                          : "key-erase, as its volume is not known"));
+    set_orphaned(work, key,
+                 g_strdup_printf("%s; held until %s, as no other host is known to have the key",
+                                 cause,
+                                 is_manual     ? "key-erase"
+                                 : key->volume ? "its volume is deleted"
+                                               : "key-erase, as its volume is not known"));
 }
 
 static void
@@ -170,18 +179,46 @@ erase(struct work *work, const struct guest_key *key, bool volume_is_gone)
     add_action(work, GUEST_ACTION_ERASE, &key->secret, reason);
 }
 
+/* Whether only this guest's copy stands for a volume that is there: that of the other owners may be
+ * deleted, or never have been one (who may define a guest names what it likes), and they would take
+ * the key along. */
+static bool
+stands_for_volume(const struct work *work, const struct guest_key *key)
+{
+    const struct guest_plan_input *input = work->input;
+
+    return key->volume && !has_moved(work, key) &&
+           input->erase_orphans != DAEMON_CONF_ORPHANS_AFTER_DELAY &&
+           !input->is_volume_elsewhere(input->opaque, &key->secret, key->volume) &&
+           !is_gone(work, key);
+}
+
+/* Others own it, too. True: it is taken from the guest. */
+static bool
+give_to_others(struct work *work, struct guest_key *key)
+{
+    g_autofree char *cause = describe_cause(work->record);
+
+    if (!stands_for_volume(work, key)) {
+        add_action(work, GUEST_ACTION_UNBIND, &key->secret, cause);
+        return true;
+    }
+    set_orphaned(work, key,
+                 g_strdup_printf("%s; held until its volume is deleted, as no other guest that "
+                                 "owns the key has that volume",
+                                 cause));
+    return false;
+}
+
 /* The key's time has come. True: it is taken from the guest. */
 static bool
 give_up(struct work *work, struct guest_key *key)
 {
     const struct guest_plan_input *input = work->input;
-    g_autofree char *cause = describe_cause(work->record);
     bool volume_is_gone;
 
-    if (input->count_other_owners(input->opaque, &key->secret) > 0) {
-        add_action(work, GUEST_ACTION_UNBIND, &key->secret, cause);
-        return true;
-    }
+    if (input->count_other_owners(input->opaque, &key->secret) > 0)
+        return give_to_others(work, key);
     /* A guest that could not be made an owner yet, or is not to be one: the key stays for it. */
     if (input->is_used_elsewhere(input->opaque, &key->secret))
         return false;
