@@ -4,6 +4,7 @@
  */
 #include "guest/answer.h"
 
+#include "guest/domain_files.h"
 #include "util/error.h"
 
 bool
@@ -22,6 +23,23 @@ guest_answer_get(struct guest_service *service, const struct uuid *guest,
     }
     *ret_seen = seen;
     return true;
+}
+
+bool
+guest_answer_check_gone(struct guest_service *service, const struct guest_record *record,
+                        GError **error)
+{
+    g_autoptr(GHashTable) definitions = guest_domain_files_read(service->domain_dir, error);
+
+    if (!definitions)
+        return false;
+    if (!g_hash_table_contains(definitions, &record->uuid))
+        return true;
+    error_set(error, ERROR_FROM_DOMAIN, ERROR_OPERATION_FAILED,
+              "libvirt has a definition of guest '%s' in %s that it did not load: mend or remove "
+              "it, and restart libvirt",
+              record->name, service->domain_dir);
+    return false;
 }
 
 int64_t

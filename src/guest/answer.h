@@ -11,5 +11,9 @@
 bool guest_answer_get(struct guest_service *service, const struct uuid *guest,
                       struct guest_seen **ret_seen, GError **error);
 
+/* That libvirt has no definition of it on disk, either, which it may have failed to load. */
+bool guest_answer_check_gone(struct guest_service *service, const struct guest_record *record,
+                             GError **error);
+
 /* Seconds since 1970, as in records. */
 int64_t guest_answer_now(void);

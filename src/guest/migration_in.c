@@ -344,9 +344,11 @@ guest_migration_give_up(struct guest_service *service, struct guest_record *reco
         .reason = "its guest did not arrive",
     };
 
-    if (!guest_made_keys_settle(service, record, &settlement, error))
+    if (!guest_answer_check_gone(service, record, error) ||
+        !guest_made_keys_settle(service, record, &settlement, error))
         return false;
     record->state = GUEST_STATE_UNDEFINED;
     record->since = guest_answer_now();
+    record->operation = (struct uuid){0}; /* should it come after all, its keys are not here */
     return put_or_remove(service, record, error);
 }

@@ -145,19 +145,28 @@ is_gone(const struct work *work, const struct guest_key *key)
     return key->volume && !work->input->volume_exists(work->input->opaque, key->volume, key->place);
 }
 
+/* Takes `reason`. */
+static void
+set_orphaned(struct work *work, struct guest_key *key, char *reason)
+{
+    if (key->state == GUEST_KEY_ORPHANED)
+        g_free(reason);
+    else
+        set_key(key, GUEST_KEY_ORPHANED, MAX(work->input->now, 0), reason);
+}
+
 static void
 hold(struct work *work, struct guest_key *key)
 {
     g_autofree char *cause = describe_cause(work->record);
     bool is_manual = work->input->erase_orphans == DAEMON_CONF_ORPHANS_MANUAL;
 
-    if (key->state == GUEST_KEY_ORPHANED)
-        return;
-    set_key(key, GUEST_KEY_ORPHANED, MAX(work->input->now, 0),
-            g_strdup_printf("%s; held until %s, as no other host is known to have the key", cause,
-                            is_manual     ? "key-erase"
-                            : key->volume ? "its volume is deleted"
-                                          : "key-erase, as its volume is not known"));
+    set_orphaned(work, key,
+                 g_strdup_printf("%s; held until %s, as no other host is known to have the key",
+                                 cause,
+                                 is_manual     ? "key-erase"
+                                 : key->volume ? "its volume is deleted"
+                                               : "key-erase, as its volume is not known"));
 }
 
 static void
@@ -170,18 +179,46 @@ erase(struct work *work, const struct guest_key *key, bool volume_is_gone)
     add_action(work, GUEST_ACTION_ERASE, &key->secret, reason);
 }
 
+/* Whether only this guest's copy stands for a volume that is there: that of the other owners may be
+ * deleted, or never have been one (who may define a guest names what it likes), and they would take
+ * the key along. */
+static bool
+stands_for_volume(const struct work *work, const struct guest_key *key)
+{
+    const struct guest_plan_input *input = work->input;
+
+    return key->volume && !has_moved(work, key) &&
+           input->erase_orphans != DAEMON_CONF_ORPHANS_AFTER_DELAY &&
+           !input->is_volume_elsewhere(input->opaque, &key->secret, key->volume) &&
+           !is_gone(work, key);
+}
+
+/* Others own it, too. True: it is taken from the guest. */
+static bool
+give_to_others(struct work *work, struct guest_key *key)
+{
+    g_autofree char *cause = describe_cause(work->record);
+
+    if (!stands_for_volume(work, key)) {
+        add_action(work, GUEST_ACTION_UNBIND, &key->secret, cause);
+        return true;
+    }
+    set_orphaned(work, key,
+                 g_strdup_printf("%s; held until its volume is deleted, as no other guest that "
+                                 "owns the key has that volume",
+                                 cause));
+    return false;
+}
+
 /* The key's time has come. True: it is taken from the guest. */
 static bool
 give_up(struct work *work, struct guest_key *key)
 {
     const struct guest_plan_input *input = work->input;
-    g_autofree char *cause = describe_cause(work->record);
     bool volume_is_gone;
 
-    if (input->count_other_owners(input->opaque, &key->secret) > 0) {
-        add_action(work, GUEST_ACTION_UNBIND, &key->secret, cause);
-        return true;
-    }
+    if (input->count_other_owners(input->opaque, &key->secret) > 0)
+        return give_to_others(work, key);
     /* A guest that could not be made an owner yet, or is not to be one: the key stays for it. */
     if (input->is_used_elsewhere(input->opaque, &key->secret))
         return false;
@@ -236,14 +273,20 @@ is_wanted(const struct guest_plan_input *input, const struct guest_reference *re
             input->count_other_owners(input->opaque, &reference->secret) > 0);
 }
 
-/* Where the volume is seen while it is used is where it has to be missed to be gone. */
+/* Where the volume is seen while it is used is where it has to be missed to be gone. That one of
+ * several is gone says nothing of the others: then none is ever missed. */
 static void
-note_volume(const struct guest_plan_input *input, struct guest_key *key, const char *volume)
+note_volume(const struct guest_plan_input *input, struct guest_key *key,
+            const struct guest_reference *reference)
 {
     g_autofree char *place = NULL;
 
-    if (volume)
-        guest_key_set_volume(key, volume);
+    if (reference->volume)
+        guest_key_set_volume(key, reference->volume);
+    if (reference->has_more_volumes) {
+        g_clear_pointer(&key->place, g_free);
+        return;
+    }
     place = key->volume ? input->find_place(input->opaque, key->volume) : NULL;
     if (!place)
         return;
@@ -265,7 +308,7 @@ take_references(struct work *work)
                                     reference->is_generated ? GUEST_KEY_GENERATED
                                                             : GUEST_KEY_REFERENCED);
         if (key)
-            note_volume(input, key, reference->volume);
+            note_volume(input, key, reference);
     }
 }
 
@@ -335,10 +378,18 @@ set_text(char **text, const char *value)
     *text = g_strdup(value);
 }
 
+/* An earlier migration's end confirms nothing of what happened since, without us. */
+static void
+forget_operation(struct work *work)
+{
+    work->record->operation = (struct uuid){0};
+}
+
 /* It is back: what was not decided then is decided anew. */
 static void
 cancel(struct work *work)
 {
+    forget_operation(work);
     set_state(work, GUEST_STATE_PRESENT);
     for (guint i = 0; i < work->record->keys->len; i++)
         set_key(work->record->keys->pdata[i], GUEST_KEY_BOUND, 0, NULL);
@@ -407,6 +458,7 @@ static void
 take_migration(struct work *work)
 {
     g_clear_pointer(&work->record->peer, g_free);
+    forget_operation(work);
     set_state(work, GUEST_STATE_MIGRATED);
 }
 

@@ -16,8 +16,9 @@
 /* A secret that a guest refers to now. */
 struct guest_reference {
     struct uuid secret;
-    char *volume;      /* path, or NULL */
-    bool is_generated; /* the key of a volume of ours, made for it */
+    char *volume;          /* path, or NULL */
+    bool has_more_volumes; /* it opens others, too */
+    bool is_generated;     /* the key of a volume of ours, made for it */
     bool has_value;
 };
 
@@ -45,6 +46,8 @@ struct guest_plan_input {
     /* The place of a volume that is there now, or NULL. Freed by the plan. */
     char *(*find_place)(void *opaque, const char *volume);
     unsigned int (*count_other_owners)(void *opaque, const struct uuid *secret);
+    /* Whether one of these owns it for that volume, too. */
+    bool (*is_volume_elsewhere)(void *opaque, const struct uuid *secret, const char *volume);
     /* Whether another guest that is PRESENT refers to it, bound or not. */
     bool (*is_used_elsewhere)(void *opaque, const struct uuid *secret);
     void *opaque;

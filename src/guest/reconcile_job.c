@@ -168,6 +168,14 @@ count_other_owners(void *opaque, const struct uuid *secret)
 }
 
 static bool
+is_volume_elsewhere(void *opaque, const struct uuid *secret, const char *volume)
+{
+    const struct guest_job *job = opaque;
+
+    return guest_survey_is_volume_elsewhere(job->survey, secret, volume, &job->guest);
+}
+
+static bool
 is_used_elsewhere(void *opaque, const struct uuid *secret)
 {
     const struct guest_job *job = opaque;
@@ -194,6 +202,7 @@ fill_settings(struct guest_job *job, bool is_held)
         .volume_exists = volume_exists,
         .find_place = find_place,
         .count_other_owners = count_other_owners,
+        .is_volume_elsewhere = is_volume_elsewhere,
         .is_used_elsewhere = is_used_elsewhere,
         .opaque = job,
     };

@@ -42,6 +42,25 @@ compare_uuids(const void *a, const void *b)
     return memcmp(a, b, sizeof(struct uuid));
 }
 
+static bool
+is_same_file(const char *a, const char *b)
+{
+    struct stat one;
+    struct stat other;
+
+    return strcmp(a, b) == 0 || (stat(a, &one) == 0 && stat(b, &other) == 0 &&
+                                 one.st_dev == other.st_dev && one.st_ino == other.st_ino);
+}
+
+static void
+add_volume(struct guest_reference *reference, const char *volume)
+{
+    if (!reference->volume)
+        reference->volume = g_strdup(volume);
+    else if (volume && !is_same_file(reference->volume, volume))
+        reference->has_more_volumes = true;
+}
+
 /* `volume` may be NULL. */
 static void
 add(struct search *search, const struct uuid *secret, const char *volume, bool is_generated)
@@ -59,8 +78,7 @@ add(struct search *search, const struct uuid *secret, const char *volume, bool i
         g_hash_table_insert(search->by_secret, &reference->secret, reference);
     }
     reference->is_generated = reference->is_generated || is_generated;
-    if (!reference->volume)
-        reference->volume = g_strdup(volume);
+    add_volume(reference, volume);
 }
 
 /* ---- volumes ---- */

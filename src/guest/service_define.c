@@ -363,6 +363,8 @@ guest_define_recover(struct guest_service *service, struct guest_record *record,
 
     if (may_still_come(record, seen))
         return true;
+    if (!seen && !guest_answer_check_gone(service, record, error))
+        return false;
     if (seen ? !settle_present(service, record, seen, error)
              : !guest_made_keys_settle(service, record, &nothing, error))
         return false;

@@ -377,6 +377,55 @@ guest_survey_count_other_owners(const struct guest_survey *survey, const struct 
     return users ? count_others(users->owners, guest) : 0;
 }
 
+static const struct guest_reference *
+find_reference(const struct guest_survey *survey, const struct uuid *guest,
+               const struct uuid *secret)
+{
+    const GPtrArray *references = g_hash_table_lookup(survey->references, guest);
+
+    for (guint i = 0; references && i < references->len; i++) {
+        const struct guest_reference *reference = references->pdata[i];
+
+        if (uuid_equal(&reference->secret, secret))
+            return reference;
+    }
+    return NULL;
+}
+
+/* As it is seen now; of a guest that is not there, or does not refer to it, as it was. */
+static bool
+has_for_volume(const struct guest_survey *survey, const struct uuid *guest,
+               const struct uuid *secret, const char *volume)
+{
+    const struct guest_reference *reference = find_reference(survey, guest, secret);
+    g_autoptr(guest_record_t) record = NULL;
+    const struct guest_key *key;
+
+    if (reference)
+        return reference->has_more_volumes || g_strcmp0(reference->volume, volume) == 0;
+    record = guest_records_get(survey->service->records, guest, NULL);
+    key = record ? guest_record_find(record, secret) : NULL;
+    return key && g_strcmp0(key->volume, volume) == 0;
+}
+
+bool
+guest_survey_is_volume_elsewhere(const struct guest_survey *survey, const struct uuid *secret,
+                                 const char *volume, const struct uuid *guest)
+{
+    const struct users *users = find_users(survey, secret);
+    GHashTableIter iter;
+    void *owner;
+
+    if (!users)
+        return false;
+    g_hash_table_iter_init(&iter, users->owners);
+    while (g_hash_table_iter_next(&iter, &owner, NULL)) {
+        if (!uuid_equal(owner, guest) && has_for_volume(survey, owner, secret, volume))
+            return true;
+    }
+    return false;
+}
+
 bool
 guest_survey_is_used_elsewhere(const struct guest_survey *survey, const struct uuid *secret,
                                const struct uuid *guest)

@@ -42,9 +42,13 @@ void guest_survey_set_erased(struct guest_survey *survey, const struct uuid *sec
 const GArray *guest_survey_owned(const struct guest_survey *survey, const struct uuid *guest);
 /* Owners, ascending: array of struct uuid; never NULL. */
 GArray *guest_survey_owners(const struct guest_survey *survey, const struct uuid *secret);
-/* Guests but `guest` that own it; whether any that is there refers to it, owner or not. */
+/* Guests but `guest` that own it. */
 unsigned int guest_survey_count_other_owners(const struct guest_survey *survey,
                                              const struct uuid *secret, const struct uuid *guest);
+/* Whether one of these owners has it for that volume. */
+bool guest_survey_is_volume_elsewhere(const struct guest_survey *survey, const struct uuid *secret,
+                                      const char *volume, const struct uuid *guest);
+/* Whether any guest but `guest` that is there refers to it, owner or not. */
 bool guest_survey_is_used_elsewhere(const struct guest_survey *survey, const struct uuid *secret,
                                     const struct uuid *guest);
 /* A guest that is there and refers to it, or NULL. Borrowed. */

@@ -12,23 +12,27 @@
 
 #define DEVICES "/dev/"
 
-/* By its type and id; by its device as well where it has no id, as NFS: that may be another one
- * after a restart of the host, and the volume then counts as there. */
+/* By its file system's type and id, and its own number there: a folder that is not mounted may
+ * leave another one of the same file system. Where there is no id, as on NFS, by the device: that
+ * may be another one after a restart of the host, and the volume then counts as there. */
 static char *
 identify(const char *path)
 {
     g_autofree char *folder = g_path_get_dirname(path);
     struct statfs system;
     struct stat status;
+    uintmax_t number;
     int id[2];
 
     if (statfs(folder, &system) != 0 || stat(folder, &status) != 0)
         return NULL;
+    number = status.st_ino;
     memcpy(id, &system.f_fsid, sizeof(id));
     if (id[0] != 0 || id[1] != 0)
-        return g_strdup_printf("%lx:%08x%08x", (unsigned long)system.f_type, (unsigned int)id[0],
-                               (unsigned int)id[1]);
-    return g_strdup_printf("%lx:%" PRIxMAX, (unsigned long)system.f_type, (uintmax_t)status.st_dev);
+        return g_strdup_printf("%lx:%08x%08x:%" PRIxMAX, (unsigned long)system.f_type,
+                               (unsigned int)id[0], (unsigned int)id[1], number);
+    return g_strdup_printf("%lx:%" PRIxMAX ":%" PRIxMAX, (unsigned long)system.f_type,
+                           (uintmax_t)status.st_dev, number);
 }
 
 char *

@@ -61,13 +61,12 @@ container_file_set_permissions(int fd, const char *path,
     return true;
 }
 
-int
-container_file_open(const char *path, bool is_readonly, GError **error)
+static int
+find_file(const char *path, GError **error)
 {
     /* Names of devices are links by nature (/dev/VG/LV); those in pools are not. */
     int no_follow = g_str_has_prefix(path, "/dev/") ? 0 : O_NOFOLLOW;
-    int mode = is_readonly ? O_RDONLY : O_RDWR;
-    g_auto(file_fd) fd = open(path, mode | no_follow | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    g_auto(file_fd) fd = open(path, O_PATH | no_follow | O_CLOEXEC);
     struct stat info;
 
     if (fd < 0 && (errno == ENOENT || errno == ENOTDIR)) {
@@ -78,12 +77,34 @@ container_file_open(const char *path, bool is_readonly, GError **error)
         error_set_errno(error, ERROR_FROM_STORAGE, errno, "cannot open %s", path);
         return -1;
     }
+    if (S_ISLNK(info.st_mode)) {
+        error_set_errno(error, ERROR_FROM_STORAGE, ELOOP, "cannot open %s", path);
+        return -1;
+    }
     if (!S_ISREG(info.st_mode) && !S_ISBLK(info.st_mode)) {
         error_set(error, ERROR_FROM_STORAGE, ERROR_OPERATION_INVALID,
                   "%s is neither a file nor a block device", path);
         return -1;
     }
     return g_steal_fd(&fd);
+}
+
+/* What it is is looked at before it is opened: to open some devices is to do something (a watchdog
+ * resets the host later), and a guest's XML may name them. */
+int
+container_file_open(const char *path, bool is_readonly, GError **error)
+{
+    int mode = is_readonly ? O_RDONLY : O_RDWR;
+    g_auto(file_fd) found = find_file(path, error);
+    g_autofree char *again = g_strdup_printf("/proc/self/fd/%d", found);
+    int fd;
+
+    if (found < 0)
+        return -1;
+    fd = open(again, mode | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        error_set_errno(error, ERROR_FROM_STORAGE, errno, "cannot open %s", path);
+    return fd;
 }
 
 bool

@@ -32,6 +32,7 @@ struct plan_fixture {
     char *asked_place;   /* with it */
     const char *place;   /* of every volume that is there */
     unsigned int owners; /* others, of every secret */
+    bool is_volume_elsewhere;
     bool is_used_elsewhere;
     struct guest_plan plan; /* the last one's */
 };
@@ -74,6 +75,14 @@ plan_count_other_owners(void *opaque, const struct uuid *secret)
 }
 
 static inline bool
+plan_is_volume_elsewhere(void *opaque, const struct uuid *secret, const char *volume)
+{
+    (void)secret;
+    g_assert_nonnull(volume);
+    return ((struct plan_fixture *)opaque)->is_volume_elsewhere;
+}
+
+static inline bool
 plan_is_used_elsewhere(void *opaque, const struct uuid *secret)
 {
     (void)secret;
@@ -97,6 +106,7 @@ plan_set_up(struct plan_fixture *test, gconstpointer unused)
     test->references = g_ptr_array_new_with_free_func(plan_free_reference);
     test->bound = g_array_new(FALSE, FALSE, sizeof(struct uuid));
     test->volume_is_there = true;
+    test->is_volume_elsewhere = true;
     test->input = (struct guest_plan_input){
         .guest = &test->guest,
         .uri = PLAN_URI,
@@ -111,6 +121,7 @@ plan_set_up(struct plan_fixture *test, gconstpointer unused)
         .volume_exists = plan_volume_exists,
         .find_place = plan_find_place,
         .count_other_owners = plan_count_other_owners,
+        .is_volume_elsewhere = plan_is_volume_elsewhere,
         .is_used_elsewhere = plan_is_used_elsewhere,
         .opaque = test,
     };

@@ -3,7 +3,15 @@
  * LUKS headers of guests' volumes: found and tested with keys, and never changed.
  */
 #include "guest/header.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "service_fixture.h"
+#include "util/file.h"
 
 #define WRONG "not the key"
 
@@ -71,6 +79,21 @@ test_what_has_no_header_is_told_apart(struct fixture *test, gconstpointer unused
     expect_failure(test->images.path, "raw", ERROR_OPERATION_INVALID, "neither a file nor");
 }
 
+/* To open some devices is to do something: a watchdog resets the host when it is not fed. */
+static void
+test_what_is_no_image_is_not_opened(struct fixture *test, gconstpointer unused)
+{
+    g_autofree char *fifo = folder_path(&test->images, "fifo");
+    g_auto(file_fd) watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    char events[1024];
+
+    g_assert_cmpint(mkfifo(fifo, 0600), ==, 0);
+    g_assert_cmpint(inotify_add_watch(watch, fifo, IN_OPEN), >=, 0);
+    expect_failure(fifo, "raw", ERROR_OPERATION_INVALID, "neither a file nor");
+    g_assert_cmpint(read(watch, events, sizeof(events)), ==, -1);
+    g_assert_cmpint(errno, ==, EAGAIN);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -80,5 +103,6 @@ main(int argc, char **argv)
                fixture_tear_down)
     TEST(a_key_opens_its_volume_alone);
     TEST(what_has_no_header_is_told_apart);
+    TEST(what_is_no_image_is_not_opened);
     return g_test_run();
 }

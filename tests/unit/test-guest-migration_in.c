@@ -147,6 +147,55 @@ test_one_of_which_nothing_is_heard_is_given_up(struct guest_fixture *test, gcons
     coming_clear(&coming);
 }
 
+/* Its definition arrived, and libvirt did not load it. */
+static void
+test_one_whose_definition_is_here_is_not_given_up(struct guest_fixture *test, gconstpointer unused)
+{
+    g_autofree char *xml = guest_fixture_disk(test, "disk");
+    g_autofree char *file = folder_path(&test->definitions, "web.xml");
+    struct coming coming;
+
+    coming_init(test, &coming, KEY);
+    receive(test, &coming);
+    folder_put_text(&test->definitions, "web.xml", xml);
+    migration_make_older(test, 400);
+    guest_fixture_look(test);
+    guest_fixture_expect_state(test, GUEST_STATE_ARRIVING, 1);
+    g_assert_true(owner_files_is_owner(&test->owners, &test->secret, &test->guest));
+    g_assert_cmpint(unlink(file), ==, 0);
+    guest_fixture_look(test);
+    guest_fixture_expect_nothing(test);
+    coming_clear(&coming);
+}
+
+/* It came after all, and not all of its keys are here. */
+static void
+test_one_that_was_given_up_is_not_confirmed(struct guest_fixture *test, gconstpointer unused)
+{
+    g_autoptr(guest_record_t) record = guest_record_new(&test->guest, "web", "test:///fake");
+    struct uuid other = test->guest;
+    const struct secret_def def = {.uuid = other, .usage_id = (char *)"another disk of web"};
+    g_autoptr(secret_buf_t) key = secret_buf_new_from(KEY, strlen(KEY), NULL);
+    g_autofree char *text = NULL;
+    struct coming coming;
+
+    g_assert_true(owner_files_put(&test->owners, &def, key, &test->guest, 1, NULL));
+    guest_record_take(record, &other, GUEST_KEY_MANUAL);
+    text = guest_record_format(record);
+    guest_fixture_stop(test);
+    folder_put_text(&test->records, GUEST_UUID ".xml", text);
+    guest_fixture_start(test);
+    coming_init(test, &coming, KEY);
+    receive(test, &coming);
+    guest_fixture_expect_state(test, GUEST_STATE_ARRIVING, 2);
+    migration_make_older(test, 400);
+    guest_fixture_look(test);
+    g_assert_false(owner_files_is_owner(&test->owners, &test->secret, &test->guest));
+    bring_guest(test);
+    migration_end_refused(test, &coming.migration.migration, true, "was not migrated");
+    coming_clear(&coming);
+}
+
 static void
 test_one_that_is_still_coming_is_waited_for(struct guest_fixture *test, gconstpointer unused)
 {
@@ -317,6 +366,8 @@ main(int argc, char **argv)
     TEST(the_keys_of_one_that_did_not_come_are_erased);
     TEST(one_that_runs_here_has_come);
     TEST(one_of_which_nothing_is_heard_is_given_up);
+    TEST(one_whose_definition_is_here_is_not_given_up);
+    TEST(one_that_was_given_up_is_not_confirmed);
     TEST(one_that_is_still_coming_is_waited_for);
     TEST(a_key_that_is_here_is_bound_only_when_the_guest_is);
     TEST(another_value_is_refused_by_name);

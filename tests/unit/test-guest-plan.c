@@ -200,6 +200,25 @@ test_where_a_volume_is_seen_is_kept(struct plan_fixture *test, gconstpointer unu
 
 /* ---- a reference is dropped ---- */
 
+/* That one of them is gone says nothing of the others. */
+static void
+test_a_key_of_several_volumes_has_no_place(struct plan_fixture *test, gconstpointer unused)
+{
+    struct guest_reference *reference = plan_refer(test, 1, true);
+
+    plan_own(test, 1, GUEST_KEY_GENERATED)->place = g_strdup("ef53:1");
+    test->place = "ef53:1";
+    reference->has_more_volumes = true;
+    plan_run(test);
+    g_assert_cmpstr(plan_key(test, 1)->volume, ==, PLAN_VOLUME);
+    g_assert_null(plan_key(test, 1)->place);
+    plan_run(test);
+    g_assert_false(test->plan.is_changed);
+    reference->has_more_volumes = false;
+    plan_run(test);
+    g_assert_cmpstr(plan_key(test, 1)->place, ==, "ef53:1");
+}
+
 static void
 test_the_key_of_a_dropped_disk_waits_alone(struct plan_fixture *test, gconstpointer unused)
 {
@@ -383,6 +402,7 @@ main(int argc, char **argv)
     ADD(a_secret_that_was_undefined_is_forgotten_when_it_is_not_used);
     ADD(the_volume_of_a_key_follows_the_guest);
     ADD(where_a_volume_is_seen_is_kept);
+    ADD(a_key_of_several_volumes_has_no_place);
     ADD(the_key_of_a_dropped_disk_waits_alone);
     ADD(a_dropped_disk_that_returns_has_its_key);
     ADD(a_dropped_key_that_others_own_is_unbound);

@@ -67,6 +67,43 @@ test_a_key_that_others_own_is_unbound_after_the_delay(struct plan_fixture *test,
     g_assert_null(test->record);
 }
 
+/* Theirs may be deleted, and the key with it, while this guest's is still there. */
+static void
+test_a_key_that_others_own_for_another_volume_is_held(struct plan_fixture *test,
+                                                      gconstpointer unused)
+{
+    plan_own(test, 1, GUEST_KEY_SENT);
+    plan_go(test);
+    plan_run(test);
+    test->owners = 1;
+    test->is_volume_elsewhere = false;
+    plan_run_at(test, PLAN_NOW + PLAN_DELAY);
+    plan_expect_nothing(test);
+    plan_expect_state(test, 1, GUEST_KEY_ORPHANED);
+    g_assert_cmpstr(plan_key(test, 1)->reason, ==,
+                    UNDEFINED "; held until its volume is deleted, as no other guest that owns the "
+                              "key has that volume");
+    plan_run(test);
+    g_assert_false(test->plan.is_changed);
+    test->volume_is_there = false;
+    plan_run(test);
+    plan_expect(test, GUEST_ACTION_UNBIND, 1, UNDEFINED);
+}
+
+static void
+test_orphans_that_are_not_kept_are_unbound_for_any_volume(struct plan_fixture *test,
+                                                          gconstpointer unused)
+{
+    test->input.erase_orphans = DAEMON_CONF_ORPHANS_AFTER_DELAY;
+    plan_own(test, 1, GUEST_KEY_SENT);
+    plan_go(test);
+    plan_run(test);
+    test->owners = 1;
+    test->is_volume_elsewhere = false;
+    plan_run_at(test, PLAN_NOW + PLAN_DELAY);
+    plan_expect(test, GUEST_ACTION_UNBIND, 1, UNDEFINED);
+}
+
 static void
 test_a_key_that_another_guest_uses_unbound_is_kept_for_it(struct plan_fixture *test,
                                                           gconstpointer unused)
@@ -321,6 +358,8 @@ main(int argc, char **argv)
     ADD(a_key_whose_volume_is_gone_is_erased_after_the_delay);
     ADD(without_a_delay_a_key_goes_at_once);
     ADD(a_key_that_others_own_is_unbound_after_the_delay);
+    ADD(a_key_that_others_own_for_another_volume_is_held);
+    ADD(orphans_that_are_not_kept_are_unbound_for_any_volume);
     ADD(a_key_that_another_guest_uses_unbound_is_kept_for_it);
     ADD(each_key_goes_its_own_way);
     ADD(a_key_whose_volume_is_there_is_held_until_that_is_gone);

@@ -98,6 +98,28 @@ test_a_migration_without_us_is_known_by_libvirts_event(struct plan_fixture *test
     plan_expect_state(test, 1, GUEST_KEY_ORPHANED);
 }
 
+/* Who asks how that one ended would be told of keys that were sent then. */
+static void
+test_an_earlier_migration_is_forgotten_by_what_happens_without_us(struct plan_fixture *test,
+                                                                  gconstpointer unused)
+{
+    static const struct uuid none;
+
+    plan_own(test, 1, GUEST_KEY_SENT);
+    test->record->operation = test->guest; /* it came with this one */
+    plan_go(test);
+    test->input.has_migrated = true;
+    plan_run(test);
+    g_assert_cmpint(test->record->state, ==, GUEST_STATE_MIGRATED);
+    g_assert_true(uuid_equal(&test->record->operation, &none));
+    test->record->operation = test->guest; /* it left with this one */
+    plan_refer(test, 1, false);
+    plan_come(test);
+    plan_run(test);
+    g_assert_cmpint(test->record->state, ==, GUEST_STATE_PRESENT);
+    g_assert_true(uuid_equal(&test->record->operation, &none));
+}
+
 static void
 test_a_guest_that_is_still_defined_after_migrating_keeps_its_keys(struct plan_fixture *test,
                                                                   gconstpointer unused)
@@ -173,6 +195,7 @@ main(int argc, char **argv)
     ADD(a_migration_that_nobody_confirmed_leaves_orphans);
     ADD(a_confirmation_that_comes_late_frees_an_orphan);
     ADD(a_migration_without_us_is_known_by_libvirts_event);
+    ADD(an_earlier_migration_is_forgotten_by_what_happens_without_us);
     ADD(a_guest_that_is_still_defined_after_migrating_keeps_its_keys);
     ADD(a_guest_that_came_back_has_no_copy_elsewhere);
     ADD(nothing_changes_while_a_guest_is_leaving);

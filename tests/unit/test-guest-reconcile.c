@@ -153,6 +153,34 @@ test_a_volume_that_went_to_another_guest_takes_its_key_there(struct guests *test
 }
 
 static void
+test_a_key_of_two_guests_goes_with_the_last_volume(struct guests *test, gconstpointer unused)
+{
+    struct told_reference *told;
+
+    have_owner(test);
+    define_guest(test, 2);
+    tell_reference(test, 2, 1);
+    told = &g_array_index(test->told, struct told_reference, 1);
+    g_free(told->reference.volume);
+    told->reference.volume = volume_of(test, 2);
+    folder_put_text(&test->volumes.images, "2.qcow2", "x");
+    guests_look(test);
+    expect_calls(test, "bind 1\n");
+    test->conf->erase_delay_undefine = 0;
+    undefine_guest(test, 1);
+    guests_look(test);
+    expect_calls(test, "");
+    g_assert_cmpint(kept_state(test, 1, 1), ==, GUEST_KEY_ORPHANED);
+    undefine_guest(test, 2);
+    remove_volume(test, 2);
+    guests_look(test);
+    expect_calls(test, "unbind " SECRET_1 " guest 'g2' was undefined\n");
+    remove_volume(test, 1);
+    guests_look(test);
+    expect_calls(test, "erase " SECRET_1 " guest 'g1' was undefined, its volume is gone\n");
+}
+
+static void
 test_what_could_not_be_erased_stays_in_the_record(struct guests *test, gconstpointer unused)
 {
     have_owner(test);
@@ -418,6 +446,7 @@ main(int argc, char **argv)
     ADD(a_key_whose_guest_and_volume_are_gone_is_erased);
     ADD(the_last_of_several_undefined_owners_takes_the_key_along);
     ADD(a_volume_that_went_to_another_guest_takes_its_key_there);
+    ADD(a_key_of_two_guests_goes_with_the_last_volume);
     ADD(what_could_not_be_erased_stays_in_the_record);
     ADD(nothing_is_taken_while_libvirt_is_away);
     ADD(nothing_is_taken_while_the_custodian_is_away);

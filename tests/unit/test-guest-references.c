@@ -5,7 +5,13 @@
  */
 #include "reference_fixture.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "util/file.h"
 
 struct answer {
     GPtrArray *references;
@@ -182,6 +188,50 @@ test_a_guests_own_bytes_are_not_followed(struct guest_fixture *test, gconstpoint
     g_assert_false(answer.is_partial);
 }
 
+/* To open some devices is to do something: a watchdog resets the host when it is not fed. */
+static void
+test_what_is_no_image_is_not_opened(struct guest_fixture *test, gconstpointer unused)
+{
+    g_autofree char *fifo = guest_image(test, "fifo");
+    g_autofree char *path = guest_make_image(test, "top.qcow2", fifo, "qcow2");
+    g_auto(file_fd) watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    g_auto(answer_t) answer = {0};
+    char events[1024];
+
+    g_assert_cmpint(mkfifo(fifo, 0600), ==, 0);
+    g_assert_cmpint(inotify_add_watch(watch, fifo, IN_OPEN), >=, 0);
+    answer = look_at_disk(test, path, "qcow2", "");
+    g_assert_true(answer.is_partial);
+    g_assert_cmpint(read(watch, events, sizeof(events)), ==, -1);
+    g_assert_cmpint(errno, ==, EAGAIN);
+}
+
+static void
+test_a_secret_of_two_volumes_is_told_apart(struct guest_fixture *test, gconstpointer unused)
+{
+    struct uuid secret = guest_uuid_of(GUEST_SECRET);
+    g_autofree char *encryption = guest_encryption(&secret);
+    g_autofree char *path = guest_make_image(test, "a.qcow2", NULL, NULL);
+    g_autofree char *other = guest_make_image(test, "b.qcow2", NULL, NULL);
+    g_autofree char *link = folder_path(&test->host.root, "link");
+    g_autofree char *disk = guest_disk(path, "qcow2", encryption);
+    g_autofree char *same = guest_disk(link, "qcow2", encryption);
+    g_autofree char *second = guest_disk(other, "qcow2", encryption);
+    g_autofree char *one = g_strconcat(disk, same, NULL);
+    g_autofree char *two = g_strconcat(disk, second, NULL);
+    g_auto(answer_t) answer = {0};
+
+    g_assert_cmpint(symlink(path, link), ==, 0);
+    answer = look(test, one);
+    expect(&answer, 0, &secret, path, false, false);
+    g_assert_false(((struct guest_reference *)answer.references->pdata[0])->has_more_volumes);
+    answer_clear(&answer);
+    answer = look(test, two);
+    g_assert_cmpuint(answer.references->len, ==, 1);
+    expect(&answer, 0, &secret, path, false, false);
+    g_assert_true(((struct guest_reference *)answer.references->pdata[0])->has_more_volumes);
+}
+
 static void
 test_a_loop_of_backing_files_ends(struct guest_fixture *test, gconstpointer unused)
 {
@@ -332,6 +382,8 @@ main(int argc, char **argv)
     ADD(a_dm_crypt_volume_needs_no_secret_in_the_xml);
     ADD(backing_files_are_followed_on_disk);
     ADD(a_guests_own_bytes_are_not_followed);
+    ADD(what_is_no_image_is_not_opened);
+    ADD(a_secret_of_two_volumes_is_told_apart);
     ADD(a_loop_of_backing_files_ends);
     ADD(a_chain_that_is_too_long_is_not_all);
     ADD(what_can_not_be_read_is_not_all);

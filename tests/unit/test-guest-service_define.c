@@ -371,6 +371,25 @@ test_a_definition_that_never_came_is_undone_after_a_while(struct guest_fixture *
     guest_fixture_expect_nothing(test);
 }
 
+/* libvirt has it on disk and did not load it: that it knows no such guest decides nothing. */
+static void
+test_a_definition_that_is_on_disk_is_not_undone(struct guest_fixture *test, gconstpointer unused)
+{
+    g_autofree char *xml = guest_fixture_disk(test, "disk");
+    g_autofree char *file = folder_path(&test->definitions, "web.xml");
+
+    fake_libvirt.answer = FAKE_DOES_NOT_ANSWER;
+    try_and_fail(test, ERROR_OPERATION_TIMEOUT, "libvirt does not answer");
+    folder_put_text(&test->definitions, "web.xml", xml);
+    make_older(test, 200);
+    guest_fixture_look(test);
+    guest_fixture_expect_state(test, GUEST_STATE_DEFINING, 1);
+    g_assert_cmpuint(guest_fixture_count_secrets(test), ==, 1);
+    g_assert_cmpint(unlink(file), ==, 0);
+    guest_fixture_look(test);
+    guest_fixture_expect_nothing(test);
+}
+
 static void
 test_a_failed_redefinition_leaves_the_old_keys(struct guest_fixture *test, gconstpointer unused)
 {
@@ -413,6 +432,7 @@ main(int argc, char **argv)
     TEST(a_key_that_was_stored_though_the_answer_was_lost_is_erased);
     TEST(a_late_definition_keeps_its_keys);
     TEST(a_definition_that_never_came_is_undone_after_a_while);
+    TEST(a_definition_that_is_on_disk_is_not_undone);
     TEST(a_failed_redefinition_leaves_the_old_keys);
     return g_test_run();
 }

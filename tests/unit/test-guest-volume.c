@@ -5,6 +5,7 @@
 #include "guest/volume.h"
 
 #include <errno.h>
+#include <glib/gstdio.h>
 #include <sched.h>
 #include <sys/mount.h>
 
@@ -145,6 +146,30 @@ test_what_is_not_mounted_is_not_gone(struct fixture *test, gconstpointer unused)
     g_assert_cmpint(umount2(test->images.path, MNT_DETACH), ==, 0);
 }
 
+/* A folder of the same file system, mounted where volumes are looked for. */
+static void
+test_a_bind_mount_that_is_away_is_not_gone(struct fixture *test, gconstpointer unused)
+{
+    g_autofree char *other = folder_path(&test->images, "other");
+    g_autofree char *folder = folder_path(&test->images, "folder");
+    g_autofree char *place = NULL;
+    g_autofree char *path = NULL;
+
+    if (!mount_over(test->images.path))
+        return;
+    g_assert_cmpint(g_mkdir(other, 0700), ==, 0);
+    g_assert_cmpint(g_mkdir(folder, 0700), ==, 0);
+    g_assert_cmpint(mount(other, folder, NULL, MS_BIND, NULL), ==, 0);
+    path = make_file(test, "folder/a", &place);
+    g_assert_cmpint(umount2(folder, MNT_DETACH), ==, 0);
+    g_assert_true(exists(test, path, place));
+    g_assert_cmpint(mount(other, folder, NULL, MS_BIND, NULL), ==, 0);
+    g_assert_cmpint(unlink(path), ==, 0);
+    g_assert_false(exists(test, path, place));
+    g_assert_cmpint(umount2(folder, MNT_DETACH), ==, 0);
+    g_assert_cmpint(umount2(test->images.path, MNT_DETACH), ==, 0);
+}
+
 #define ADD(name)                                                                                  \
     g_test_add("/guest/volume/" #name, struct fixture, NULL, fixture_set_up, test_##name,          \
                fixture_tear_down)
@@ -162,5 +187,6 @@ main(int argc, char **argv)
     ADD(what_is_no_path_counts_as_there);
     ADD(a_volume_of_ours_is_there_as_long_as_its_record);
     ADD(what_is_not_mounted_is_not_gone);
+    ADD(a_bind_mount_that_is_away_is_not_gone);
     return g_test_run();
 }
