@@ -58,6 +58,14 @@ remove_empty(const struct listing *listing)
                  listing->guest_name, strerror(errno));
 }
 
+/* A link is not followed; but what is behind it may be the keys of that guest, moved away. */
+static bool
+may_have_keys(const struct listing *listing, const struct dirent *item)
+{
+    return store_names_is_folder(listing->guests_fd, item) ||
+           store_names_is_link(listing->guests_fd, item);
+}
+
 static void
 add_guest(void *opaque, const struct dirent *item)
 {
@@ -68,7 +76,7 @@ add_guest(void *opaque, const struct dirent *item)
     guint known = listing->owned->len;
 
     if (!store_names_parse(item->d_name, &listing->guest, &suffix) || *suffix != '\0' ||
-        !store_names_is_folder(listing->guests_fd, item)) {
+        !may_have_keys(listing, item)) {
         store_names_note_foreign(&listing->foreign, NULL, item->d_name);
         return;
     }

@@ -148,6 +148,31 @@ test_a_guests_folder_that_cannot_be_listed_holds_the_end_up(struct custodian *te
     expect_value(test, UUID_1, "first");
 }
 
+/* What is behind it may come back, and would be lost. */
+static void
+test_a_link_in_place_of_a_guests_folder_holds_the_end_up(struct custodian *test,
+                                                         gconstpointer unused)
+{
+    g_autofree char *folder = g_build_filename(test->guests_dir, GUEST_1, NULL);
+    g_autofree char *away = folder_path(&test->folder, "away");
+
+    prepare_two(test);
+    bind_to(test, UUID_1, GUEST_1);
+    custodian_close(test);
+    g_assert_cmpint(g_rename(folder, away), ==, 0);
+    g_assert_cmpint(symlink(away, folder), ==, 0);
+    custodian_open(test);
+    expect_logged(test, GUEST_1 " is not a folder");
+    set_value(test, UUID_2, "third");
+    await(test, has_problem, 0, NULL);
+    g_assert_nonnull(strstr(status_of(test).problem, GUEST_1 " is not a folder"));
+    custodian_close(test);
+    g_assert_cmpint(g_unlink(folder), ==, 0);
+    g_assert_cmpint(g_rename(away, folder), ==, 0);
+    custodian_open(test);
+    expect_value(test, UUID_1, "first");
+}
+
 /* Where a copy without a definition and a key with one have nothing but the uuid in common. */
 static void
 test_key_and_copies_of_one_secret_are_moved(struct custodian *test, gconstpointer unused)
@@ -254,6 +279,7 @@ main(int argc, char **argv)
     ADD(a_copy_that_the_daemon_does_not_know_is_moved);
     ADD(a_copy_that_cannot_be_parsed_holds_the_end_up);
     ADD(a_guests_folder_that_cannot_be_listed_holds_the_end_up);
+    ADD(a_link_in_place_of_a_guests_folder_holds_the_end_up);
     ADD(key_and_copies_of_one_secret_are_moved);
     ADD(kept_files_are_moved);
     ADD(kept_files_that_are_no_values_stay);
