@@ -225,6 +225,22 @@ note_undefine(struct change *change, const struct secret *known, GError **error)
            service_add_audit(change, known, &event, error);
 }
 
+/* A copy that is not known would be left, and could be opened again. */
+static bool
+check_knows_copies(const struct change *change, GError **error)
+{
+    const char *problem = store_owned_problem(change->service->store);
+    char uuid[UUID_TEXT_SIZE];
+
+    if (!problem)
+        return true;
+    error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+              "secret %s is not removed, since guests may have copies of its value that are not "
+              "known (%s): put that right and reload the daemon",
+              uuid_format(&change->uuid, uuid), problem);
+    return false;
+}
+
 bool
 service_prepare_undefine(struct change *change, GError **error)
 {
@@ -236,6 +252,8 @@ service_prepare_undefine(struct change *change, GError **error)
     }
     if (!service_keeps(change->service, known->def))
         return true;
+    if (!check_knows_copies(change, error))
+        return false;
     remove_files(change, known);
     return note_undefine(change, known, error);
 }

@@ -288,6 +288,49 @@ test_a_clear_value_beside_copies_is_left(struct custodian *test, gconstpointer u
     folder_expect_none(&test->secrets, UUID_1 ".base64");
 }
 
+/* As if the folder were on a medium that is not here. */
+static void
+hide_folder(const struct custodian *test, const char *guest)
+{
+    g_autofree char *folder = g_build_filename(test->guests_dir, guest, NULL);
+    g_autofree char *away = folder_path(&test->folder, "away");
+
+    g_assert_cmpint(g_rename(folder, away), ==, 0);
+    g_assert_cmpint(symlink(away, folder), ==, 0);
+}
+
+static void
+show_folder(const struct custodian *test, const char *guest)
+{
+    g_autofree char *folder = g_build_filename(test->guests_dir, guest, NULL);
+    g_autofree char *away = folder_path(&test->folder, "away");
+
+    g_assert_cmpint(g_unlink(folder), ==, 0);
+    g_assert_cmpint(g_rename(away, folder), ==, 0);
+}
+
+static void
+test_nothing_is_erased_while_a_guests_keys_are_not_known(struct custodian *test,
+                                                         gconstpointer unused)
+{
+    g_autoptr(GError) undefined = NULL;
+    g_autoptr(GError) erased = NULL;
+
+    custodian_close(test);
+    hide_folder(test, GUEST_1);
+    custodian_open(test);
+    undefined = try_undefine(test, UUID_1);
+    expect_error_part(undefined, ERROR_OPERATION_INVALID, ERROR_FROM_SECRET,
+                      GUEST_1 " is not a folder");
+    erased = try_erase(test, UUID_1, GUEST_2, "whatever");
+    expect_error_part(erased, ERROR_OPERATION_INVALID, ERROR_FROM_SECRET, "reload the daemon");
+    show_folder(test, GUEST_1);
+    secret_service_reload(test->service);
+    undefine(test, UUID_1);
+    g_assert_false(has_copy(test, GUEST_1, UUID_1));
+    g_assert_false(has_copy(test, GUEST_2, UUID_1));
+}
+
 /* ---- reload ---- */
 
 static void
@@ -394,6 +437,7 @@ main(int argc, char **argv)
     ADD(copies_come_back_with_their_definition);
     ADD(a_put_takes_the_place_of_left_copies);
     ADD(a_clear_value_beside_copies_is_left);
+    ADD(nothing_is_erased_while_a_guests_keys_are_not_known);
     ADD(a_reload_finds_nothing_new);
     ADD(a_reload_repairs_an_older_copy);
     ADD(a_reload_takes_older_copies_that_were_put_back_as_a_whole);
