@@ -28,6 +28,7 @@ remove_files(struct change *change, const struct secret *known)
     change->disk.xml_action = STORE_REMOVE;
     change->disk.key_action = STORE_REMOVE;
     service_remove_copies(change, known->owners);
+    service_remove_strays(change, known->owners);
 }
 
 static void
@@ -149,6 +150,14 @@ service_wipe_clear(const struct change *change)
         clear_value_wipe_one(dir_fd, &change->uuid);
 }
 
+/* All that was on disk of the secret is gone. */
+static void
+forget_files(const struct change *change)
+{
+    service_wipe_clear(change);
+    g_hash_table_remove(change->service->strays, &change->uuid);
+}
+
 /* Whether there may be such files: what was not kept on disk till now knows of none. */
 static bool
 may_adopt(const struct change *change, const struct secret *known)
@@ -157,6 +166,16 @@ may_adopt(const struct change *change, const struct secret *known)
 
     return service_keeps(service, change->def) &&
            (!known || (!service_keeps(service, known->def) && !service_has_value(known)));
+}
+
+/* The value comes from memory; or files that were left are adopted, and that is all of them. */
+static void
+replace_strays(struct change *change)
+{
+    if (change->changes_owners)
+        return;
+    service_remove_strays(change, NULL);
+    change->changes_owners = true;
 }
 
 bool
@@ -175,6 +194,8 @@ service_prepare_define(struct change *change, GError **error)
         change->changes_disk = true;
         change->disk.xml_action = STORE_WRITE;
         change->disk.xml = service_format_xml(change->def);
+        if (known && !service_keeps(service, known->def))
+            replace_strays(change);
     } else if (known && service_keeps(service, known->def)) {
         remove_files(change, known);
     }
@@ -203,7 +224,7 @@ service_apply_define(struct change *change)
     if (change->clear && service_take_clear(change->clear, &secret->value))
         clear_value_wipe_one(change->clear->dir_fd, &change->uuid);
     if (change->disk.xml_action == STORE_REMOVE)
-        service_wipe_clear(change);
+        forget_files(change);
 }
 
 /* A value that goes is a line of the audit; so is what was asked to be erased. */
@@ -265,7 +286,7 @@ service_apply_undefine(struct change *change)
     struct secret *secret = registry_find(service->registry, &change->uuid);
 
     if (change->disk.xml_action == STORE_REMOVE)
-        service_wipe_clear(change);
+        forget_files(change);
     change->def = secret_def_copy(secret->def);
     registry_remove(service->registry, secret);
 }

@@ -83,6 +83,21 @@ service_remove_copies(struct change *change, const GArray *owners)
         store_change_add_owner(&change->disk, owners_at(owners, i), STORE_REMOVE, NULL);
 }
 
+void
+service_remove_strays(struct change *change, const GArray *owners)
+{
+    const GArray *strays = g_hash_table_lookup(change->service->strays, &change->uuid);
+
+    if (owners_count(strays) > 0)
+        service_note_erasure(change->service);
+    for (guint i = 0; i < owners_count(strays); i++) {
+        const struct uuid *guest = owners_at(strays, i);
+
+        if (!owners_has(owners, guest))
+            store_change_add_owner(&change->disk, guest, STORE_REMOVE, NULL);
+    }
+}
+
 /* ---- bind, unbind ---- */
 
 /* The secret, if guests can own it. */
@@ -252,22 +267,6 @@ check_new(const struct change *change, GError **error)
     return false;
 }
 
-/* Copies that were left of an older secret of that uuid. */
-static void
-remove_strays(struct change *change)
-{
-    const GArray *strays = g_hash_table_lookup(change->service->strays, &change->uuid);
-
-    if (owners_count(strays) > 0)
-        service_note_erasure(change->service);
-    for (guint i = 0; i < owners_count(strays); i++) {
-        const struct uuid *guest = owners_at(strays, i);
-
-        if (!owners_has(change->owners, guest))
-            store_change_add_owner(&change->disk, guest, STORE_REMOVE, NULL);
-    }
-}
-
 bool
 service_prepare_put(struct change *change, GError **error)
 {
@@ -278,7 +277,7 @@ service_prepare_put(struct change *change, GError **error)
         return true;
     change->disk.xml_action = STORE_WRITE;
     change->disk.xml = service_format_xml(change->def);
-    remove_strays(change);
+    service_remove_strays(change, change->owners);
     return true;
 }
 

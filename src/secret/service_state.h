@@ -126,6 +126,8 @@ bool service_write_value(struct change *change, const struct secret_def *def, co
 void service_take_owners(struct change *change, struct secret *secret);
 /* Adds to what `change` writes that the copies of all of `owners` go. */
 void service_remove_copies(struct change *change, const GArray *owners);
+/* The same for copies that an older secret of that uuid left, but those of `owners`. */
+void service_remove_strays(struct change *change, const GArray *owners);
 
 /* ---- service_change.c ---- */
 

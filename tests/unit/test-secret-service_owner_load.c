@@ -331,6 +331,41 @@ test_nothing_is_erased_while_a_guests_keys_are_not_known(struct custodian *test,
     g_assert_false(has_copy(test, GUEST_2, UUID_1));
 }
 
+static void
+test_an_undefinition_takes_left_copies_with_it(struct custodian *test, gconstpointer unused)
+{
+    g_autoptr(GBytes) copy = get_copy(test, GUEST_1, UUID_1);
+
+    unbind_from(test, UUID_1, GUEST_1);
+    put_copy(test, GUEST_1, UUID_1, copy);
+    folder_put_text(&test->secrets, UUID_1 ".xml", "whatever");
+    secret_service_reload(test->service);
+    expect_bindings(test, "11111111 a2222222\n");
+    undefine(test, UUID_1);
+    g_assert_false(has_copy(test, GUEST_1, UUID_1));
+    g_assert_false(has_copy(test, GUEST_2, UUID_1));
+    define(test, UUID_1 " volume /a private");
+    expect_bindings(test, "");
+    expect_no_value(test, UUID_1, ERROR_NO_SECRET, "does not have a value");
+}
+
+static void
+test_a_value_that_comes_to_disk_takes_the_place_of_left_copies(struct custodian *test,
+                                                               gconstpointer unused)
+{
+    set_value(test, UUID_1, "newer");
+    custodian_close(test);
+    g_assert_cmpint(unlinkat(test->secrets.fd, UUID_1 ".xml", 0), ==, 0);
+    custodian_open(test);
+    define(test, UUID_1 " volume /a private ephemeral");
+    set_value(test, UUID_1, "from memory");
+    define(test, UUID_1 " volume /a private");
+    expect_value(test, UUID_1, "from memory");
+    custodian_reopen(test);
+    expect_value(test, UUID_1, "from memory");
+    expect_bindings(test, "");
+}
+
 /* ---- reload ---- */
 
 static void
@@ -438,6 +473,8 @@ main(int argc, char **argv)
     ADD(a_put_takes_the_place_of_left_copies);
     ADD(a_clear_value_beside_copies_is_left);
     ADD(nothing_is_erased_while_a_guests_keys_are_not_known);
+    ADD(an_undefinition_takes_left_copies_with_it);
+    ADD(a_value_that_comes_to_disk_takes_the_place_of_left_copies);
     ADD(a_reload_finds_nothing_new);
     ADD(a_reload_repairs_an_older_copy);
     ADD(a_reload_takes_older_copies_that_were_put_back_as_a_whole);
