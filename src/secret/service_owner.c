@@ -5,6 +5,8 @@
  * besides. So whatever changes the value or the owners is one store change with all the copies that
  * it touches.
  */
+#include <errno.h>
+
 #include "secret/sealed.h"
 #include "secret/service_state.h"
 #include "secret/store_change.h"
@@ -83,12 +85,22 @@ service_remove_copies(struct change *change, const GArray *owners)
         store_change_add_owner(&change->disk, owners_at(owners, i), STORE_REMOVE, NULL);
 }
 
+/* In a UUID.key that is not known, too. */
+static bool
+has_left_value(const struct change *change, const GArray *strays)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GBytes) key = store_read_key(change->service->store, &change->uuid, &error);
+
+    return owners_count(strays) > 0 || key || error_get_errno(error) != ENOENT;
+}
+
 void
 service_remove_strays(struct change *change, const GArray *owners)
 {
     const GArray *strays = g_hash_table_lookup(change->service->strays, &change->uuid);
 
-    if (owners_count(strays) > 0)
+    if (has_left_value(change, strays))
         service_note_erasure(change->service);
     for (guint i = 0; i < owners_count(strays); i++) {
         const struct uuid *guest = owners_at(strays, i);

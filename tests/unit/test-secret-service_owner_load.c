@@ -4,6 +4,7 @@
  * newest one that opens counts, older ones are written anew, damaged ones are kept.
  */
 #include "owned.h"
+#include "secret/generations.h"
 
 /* A private secret that two guests own. */
 static void
@@ -277,6 +278,20 @@ test_a_put_takes_the_place_of_left_copies(struct custodian *test, gconstpointer 
 }
 
 static void
+test_a_left_key_that_a_put_replaces_is_an_erasure(struct custodian *test, gconstpointer unused)
+{
+    define(test, UUID_2 " volume /b");
+    set_value(test, UUID_2, "left");
+    custodian_close(test);
+    g_assert_cmpint(unlinkat(test->secrets.fd, UUID_2 ".xml", 0), ==, 0);
+    custodian_open(test);
+    g_assert_no_error(try_put(test, UUID_3 " volume /c", "other", ""));
+    g_assert_false(generations_is_due(test->generations));
+    g_assert_no_error(try_put(test, UUID_2 " volume /b", "put", ""));
+    g_assert_true(generations_is_due(test->generations));
+}
+
+static void
 test_a_clear_value_beside_copies_is_left(struct custodian *test, gconstpointer unused)
 {
     custodian_close(test);
@@ -471,6 +486,7 @@ main(int argc, char **argv)
     ADD(another_master_key_locks);
     ADD(copies_come_back_with_their_definition);
     ADD(a_put_takes_the_place_of_left_copies);
+    ADD(a_left_key_that_a_put_replaces_is_an_erasure);
     ADD(a_clear_value_beside_copies_is_left);
     ADD(nothing_is_erased_while_a_guests_keys_are_not_known);
     ADD(an_undefinition_takes_left_copies_with_it);
