@@ -130,7 +130,7 @@ adopt_value(struct change *change, GError **error)
     clear->generations = service->generations;
     clear->def = secret_def_copy(change->def);
     clear->known = value->sealed ? g_bytes_ref(value->sealed) : NULL;
-    clear->generation = value->generation;
+    clear->generation = MAX(value->generation, service_last_generation(service, NULL));
     clear_value_judge(clear);
     if (clear->verdict != CLEAR_VALUE_IMPORT)
         return true;

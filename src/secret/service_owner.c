@@ -283,7 +283,9 @@ bool
 service_prepare_put(struct change *change, GError **error)
 {
     if (!check_new(change, error) ||
-        !service_write_value(change, change->def, change->owners, 1, change->wanted, error))
+        !service_write_value(change, change->def, change->owners,
+                             service_last_generation(change->service, NULL) + 1, change->wanted,
+                             error))
         return false;
     if (!service_keeps(change->service, change->def))
         return true;

@@ -50,6 +50,8 @@ bool service_has_value(const struct secret *secret);
 /* The value, whoever asks, of a secret that has one. */
 struct secret_buf *service_open_value(const struct secret_service *service,
                                       const struct secret *secret, GError **error);
+/* The generation that the next value of `known` (NULL: a new secret) is to be greater than. */
+uint64_t service_last_generation(const struct secret_service *service, const struct secret *known);
 /* What clients may set. */
 bool service_check_value(const struct secret_buf *value, GError **error);
 /* ERROR_NO_SECRET. */

@@ -346,6 +346,57 @@ test_nothing_is_erased_while_a_guests_keys_are_not_known(struct custodian *test,
     g_assert_false(has_copy(test, GUEST_2, UUID_1));
 }
 
+/* The guest's copy is of generation 3 then. */
+static void
+hide_only_copy(struct custodian *test)
+{
+    unbind_from(test, UUID_1, GUEST_2);
+    set_value(test, UUID_1, "older");
+    set_value(test, UUID_1, "old");
+    custodian_close(test);
+    hide_folder(test, GUEST_1);
+}
+
+static void
+show_copy_and_expect(struct custodian *test, const char *value)
+{
+    expect_value(test, UUID_1, value);
+    custodian_close(test);
+    show_folder(test, GUEST_1);
+    custodian_open(test);
+    expect_value(test, UUID_1, value);
+    expect_owned_alone(test, UUID_1, GUEST_1, value);
+}
+
+static void
+test_a_value_set_while_a_copy_was_not_known_counts(struct custodian *test, gconstpointer unused)
+{
+    hide_only_copy(test);
+    custodian_open(test);
+    set_value(test, UUID_1, "new");
+    show_copy_and_expect(test, "new");
+}
+
+static void
+test_a_value_put_while_a_copy_was_not_known_counts(struct custodian *test, gconstpointer unused)
+{
+    hide_only_copy(test);
+    g_assert_cmpint(unlinkat(test->secrets.fd, UUID_1 ".xml", 0), ==, 0);
+    custodian_open(test);
+    g_assert_no_error(try_put(test, UUID_1 " volume /a private", "new", ""));
+    show_copy_and_expect(test, "new");
+}
+
+static void
+test_a_clear_value_sealed_while_a_copy_was_not_known_counts(struct custodian *test,
+                                                            gconstpointer unused)
+{
+    hide_only_copy(test);
+    folder_put_text(&test->secrets, UUID_1 ".base64", "Y2xlYXI=");
+    custodian_open(test);
+    show_copy_and_expect(test, "clear");
+}
+
 static void
 test_an_undefinition_takes_left_copies_with_it(struct custodian *test, gconstpointer unused)
 {
@@ -489,6 +540,9 @@ main(int argc, char **argv)
     ADD(a_left_key_that_a_put_replaces_is_an_erasure);
     ADD(a_clear_value_beside_copies_is_left);
     ADD(nothing_is_erased_while_a_guests_keys_are_not_known);
+    ADD(a_value_set_while_a_copy_was_not_known_counts);
+    ADD(a_value_put_while_a_copy_was_not_known_counts);
+    ADD(a_clear_value_sealed_while_a_copy_was_not_known_counts);
     ADD(an_undefinition_takes_left_copies_with_it);
     ADD(a_value_that_comes_to_disk_takes_the_place_of_left_copies);
     ADD(a_reload_finds_nothing_new);
