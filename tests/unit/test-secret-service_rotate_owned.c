@@ -40,6 +40,27 @@ test_every_copy_is_moved(struct custodian *test, gconstpointer unused)
     expect_owned_alone(test, UUID_1, GUEST_2, "first");
 }
 
+/* Each was bound by a change of its own; all of them are more than one change can hold. */
+static void
+test_copies_that_no_change_holds_together_are_moved(struct custodian *test, gconstpointer unused)
+{
+    g_autofree char *value = g_strnfill(60000, 'x');
+
+    prepare_two(test);
+    set_value(test, UUID_1, value);
+    for (unsigned int i = 0; i < 40; i++) {
+        g_autofree char *guest = g_strdup_printf("a1111111-1111-4111-8111-1111111111%02u", i);
+
+        bind_to(test, UUID_1, guest);
+    }
+    undefine(test, UUID_2);
+    await(test, has_ended, 2, NULL);
+    expect_value(test, UUID_1, value);
+    custodian_reopen(test);
+    expect_value(test, UUID_1, value);
+    expect_not_logged(test, "was sealed under a key that is not here");
+}
+
 static void
 test_a_copy_that_was_unbound_does_not_open_again(struct custodian *test, gconstpointer unused)
 {
@@ -273,6 +294,7 @@ main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     ADD(every_copy_is_moved);
+    ADD(copies_that_no_change_holds_together_are_moved);
     ADD(a_copy_that_was_unbound_does_not_open_again);
     ADD(what_was_erased_does_not_open_again);
     ADD(a_copy_without_a_definition_is_moved);
