@@ -368,6 +368,24 @@ show_copy_and_expect(struct custodian *test, const char *value)
     expect_owned_alone(test, UUID_1, GUEST_1, value);
 }
 
+/* They would hide that the right ones are missing, for values that are not known. */
+static void
+test_no_keys_are_made_while_copies_are_not_known(struct custodian *test, gconstpointer unused)
+{
+    hide_only_copy(test);
+    g_assert_cmpint(g_unlink(test->generations), ==, 0);
+    custodian_open(test);
+    g_assert_nonnull(secret_service_locked_reason(test->service));
+    g_assert_nonnull(strstr(secret_service_locked_reason(test->service), GUEST_1));
+    folder_expect_none(&test->folder, "generations");
+    custodian_close(test);
+    g_assert_cmpint(g_unlink(test->master_key), ==, 0);
+    custodian_open(test);
+    g_assert_nonnull(secret_service_locked_reason(test->service));
+    folder_expect_none(&test->folder, "master.key");
+    folder_expect_none(&test->folder, "generations");
+}
+
 static void
 test_a_value_set_while_a_copy_was_not_known_counts(struct custodian *test, gconstpointer unused)
 {
@@ -540,6 +558,7 @@ main(int argc, char **argv)
     ADD(a_left_key_that_a_put_replaces_is_an_erasure);
     ADD(a_clear_value_beside_copies_is_left);
     ADD(nothing_is_erased_while_a_guests_keys_are_not_known);
+    ADD(no_keys_are_made_while_copies_are_not_known);
     ADD(a_value_set_while_a_copy_was_not_known_counts);
     ADD(a_value_put_while_a_copy_was_not_known_counts);
     ADD(a_clear_value_sealed_while_a_copy_was_not_known_counts);
