@@ -208,14 +208,16 @@ test_a_good_key_beside_damaged_copies_stays(struct custodian *test, gconstpointe
 static void
 test_other_values_of_the_same_generation_are_kept(struct custodian *test, gconstpointer unused)
 {
-    g_autoptr(GBytes) other = NULL;
+    g_autoptr(GBytes) one = get_copy(test, GUEST_1, UUID_1);
+    g_autoptr(GBytes) two = take_old_copy(test, GUEST_2);
+    g_autoptr(GBytes) other = get_copy(test, GUEST_2, UUID_1);
     g_autoptr(GBytes) after = NULL;
 
-    undefine(test, UUID_1);
-    g_assert_no_error(try_put(test, UUID_1 " volume /a private", "other", GUEST_2));
-    other = get_copy(test, GUEST_2, UUID_1);
-    undefine(test, UUID_1);
-    g_assert_no_error(try_put(test, UUID_1 " volume /a private", "one", GUEST_1));
+    custodian_close(test);
+    put_copy(test, GUEST_1, UUID_1, one);
+    put_copy(test, GUEST_2, UUID_1, two);
+    custodian_open(test);
+    set_value(test, UUID_1, "one");
     put_copy(test, GUEST_2, UUID_1, other);
     custodian_reopen(test);
     expect_value(test, UUID_1, "one");
@@ -223,6 +225,27 @@ test_other_values_of_the_same_generation_are_kept(struct custodian *test, gconst
     expect_logged(test, GUEST_2 "/" UUID_1 ".key: it has another value of the same generation");
     after = get_copy(test, GUEST_2, UUID_1);
     g_assert_true(g_bytes_equal(other, after));
+}
+
+/* It opens until the next key-encryption generation is the only one. */
+static void
+test_a_copy_of_an_undefined_secret_is_not_newer(struct custodian *test, gconstpointer unused)
+{
+    g_autoptr(GBytes) old = NULL;
+
+    set_value(test, UUID_1, "older");
+    set_value(test, UUID_1, "old");
+    old = get_copy(test, GUEST_2, UUID_1);
+    undefine(test, UUID_1);
+    define(test, UUID_1 " volume /a private");
+    set_value(test, UUID_1, "new");
+    bind_to(test, UUID_1, GUEST_1);
+    put_copy(test, GUEST_2, UUID_1, old);
+    secret_service_reload(test->service);
+    expect_value(test, UUID_1, "new");
+    custodian_reopen(test);
+    expect_value(test, UUID_1, "new");
+    expect_owned_alone(test, UUID_1, GUEST_1, "new");
 }
 
 /* ---- other starts ---- */
@@ -551,6 +574,7 @@ main(int argc, char **argv)
     ADD(a_newer_key_beside_copies_counts);
     ADD(a_good_key_beside_damaged_copies_stays);
     ADD(other_values_of_the_same_generation_are_kept);
+    ADD(a_copy_of_an_undefined_secret_is_not_newer);
     ADD(no_master_key_is_made_where_guests_have_copies);
     ADD(another_master_key_locks);
     ADD(copies_come_back_with_their_definition);
