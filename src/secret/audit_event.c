@@ -6,6 +6,7 @@
 
 #include "conf/audit_line.h"
 #include "secret/store.h"
+#include "util/error.h"
 
 /* Each guest has a comma and quotes; an escape of the reason has at most six bytes. */
 G_STATIC_ASSERT(STORE_OWNERS_MAX *(UUID_TEXT_SIZE + 2) + 6 * AUDIT_REASON_MAX + 512 <=
@@ -40,6 +41,21 @@ append_guests(GString *text, const struct audit_event *event)
     g_string_append_c(text, ']');
 }
 
+/* Copies on disk may be more than were bound. */
+static bool
+check_guests(const struct audit_event *event, GError **error)
+{
+    char secret[UUID_TEXT_SIZE];
+
+    if (event->guest_count <= STORE_OWNERS_MAX)
+        return true;
+    error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+              "secret %s belongs to %zu guests, more than the maximum of %d: take it from some of "
+              "them first with 'virtcrypt key-unbind'",
+              uuid_format(event->secret, secret), event->guest_count, STORE_OWNERS_MAX);
+    return false;
+}
+
 char *
 audit_event_members(const struct audit_event *event, GError **error)
 {
@@ -49,8 +65,7 @@ audit_event_members(const struct audit_event *event, GError **error)
     g_autofree char *reason = g_strndup(event->reason, AUDIT_REASON_MAX);
     struct uuid id;
 
-    g_assert(event->guest_count <= STORE_OWNERS_MAX);
-    if (!uuid_generate_random(&id, error))
+    if (!check_guests(event, error) || !uuid_generate_random(&id, error))
         return NULL;
     audit_line_append_string(text, time);
     g_string_append(text, ",\"event\":");

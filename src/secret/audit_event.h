@@ -15,7 +15,7 @@ enum { AUDIT_REASON_MAX = 1024 };
 struct audit_event {
     const char *event; /* "undefine", "erase", "unbind", "bind", ... */
     const struct uuid *secret;
-    const struct uuid *guests; /* those that it is about; not more than STORE_OWNERS_MAX */
+    const struct uuid *guests; /* those that it is about; an error if more than STORE_OWNERS_MAX */
     size_t guest_count;
     const char *reason;
     uint64_t generation; /* of the value */

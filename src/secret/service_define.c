@@ -28,6 +28,7 @@ remove_files(struct change *change, const struct secret *known)
     change->disk.xml_action = STORE_REMOVE;
     change->disk.key_action = STORE_REMOVE;
     service_remove_copies(change, known->owners);
+    service_remove_strays(change, known->owners);
 }
 
 static void
@@ -129,7 +130,7 @@ adopt_value(struct change *change, GError **error)
     clear->generations = service->generations;
     clear->def = secret_def_copy(change->def);
     clear->known = value->sealed ? g_bytes_ref(value->sealed) : NULL;
-    clear->generation = value->generation;
+    clear->generation = MAX(value->generation, service_last_generation(service, NULL));
     clear_value_judge(clear);
     if (clear->verdict != CLEAR_VALUE_IMPORT)
         return true;
@@ -149,6 +150,14 @@ service_wipe_clear(const struct change *change)
         clear_value_wipe_one(dir_fd, &change->uuid);
 }
 
+/* All that was on disk of the secret is gone. */
+static void
+forget_files(const struct change *change)
+{
+    service_wipe_clear(change);
+    g_hash_table_remove(change->service->strays, &change->uuid);
+}
+
 /* Whether there may be such files: what was not kept on disk till now knows of none. */
 static bool
 may_adopt(const struct change *change, const struct secret *known)
@@ -157,6 +166,16 @@ may_adopt(const struct change *change, const struct secret *known)
 
     return service_keeps(service, change->def) &&
            (!known || (!service_keeps(service, known->def) && !service_has_value(known)));
+}
+
+/* The value comes from memory; or files that were left are adopted, and that is all of them. */
+static void
+replace_strays(struct change *change)
+{
+    if (change->changes_owners)
+        return;
+    service_remove_strays(change, NULL);
+    change->changes_owners = true;
 }
 
 bool
@@ -175,6 +194,8 @@ service_prepare_define(struct change *change, GError **error)
         change->changes_disk = true;
         change->disk.xml_action = STORE_WRITE;
         change->disk.xml = service_format_xml(change->def);
+        if (known && !service_keeps(service, known->def))
+            replace_strays(change);
     } else if (known && service_keeps(service, known->def)) {
         remove_files(change, known);
     }
@@ -203,7 +224,7 @@ service_apply_define(struct change *change)
     if (change->clear && service_take_clear(change->clear, &secret->value))
         clear_value_wipe_one(change->clear->dir_fd, &change->uuid);
     if (change->disk.xml_action == STORE_REMOVE)
-        service_wipe_clear(change);
+        forget_files(change);
 }
 
 /* A value that goes is a line of the audit; so is what was asked to be erased. */
@@ -225,6 +246,22 @@ note_undefine(struct change *change, const struct secret *known, GError **error)
            service_add_audit(change, known, &event, error);
 }
 
+/* A copy that is not known would be left, and could be opened again. */
+static bool
+check_knows_copies(const struct change *change, GError **error)
+{
+    const char *problem = store_owned_problem(change->service->store);
+    char uuid[UUID_TEXT_SIZE];
+
+    if (!problem)
+        return true;
+    error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+              "secret %s is not removed, since guests may have copies of its value that are not "
+              "known (%s): put that right and reload the daemon",
+              uuid_format(&change->uuid, uuid), problem);
+    return false;
+}
+
 bool
 service_prepare_undefine(struct change *change, GError **error)
 {
@@ -236,6 +273,8 @@ service_prepare_undefine(struct change *change, GError **error)
     }
     if (!service_keeps(change->service, known->def))
         return true;
+    if (!check_knows_copies(change, error))
+        return false;
     remove_files(change, known);
     return note_undefine(change, known, error);
 }
@@ -247,7 +286,7 @@ service_apply_undefine(struct change *change)
     struct secret *secret = registry_find(service->registry, &change->uuid);
 
     if (change->disk.xml_action == STORE_REMOVE)
-        service_wipe_clear(change);
+        forget_files(change);
     change->def = secret_def_copy(secret->def);
     registry_remove(service->registry, secret);
 }

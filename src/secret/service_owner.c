@@ -5,6 +5,8 @@
  * besides. So whatever changes the value or the owners is one store change with all the copies that
  * it touches.
  */
+#include <errno.h>
+
 #include "secret/sealed.h"
 #include "secret/service_state.h"
 #include "secret/store_change.h"
@@ -81,6 +83,31 @@ service_remove_copies(struct change *change, const GArray *owners)
 {
     for (guint i = 0; i < owners_count(owners); i++)
         store_change_add_owner(&change->disk, owners_at(owners, i), STORE_REMOVE, NULL);
+}
+
+/* In a UUID.key that is not known, too. */
+static bool
+has_left_value(const struct change *change, const GArray *strays)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GBytes) key = store_read_key(change->service->store, &change->uuid, &error);
+
+    return owners_count(strays) > 0 || key || error_get_errno(error) != ENOENT;
+}
+
+void
+service_remove_strays(struct change *change, const GArray *owners)
+{
+    const GArray *strays = g_hash_table_lookup(change->service->strays, &change->uuid);
+
+    if (has_left_value(change, strays))
+        service_note_erasure(change->service);
+    for (guint i = 0; i < owners_count(strays); i++) {
+        const struct uuid *guest = owners_at(strays, i);
+
+        if (!owners_has(owners, guest))
+            store_change_add_owner(&change->disk, guest, STORE_REMOVE, NULL);
+    }
 }
 
 /* ---- bind, unbind ---- */
@@ -252,33 +279,19 @@ check_new(const struct change *change, GError **error)
     return false;
 }
 
-/* Copies that were left of an older secret of that uuid. */
-static void
-remove_strays(struct change *change)
-{
-    const GArray *strays = g_hash_table_lookup(change->service->strays, &change->uuid);
-
-    if (owners_count(strays) > 0)
-        service_note_erasure(change->service);
-    for (guint i = 0; i < owners_count(strays); i++) {
-        const struct uuid *guest = owners_at(strays, i);
-
-        if (!owners_has(change->owners, guest))
-            store_change_add_owner(&change->disk, guest, STORE_REMOVE, NULL);
-    }
-}
-
 bool
 service_prepare_put(struct change *change, GError **error)
 {
     if (!check_new(change, error) ||
-        !service_write_value(change, change->def, change->owners, 1, change->wanted, error))
+        !service_write_value(change, change->def, change->owners,
+                             service_last_generation(change->service, NULL) + 1, change->wanted,
+                             error))
         return false;
     if (!service_keeps(change->service, change->def))
         return true;
     change->disk.xml_action = STORE_WRITE;
     change->disk.xml = service_format_xml(change->def);
-    remove_strays(change);
+    service_remove_strays(change, change->owners);
     return true;
 }
 

@@ -13,6 +13,10 @@
 #include "secret/store_change.h"
 #include "util/error.h"
 
+/* Of one change, in bytes of its journal record, which has less than one more copy besides. Bound
+ * one by one, copies may be more than the journal holds. */
+enum { RECORD_MAX = 512 * 1024 };
+
 /* Whether it is under an older generation, which is *ret_key then. */
 static bool
 is_old(const struct secret_service *service, GBytes *sealed, const struct master_key **ret_key)
@@ -144,6 +148,13 @@ list_guests(const struct change *change, const struct secret *secret)
     return guests;
 }
 
+static bool
+is_full(const struct change *change)
+{
+    return store_change_record_size(&change->disk) > RECORD_MAX ||
+           store_change_owner_count(&change->disk) == STORE_OWNERS_MAX;
+}
+
 bool
 service_prepare_rewrap(struct change *change, GError **error)
 {
@@ -153,6 +164,9 @@ service_prepare_rewrap(struct change *change, GError **error)
     if (!rewrap_file(change, secret, NULL, error))
         return false;
     for (guint i = 0; i < owners_count(guests); i++) {
+        /* Something was moved, so that another pass follows, which finds the others. */
+        if (is_full(change))
+            return true;
         if (!rewrap_file(change, secret, owners_at(guests, i), error))
             return false;
     }

@@ -50,6 +50,8 @@ bool service_has_value(const struct secret *secret);
 /* The value, whoever asks, of a secret that has one. */
 struct secret_buf *service_open_value(const struct secret_service *service,
                                       const struct secret *secret, GError **error);
+/* The generation that the next value of `known` (NULL: a new secret) is to be greater than. */
+uint64_t service_last_generation(const struct secret_service *service, const struct secret *known);
 /* What clients may set. */
 bool service_check_value(const struct secret_buf *value, GError **error);
 /* ERROR_NO_SECRET. */
@@ -126,6 +128,8 @@ bool service_write_value(struct change *change, const struct secret_def *def, co
 void service_take_owners(struct change *change, struct secret *secret);
 /* Adds to what `change` writes that the copies of all of `owners` go. */
 void service_remove_copies(struct change *change, const GArray *owners);
+/* The same for copies that an older secret of that uuid left, but those of `owners`. */
+void service_remove_strays(struct change *change, const GArray *owners);
 
 /* ---- service_change.c ---- */
 

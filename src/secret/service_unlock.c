@@ -23,14 +23,15 @@ service_lock(struct secret_service *service, const char *reason)
               service->locked_reason);
 }
 
+/* Or may be. */
 static bool
-has_stored_value(const struct service_stock *stock)
+has_stored_value(const struct secret_service *service, const struct service_stock *stock)
 {
     for (guint i = 0; i < stock->entries->len; i++) {
         if (g_array_index(stock->entries, struct store_entry, i).has_key)
             return true;
     }
-    return stock->owned->len > 0;
+    return stock->owned->len > 0 || store_owned_problem(service->store);
 }
 
 /* Whose keys the stored values need, where there is no file of generations. */
@@ -61,6 +62,7 @@ static struct generations *
 make_generations(const struct secret_service *service, const struct service_stock *stock,
                  GError **error)
 {
+    const char *problem = store_owned_problem(service->store);
     struct census census = {0};
     char uuid[UUID_TEXT_SIZE];
 
@@ -76,6 +78,13 @@ make_generations(const struct secret_service *service, const struct service_stoc
 
         count_value(&census, service, &copy->secret,
                     store_read_owned_key(service->store, &copy->secret, &copy->guest, NULL));
+    }
+    if (census.others == 0 && census.legacy == 0 && problem) {
+        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+                  "there are no key-encryption generations (%s), and guests may have values that "
+                  "need some (%s): put that right first",
+                  service->generations_path, problem);
+        return NULL;
     }
     if (census.others == 0)
         return generations_make(service->generations_path, service->master_key, census.legacy > 0,
@@ -93,8 +102,9 @@ open_keys(struct secret_service *service, const struct service_stock *stock, GEr
 {
     bool has_generations = generations_exists(service->generations_path);
 
-    service->master_key = master_key_open(service->unlock_method, service->unlock_location,
-                                          !has_stored_value(stock) && !has_generations, error);
+    service->master_key =
+        master_key_open(service->unlock_method, service->unlock_location,
+                        !has_stored_value(service, stock) && !has_generations, error);
     if (!service->master_key)
         return false;
     service->generations =

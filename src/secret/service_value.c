@@ -134,6 +134,28 @@ secret_service_has_value(const struct secret_service *service, const struct uuid
     return secret && service_has_value(secret);
 }
 
+/* Whether a copy may come back that is not known and opens: of a guest whose folder could not be
+ * listed, or what was erased and is under a key-encryption generation that is still there. */
+static bool
+may_have_others(const struct secret_service *service)
+{
+    return service->store &&
+           (store_owned_problem(service->store) || generations_is_due(service->generations_path) ||
+            (service->generations && generations_is_rotating(service->generations)));
+}
+
+/* Such a copy may be of any generation that there was till now, and must not be taken for the newer
+ * one. Each value adds one, so that none is ahead of the clock's microseconds. */
+uint64_t
+service_last_generation(const struct secret_service *service, const struct secret *known)
+{
+    uint64_t generation = known ? known->value.generation : 0;
+
+    if (generation > 0 || !may_have_others(service))
+        return generation;
+    return (uint64_t)MAX(g_get_real_time(), 0);
+}
+
 void
 service_write_key(struct change *change, GBytes *sealed)
 {
@@ -167,8 +189,9 @@ service_prepare_set_value(struct change *change, GError **error)
         service_set_not_found(&change->uuid, error);
         return false;
     }
-    if (!service_write_value(change, secret->def, secret->owners, secret->value.generation + 1,
-                             change->wanted, error))
+    if (!service_write_value(change, secret->def, secret->owners,
+                             service_last_generation(change->service, secret) + 1, change->wanted,
+                             error))
         return false;
     if (secret->value.is_stored)
         service_note_erasure(change->service);

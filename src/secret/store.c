@@ -26,6 +26,7 @@ struct store {
     /* What was there at start, until it is asked for or something changes. */
     GArray *first_list;
     GArray *first_owned;
+    char *owned_problem; /* or NULL */
     struct audit_reader *audit;
     struct worker *worker;
 };
@@ -58,12 +59,17 @@ read_list(const struct store *store, enum store_files_look look, GError **error)
 }
 
 static GArray *
-read_owned(const struct store *store, enum store_files_look look, GError **error)
+read_owned(struct store *store, enum store_files_look look, GError **error)
 {
-    g_autoptr(GArray) owned = store_files_list_owned(store->guests_dir, look, error);
+    char *problem = NULL;
+    g_autoptr(GArray) owned = store_files_list_owned(store->guests_dir, look, &problem, error);
 
     if (owned)
         overlay_amend_owned(store->overlay, owned);
+    if (look != STORE_FILES_MISS_NONE) {
+        g_free(store->owned_problem);
+        store->owned_problem = problem;
+    }
     return g_steal_pointer(&owned);
 }
 
@@ -112,6 +118,7 @@ store_free(struct store *store)
     file_fd_clear(&store->dir_fd);
     g_rw_lock_clear(&store->contents);
     g_free(store->guests_dir);
+    g_free(store->owned_problem);
     g_free(store);
 }
 
@@ -129,6 +136,12 @@ store_list_owned(struct store *store, GError **error)
     if (store->first_owned)
         return g_steal_pointer(&store->first_owned);
     return read_owned(store, STORE_FILES_AGAIN, error);
+}
+
+const char *
+store_owned_problem(const struct store *store)
+{
+    return store->owned_problem;
 }
 
 bool

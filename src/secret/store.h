@@ -97,6 +97,9 @@ GBytes *store_read_key(struct store *store, const struct uuid *uuid, GError **er
 /* Guests' copies, in the order of secret and guest: array of struct store_owned. Names and links
  * as above; what can't be listed of a guest is logged and skipped. */
 GArray *store_list_owned(struct store *store, GError **error);
+/* What the last store_list_owned could not list, and why; NULL: nothing. Borrowed until the next
+ * one. */
+const char *store_owned_problem(const struct store *store);
 /* Both, for who must miss none: foreign names are not logged again, and it is an error if something
  * can't be listed. */
 bool store_list_all(struct store *store, GArray **ret_entries, GArray **ret_owned, GError **error);

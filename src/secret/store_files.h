@@ -56,8 +56,10 @@ GArray *store_files_list(int dir_fd, enum store_files_look look, GError **error)
 int store_files_compare(gconstpointer a, gconstpointer b);
 
 /* The same for guests' copies: array of struct store_owned, ordered by secret and guest. At start
- * guests' folders with nothing else in them are removed, too. */
-GArray *store_files_list_owned(const char *guests_dir, enum store_files_look look, GError **error);
+ * guests' folders with nothing else in them are removed, too. *ret_problem: NULL, or a folder whose
+ * keys are missing in the list, and why. */
+GArray *store_files_list_owned(const char *guests_dir, enum store_files_look look,
+                               char **ret_problem, GError **error);
 int store_files_compare_owned(gconstpointer a, gconstpointer b);
 
 typedef struct store_files store_files_t; /* for g_autoptr only */

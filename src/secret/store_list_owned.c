@@ -20,7 +20,7 @@ struct listing {
     int guests_fd;
     bool remove_staged;
     bool misses_none;
-    GError *failure; /* with misses_none: the first one */
+    GError *failure; /* the first one */
     GArray *owned;
     struct store_names_foreign foreign;
     /* Of the guest's folder that is being listed. */
@@ -58,6 +58,14 @@ remove_empty(const struct listing *listing)
                  listing->guest_name, strerror(errno));
 }
 
+/* A link is not followed; but what is behind it may be the keys of that guest, moved away. */
+static bool
+may_have_keys(const struct listing *listing, const struct dirent *item)
+{
+    return store_names_is_folder(listing->guests_fd, item) ||
+           store_names_is_link(listing->guests_fd, item);
+}
+
 static void
 add_guest(void *opaque, const struct dirent *item)
 {
@@ -68,7 +76,7 @@ add_guest(void *opaque, const struct dirent *item)
     guint known = listing->owned->len;
 
     if (!store_names_parse(item->d_name, &listing->guest, &suffix) || *suffix != '\0' ||
-        !store_names_is_folder(listing->guests_fd, item)) {
+        !may_have_keys(listing, item)) {
         store_names_note_foreign(&listing->foreign, NULL, item->d_name);
         return;
     }
@@ -85,7 +93,7 @@ add_guest(void *opaque, const struct dirent *item)
     }
     if (!listing->misses_none)
         log_error("%s: %s; the keys of that guest are not known", what, error->message);
-    else if (!listing->failure)
+    if (!listing->failure)
         listing->failure = g_steal_pointer(&error);
 }
 
@@ -101,7 +109,8 @@ store_files_compare_owned(gconstpointer a, gconstpointer b)
 }
 
 GArray *
-store_files_list_owned(const char *guests_dir, enum store_files_look look, GError **error)
+store_files_list_owned(const char *guests_dir, enum store_files_look look, char **ret_problem,
+                       GError **error)
 {
     g_autoptr(GArray) owned = g_array_new(FALSE, FALSE, sizeof(struct store_owned));
     bool misses_none = look == STORE_FILES_MISS_NONE;
@@ -110,8 +119,11 @@ store_files_list_owned(const char *guests_dir, enum store_files_look look, GErro
                               .owned = owned,
                               .foreign = {.what = what, .is_silent = misses_none}};
     g_autoptr(GError) failure = NULL;
+    g_autoptr(GError) missed = NULL;
+    bool is_listed;
     g_auto(file_fd) fd = guests_dir ? store_folders_open_guests(guests_dir, &failure) : -1;
 
+    *ret_problem = NULL;
     listing.guests_fd = fd;
     if (!guests_dir || (fd < 0 && error_get_errno(failure) == ENOENT))
         return g_steal_pointer(&owned);
@@ -119,14 +131,15 @@ store_files_list_owned(const char *guests_dir, enum store_files_look look, GErro
         g_propagate_error(error, g_steal_pointer(&failure));
         return NULL;
     }
-    if (!store_names_foreach(fd, what, add_guest, &listing, error)) {
-        g_clear_error(&listing.failure);
+    is_listed = store_names_foreach(fd, what, add_guest, &listing, error);
+    missed = listing.failure;
+    if (!is_listed)
+        return NULL;
+    if (missed && misses_none) {
+        g_propagate_error(error, g_steal_pointer(&missed));
         return NULL;
     }
-    if (listing.failure) {
-        g_propagate_error(error, listing.failure);
-        return NULL;
-    }
+    *ret_problem = missed ? g_strdup(missed->message) : NULL;
     store_names_sum_up_foreign(&listing.foreign);
     g_array_sort(owned, store_files_compare_owned);
     return g_steal_pointer(&owned);

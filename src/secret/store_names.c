@@ -97,6 +97,12 @@ store_names_is_folder(int dir_fd, const struct dirent *item)
     return is_type(dir_fd, item, DT_DIR, S_IFDIR);
 }
 
+bool
+store_names_is_link(int dir_fd, const struct dirent *item)
+{
+    return is_type(dir_fd, item, DT_LNK, S_IFLNK);
+}
+
 void
 store_names_note_foreign(struct store_names_foreign *foreign, const char *folder, const char *name)
 {

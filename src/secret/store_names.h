@@ -21,6 +21,7 @@ bool store_names_parse(const char *name, struct uuid *ret_uuid, const char **ret
 
 bool store_names_is_regular(int dir_fd, const struct dirent *item);
 bool store_names_is_folder(int dir_fd, const struct dirent *item);
+bool store_names_is_link(int dir_fd, const struct dirent *item);
 
 /* Logs the first foreign names, and at the end how many more there were. */
 struct store_names_foreign {

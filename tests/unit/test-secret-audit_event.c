@@ -57,6 +57,25 @@ test_an_event_has_all_members(void)
                          "\"reason\":\"guest 'web1' was undefined\",\"generation\":3,\"id\":\"");
 }
 
+/* Copies on disk are as many as somebody puts there. */
+static void
+test_more_guests_than_can_own_a_secret_are_refused(void)
+{
+    g_autofree struct uuid *guests = g_new0(struct uuid, STORE_OWNERS_MAX + 1);
+    struct uuid secret = uuid_of(1);
+    g_autoptr(GError) error = NULL;
+    const struct audit_event event = {
+        .event = "undefine",
+        .secret = &secret,
+        .guests = guests,
+        .guest_count = STORE_OWNERS_MAX + 1,
+        .reason = "",
+    };
+
+    g_assert_null(audit_event_members(&event, &error));
+    g_assert_true(error_is(error, ERROR_OPERATION_INVALID));
+}
+
 static void
 test_each_event_has_an_id_of_its_own(void)
 {
@@ -108,6 +127,7 @@ main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     ADD(an_event_has_all_members);
+    ADD(more_guests_than_can_own_a_secret_are_refused);
     ADD(each_event_has_an_id_of_its_own);
     ADD(no_guest_is_null_and_several_are_a_list);
     ADD(a_reason_can_not_forge_members);

@@ -4,6 +4,7 @@
  * newest one that opens counts, older ones are written anew, damaged ones are kept.
  */
 #include "owned.h"
+#include "secret/generations.h"
 
 /* A private secret that two guests own. */
 static void
@@ -207,14 +208,16 @@ test_a_good_key_beside_damaged_copies_stays(struct custodian *test, gconstpointe
 static void
 test_other_values_of_the_same_generation_are_kept(struct custodian *test, gconstpointer unused)
 {
-    g_autoptr(GBytes) other = NULL;
+    g_autoptr(GBytes) one = get_copy(test, GUEST_1, UUID_1);
+    g_autoptr(GBytes) two = take_old_copy(test, GUEST_2);
+    g_autoptr(GBytes) other = get_copy(test, GUEST_2, UUID_1);
     g_autoptr(GBytes) after = NULL;
 
-    undefine(test, UUID_1);
-    g_assert_no_error(try_put(test, UUID_1 " volume /a private", "other", GUEST_2));
-    other = get_copy(test, GUEST_2, UUID_1);
-    undefine(test, UUID_1);
-    g_assert_no_error(try_put(test, UUID_1 " volume /a private", "one", GUEST_1));
+    custodian_close(test);
+    put_copy(test, GUEST_1, UUID_1, one);
+    put_copy(test, GUEST_2, UUID_1, two);
+    custodian_open(test);
+    set_value(test, UUID_1, "one");
     put_copy(test, GUEST_2, UUID_1, other);
     custodian_reopen(test);
     expect_value(test, UUID_1, "one");
@@ -222,6 +225,27 @@ test_other_values_of_the_same_generation_are_kept(struct custodian *test, gconst
     expect_logged(test, GUEST_2 "/" UUID_1 ".key: it has another value of the same generation");
     after = get_copy(test, GUEST_2, UUID_1);
     g_assert_true(g_bytes_equal(other, after));
+}
+
+/* It opens until the next key-encryption generation is the only one. */
+static void
+test_a_copy_of_an_undefined_secret_is_not_newer(struct custodian *test, gconstpointer unused)
+{
+    g_autoptr(GBytes) old = NULL;
+
+    set_value(test, UUID_1, "older");
+    set_value(test, UUID_1, "old");
+    old = get_copy(test, GUEST_2, UUID_1);
+    undefine(test, UUID_1);
+    define(test, UUID_1 " volume /a private");
+    set_value(test, UUID_1, "new");
+    bind_to(test, UUID_1, GUEST_1);
+    put_copy(test, GUEST_2, UUID_1, old);
+    secret_service_reload(test->service);
+    expect_value(test, UUID_1, "new");
+    custodian_reopen(test);
+    expect_value(test, UUID_1, "new");
+    expect_owned_alone(test, UUID_1, GUEST_1, "new");
 }
 
 /* ---- other starts ---- */
@@ -277,6 +301,20 @@ test_a_put_takes_the_place_of_left_copies(struct custodian *test, gconstpointer 
 }
 
 static void
+test_a_left_key_that_a_put_replaces_is_an_erasure(struct custodian *test, gconstpointer unused)
+{
+    define(test, UUID_2 " volume /b");
+    set_value(test, UUID_2, "left");
+    custodian_close(test);
+    g_assert_cmpint(unlinkat(test->secrets.fd, UUID_2 ".xml", 0), ==, 0);
+    custodian_open(test);
+    g_assert_no_error(try_put(test, UUID_3 " volume /c", "other", ""));
+    g_assert_false(generations_is_due(test->generations));
+    g_assert_no_error(try_put(test, UUID_2 " volume /b", "put", ""));
+    g_assert_true(generations_is_due(test->generations));
+}
+
+static void
 test_a_clear_value_beside_copies_is_left(struct custodian *test, gconstpointer unused)
 {
     custodian_close(test);
@@ -286,6 +324,153 @@ test_a_clear_value_beside_copies_is_left(struct custodian *test, gconstpointer u
     expect_logged(test, UUID_1 ".base64 is there, and the secret belongs to guests");
     set_value(test, UUID_1, "new");
     folder_expect_none(&test->secrets, UUID_1 ".base64");
+}
+
+/* As if the folder were on a medium that is not here. */
+static void
+hide_folder(const struct custodian *test, const char *guest)
+{
+    g_autofree char *folder = g_build_filename(test->guests_dir, guest, NULL);
+    g_autofree char *away = folder_path(&test->folder, "away");
+
+    g_assert_cmpint(g_rename(folder, away), ==, 0);
+    g_assert_cmpint(symlink(away, folder), ==, 0);
+}
+
+static void
+show_folder(const struct custodian *test, const char *guest)
+{
+    g_autofree char *folder = g_build_filename(test->guests_dir, guest, NULL);
+    g_autofree char *away = folder_path(&test->folder, "away");
+
+    g_assert_cmpint(g_unlink(folder), ==, 0);
+    g_assert_cmpint(g_rename(away, folder), ==, 0);
+}
+
+static void
+test_nothing_is_erased_while_a_guests_keys_are_not_known(struct custodian *test,
+                                                         gconstpointer unused)
+{
+    g_autoptr(GError) undefined = NULL;
+    g_autoptr(GError) erased = NULL;
+
+    custodian_close(test);
+    hide_folder(test, GUEST_1);
+    custodian_open(test);
+    undefined = try_undefine(test, UUID_1);
+    expect_error_part(undefined, ERROR_OPERATION_INVALID, ERROR_FROM_SECRET,
+                      GUEST_1 " is not a folder");
+    erased = try_erase(test, UUID_1, GUEST_2, "whatever");
+    expect_error_part(erased, ERROR_OPERATION_INVALID, ERROR_FROM_SECRET, "reload the daemon");
+    show_folder(test, GUEST_1);
+    secret_service_reload(test->service);
+    undefine(test, UUID_1);
+    g_assert_false(has_copy(test, GUEST_1, UUID_1));
+    g_assert_false(has_copy(test, GUEST_2, UUID_1));
+}
+
+/* The guest's copy is of generation 3 then. */
+static void
+hide_only_copy(struct custodian *test)
+{
+    unbind_from(test, UUID_1, GUEST_2);
+    set_value(test, UUID_1, "older");
+    set_value(test, UUID_1, "old");
+    custodian_close(test);
+    hide_folder(test, GUEST_1);
+}
+
+static void
+show_copy_and_expect(struct custodian *test, const char *value)
+{
+    expect_value(test, UUID_1, value);
+    custodian_close(test);
+    show_folder(test, GUEST_1);
+    custodian_open(test);
+    expect_value(test, UUID_1, value);
+    expect_owned_alone(test, UUID_1, GUEST_1, value);
+}
+
+/* They would hide that the right ones are missing, for values that are not known. */
+static void
+test_no_keys_are_made_while_copies_are_not_known(struct custodian *test, gconstpointer unused)
+{
+    hide_only_copy(test);
+    g_assert_cmpint(g_unlink(test->generations), ==, 0);
+    custodian_open(test);
+    g_assert_nonnull(secret_service_locked_reason(test->service));
+    g_assert_nonnull(strstr(secret_service_locked_reason(test->service), GUEST_1));
+    folder_expect_none(&test->folder, "generations");
+    custodian_close(test);
+    g_assert_cmpint(g_unlink(test->master_key), ==, 0);
+    custodian_open(test);
+    g_assert_nonnull(secret_service_locked_reason(test->service));
+    folder_expect_none(&test->folder, "master.key");
+    folder_expect_none(&test->folder, "generations");
+}
+
+static void
+test_a_value_set_while_a_copy_was_not_known_counts(struct custodian *test, gconstpointer unused)
+{
+    hide_only_copy(test);
+    custodian_open(test);
+    set_value(test, UUID_1, "new");
+    show_copy_and_expect(test, "new");
+}
+
+static void
+test_a_value_put_while_a_copy_was_not_known_counts(struct custodian *test, gconstpointer unused)
+{
+    hide_only_copy(test);
+    g_assert_cmpint(unlinkat(test->secrets.fd, UUID_1 ".xml", 0), ==, 0);
+    custodian_open(test);
+    g_assert_no_error(try_put(test, UUID_1 " volume /a private", "new", ""));
+    show_copy_and_expect(test, "new");
+}
+
+static void
+test_a_clear_value_sealed_while_a_copy_was_not_known_counts(struct custodian *test,
+                                                            gconstpointer unused)
+{
+    hide_only_copy(test);
+    folder_put_text(&test->secrets, UUID_1 ".base64", "Y2xlYXI=");
+    custodian_open(test);
+    show_copy_and_expect(test, "clear");
+}
+
+static void
+test_an_undefinition_takes_left_copies_with_it(struct custodian *test, gconstpointer unused)
+{
+    g_autoptr(GBytes) copy = get_copy(test, GUEST_1, UUID_1);
+
+    unbind_from(test, UUID_1, GUEST_1);
+    put_copy(test, GUEST_1, UUID_1, copy);
+    folder_put_text(&test->secrets, UUID_1 ".xml", "whatever");
+    secret_service_reload(test->service);
+    expect_bindings(test, "11111111 a2222222\n");
+    undefine(test, UUID_1);
+    g_assert_false(has_copy(test, GUEST_1, UUID_1));
+    g_assert_false(has_copy(test, GUEST_2, UUID_1));
+    define(test, UUID_1 " volume /a private");
+    expect_bindings(test, "");
+    expect_no_value(test, UUID_1, ERROR_NO_SECRET, "does not have a value");
+}
+
+static void
+test_a_value_that_comes_to_disk_takes_the_place_of_left_copies(struct custodian *test,
+                                                               gconstpointer unused)
+{
+    set_value(test, UUID_1, "newer");
+    custodian_close(test);
+    g_assert_cmpint(unlinkat(test->secrets.fd, UUID_1 ".xml", 0), ==, 0);
+    custodian_open(test);
+    define(test, UUID_1 " volume /a private ephemeral");
+    set_value(test, UUID_1, "from memory");
+    define(test, UUID_1 " volume /a private");
+    expect_value(test, UUID_1, "from memory");
+    custodian_reopen(test);
+    expect_value(test, UUID_1, "from memory");
+    expect_bindings(test, "");
 }
 
 /* ---- reload ---- */
@@ -389,11 +574,20 @@ main(int argc, char **argv)
     ADD(a_newer_key_beside_copies_counts);
     ADD(a_good_key_beside_damaged_copies_stays);
     ADD(other_values_of_the_same_generation_are_kept);
+    ADD(a_copy_of_an_undefined_secret_is_not_newer);
     ADD(no_master_key_is_made_where_guests_have_copies);
     ADD(another_master_key_locks);
     ADD(copies_come_back_with_their_definition);
     ADD(a_put_takes_the_place_of_left_copies);
+    ADD(a_left_key_that_a_put_replaces_is_an_erasure);
     ADD(a_clear_value_beside_copies_is_left);
+    ADD(nothing_is_erased_while_a_guests_keys_are_not_known);
+    ADD(no_keys_are_made_while_copies_are_not_known);
+    ADD(a_value_set_while_a_copy_was_not_known_counts);
+    ADD(a_value_put_while_a_copy_was_not_known_counts);
+    ADD(a_clear_value_sealed_while_a_copy_was_not_known_counts);
+    ADD(an_undefinition_takes_left_copies_with_it);
+    ADD(a_value_that_comes_to_disk_takes_the_place_of_left_copies);
     ADD(a_reload_finds_nothing_new);
     ADD(a_reload_repairs_an_older_copy);
     ADD(a_reload_takes_older_copies_that_were_put_back_as_a_whole);

@@ -40,6 +40,27 @@ test_every_copy_is_moved(struct custodian *test, gconstpointer unused)
     expect_owned_alone(test, UUID_1, GUEST_2, "first");
 }
 
+/* Each was bound by a change of its own; all of them are more than one change can hold. */
+static void
+test_copies_that_no_change_holds_together_are_moved(struct custodian *test, gconstpointer unused)
+{
+    g_autofree char *value = g_strnfill(60000, 'x');
+
+    prepare_two(test);
+    set_value(test, UUID_1, value);
+    for (unsigned int i = 0; i < 40; i++) {
+        g_autofree char *guest = g_strdup_printf("a1111111-1111-4111-8111-1111111111%02u", i);
+
+        bind_to(test, UUID_1, guest);
+    }
+    undefine(test, UUID_2);
+    await(test, has_ended, 2, NULL);
+    expect_value(test, UUID_1, value);
+    custodian_reopen(test);
+    expect_value(test, UUID_1, value);
+    expect_not_logged(test, "was sealed under a key that is not here");
+}
+
 static void
 test_a_copy_that_was_unbound_does_not_open_again(struct custodian *test, gconstpointer unused)
 {
@@ -148,6 +169,31 @@ test_a_guests_folder_that_cannot_be_listed_holds_the_end_up(struct custodian *te
     expect_value(test, UUID_1, "first");
 }
 
+/* What is behind it may come back, and would be lost. */
+static void
+test_a_link_in_place_of_a_guests_folder_holds_the_end_up(struct custodian *test,
+                                                         gconstpointer unused)
+{
+    g_autofree char *folder = g_build_filename(test->guests_dir, GUEST_1, NULL);
+    g_autofree char *away = folder_path(&test->folder, "away");
+
+    prepare_two(test);
+    bind_to(test, UUID_1, GUEST_1);
+    custodian_close(test);
+    g_assert_cmpint(g_rename(folder, away), ==, 0);
+    g_assert_cmpint(symlink(away, folder), ==, 0);
+    custodian_open(test);
+    expect_logged(test, GUEST_1 " is not a folder");
+    set_value(test, UUID_2, "third");
+    await(test, has_problem, 0, NULL);
+    g_assert_nonnull(strstr(status_of(test).problem, GUEST_1 " is not a folder"));
+    custodian_close(test);
+    g_assert_cmpint(g_unlink(folder), ==, 0);
+    g_assert_cmpint(g_rename(away, folder), ==, 0);
+    custodian_open(test);
+    expect_value(test, UUID_1, "first");
+}
+
 /* Where a copy without a definition and a key with one have nothing but the uuid in common. */
 static void
 test_key_and_copies_of_one_secret_are_moved(struct custodian *test, gconstpointer unused)
@@ -248,12 +294,14 @@ main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     ADD(every_copy_is_moved);
+    ADD(copies_that_no_change_holds_together_are_moved);
     ADD(a_copy_that_was_unbound_does_not_open_again);
     ADD(what_was_erased_does_not_open_again);
     ADD(a_copy_without_a_definition_is_moved);
     ADD(a_copy_that_the_daemon_does_not_know_is_moved);
     ADD(a_copy_that_cannot_be_parsed_holds_the_end_up);
     ADD(a_guests_folder_that_cannot_be_listed_holds_the_end_up);
+    ADD(a_link_in_place_of_a_guests_folder_holds_the_end_up);
     ADD(key_and_copies_of_one_secret_are_moved);
     ADD(kept_files_are_moved);
     ADD(kept_files_that_are_no_values_stay);
