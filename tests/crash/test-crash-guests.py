@@ -22,6 +22,7 @@ _INTERPOSE = os.path.join(_BUILD, "tests/crash/crash-interpose.so")
 _STEPS = os.path.join(_BUILD, "tests/crash/guest-steps")
 _BOUND_S = 60 * int(float(os.environ.get("VIRTCRYPT_TEST_PATIENCE", "1")))
 _SIGKILL = -9
+_CALLS_A_RECORD = 6  # to replace its file
 
 # Where everything is slow (sanitizers), what goes wrong in any run is looked for, and not every run.
 _STRIDE = 5 if float(os.environ.get("VIRTCRYPT_TEST_PATIENCE", "1")) > 1 else 1
@@ -103,7 +104,10 @@ class GuestsCase(unittest.TestCase):
             with self.subTest(step=step, at=at):
                 self._go_back()
                 done = self._run(step, AT=at, HOW="before")
-                self.assertEqual(done.returncode, _SIGKILL, done.stdout + done.stderr)
+                # A record whose time is still the same second is not written again: its few calls
+                # at the end may be there in one run and not in another.
+                if done.returncode != 0 or at <= count - _CALLS_A_RECORD:
+                    self.assertEqual(done.returncode, _SIGKILL, done.stdout + done.stderr)
                 check()
 
     def _expect_guest_with_key(self, listing, state="present"):
