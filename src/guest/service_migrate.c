@@ -56,6 +56,9 @@ end_leaving(const struct ending *ending, GError **error)
         return refuse(ending, error, "is not here, though it is said to have stayed");
     if (ending->has_moved && is_running(ending))
         return refuse(ending, error, "runs here, though it is said to have moved");
+    /* Who gave up does not decide it while libvirt goes on: where the guest is then does. */
+    if (ending->seen && ending->seen->is_migrating)
+        return true;
     if (ending->seen)
         return guest_migration_stay(ending->service, ending->record, error);
     return guest_migration_leave(ending->service, ending->record, true, error);

@@ -95,6 +95,25 @@ test_one_that_stayed_keeps_its_keys(struct guest_fixture *test, gconstpointer un
     guest_migration_free(migration);
 }
 
+/* Who was to migrate it has given up, and libvirt has not: it may still leave. */
+static void
+test_one_that_is_still_on_its_way_has_not_stayed(struct guest_fixture *test, gconstpointer unused)
+{
+    struct guest_migration *migration;
+    struct guest_migrate_end end;
+
+    put_guest(test);
+    migration = begin(test);
+    fake_libvirt.is_migrating = true;
+    migration_end_well(test, &migration->migration, false, &end);
+    guest_fixture_expect_state(test, GUEST_STATE_LEAVING, 1);
+    fake_libvirt.is_migrating = false;
+    take_guest_away(test);
+    migration_end_well(test, &migration->migration, true, &end);
+    g_assert_cmpstr(end.state, ==, "migrated");
+    guest_migration_free(migration);
+}
+
 static void
 test_one_that_is_gone_did_not_stay(struct guest_fixture *test, gconstpointer unused)
 {
@@ -256,6 +275,7 @@ main(int argc, char **argv)
                test_##name, guest_fixture_tear_down)
     TEST(its_keys_are_sent_and_stay_until_it_has_left);
     TEST(one_that_stayed_keeps_its_keys);
+    TEST(one_that_is_still_on_its_way_has_not_stayed);
     TEST(one_that_is_gone_did_not_stay);
     TEST(a_definition_that_stayed_keeps_its_keys);
     TEST(a_word_that_comes_late_still_counts);
