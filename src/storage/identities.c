@@ -55,8 +55,9 @@ identify(const char *path, struct identity *ret_identity)
 
     if (stat(path, &info) != 0 || (!S_ISBLK(info.st_mode) && !S_ISREG(info.st_mode)))
         return false;
-    *ret_identity = S_ISBLK(info.st_mode) ? (struct identity){.dev = info.st_rdev}
-                                          : (struct identity){info.st_dev, info.st_ino};
+    *ret_identity = (struct identity){info.st_dev, info.st_ino};
+    if (S_ISBLK(info.st_mode))
+        *ret_identity = (struct identity){.dev = info.st_rdev};
     return true;
 }
 

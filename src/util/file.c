@@ -114,7 +114,7 @@ file_list_names(int dir_fd, GError **error)
     int errnum;
 
     if (stream)
-        fd = -1; /* it is the stream's */
+        (void)g_steal_fd(&fd); /* it is the stream's */
     is_read = stream && read_names(stream, names);
     errnum = errno;
     if (stream)

@@ -25,7 +25,8 @@ def _sources(build, root):
 
 def _check(build, root, path):
     is_test = path.startswith(os.path.join(root, "tests") + os.sep)
-    checks = ["--checks=-clang-analyzer-*"] if is_test else []
+    # Without the analyzer, clang-tidy 14 takes warnings of GLib's own headers for ours.
+    checks = ["--checks=-clang-analyzer-*", "--extra-arg=-Wno-format-nonliteral"] if is_test else []
     done = subprocess.run(["clang-tidy", "-p", build, "--quiet", *checks, path],
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.DEVNULL, text=True, timeout=300, check=False)

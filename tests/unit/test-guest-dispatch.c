@@ -224,7 +224,8 @@ test_keys_are_listed_page_by_page(struct dispatch_fixture *test, gconstpointer u
             &virtcrypt_guest_list_keys_ret_type, &ret);
         g_assert_cmpuint(ret.keys_len, ==, MIN(2, GUESTS - seen));
         for (uint32_t i = 0; i < ret.keys_len; i++)
-            g_assert_cmpuint(ret.keys[i].secret[0], ==, seen++);
+            g_assert_cmpuint(ret.keys[i].secret[0], ==, seen + i);
+        seen += ret.keys_len;
         memcpy(after.secret, ret.keys[ret.keys_len - 1].secret, sizeof(after.secret));
         memcpy(after.guest, ret.keys[ret.keys_len - 1].guest, sizeof(after.guest));
         args.after = &after;
