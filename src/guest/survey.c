@@ -286,7 +286,8 @@ guest_survey_has_definition(struct guest_survey *survey, const struct uuid *gues
 bool
 guest_survey_has_value(const struct guest_survey *survey, const struct uuid *secret)
 {
-    return bsearch(secret, survey->with_value->data, survey->with_value->len, sizeof(*secret),
+    return survey->with_value->len > 0 &&
+           bsearch(secret, survey->with_value->data, survey->with_value->len, sizeof(*secret),
                    compare_uuids) != NULL;
 }
 

@@ -215,7 +215,8 @@ overlay_amend(struct overlay *overlay, GArray *entries)
         const struct store_change *change = value;
         struct store_entry fresh = {.uuid = change->uuid};
         struct store_entry *entry =
-            bsearch(&fresh, entries->data, known, sizeof(fresh), store_files_compare);
+            known > 0 ? bsearch(&fresh, entries->data, known, sizeof(fresh), store_files_compare)
+                      : NULL; /* an empty array has no data */
         if (!entry) {
             g_array_append_val(entries, fresh);
             entry = &g_array_index(entries, struct store_entry, entries->len - 1);
@@ -250,7 +251,8 @@ add_written(GArray *owned, guint known, const struct store_change *change)
         struct store_owned fresh = {.secret = change->uuid, .guest = owner->guest};
 
         if (owner->action == STORE_WRITE &&
-            !bsearch(&fresh, owned->data, known, sizeof(fresh), store_files_compare_owned))
+            (known == 0 ||
+             !bsearch(&fresh, owned->data, known, sizeof(fresh), store_files_compare_owned)))
             g_array_append_val(owned, fresh);
     }
 }
