@@ -28,7 +28,7 @@ import vmimage
 
 BOOT_BOUND_S = 90 * host.PATIENCE
 RUN_BOUND_S = 120 * host.PATIENCE
-LIFE_BOUND_S = 900 * host.PATIENCE
+LIFE_BOUND_S = 1700 * host.PATIENCE
 
 HostError = host.HostError
 Result = host.Result
