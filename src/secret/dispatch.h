@@ -33,3 +33,6 @@ extern const struct virtcrypt_secret_handlers dispatch_virtcrypt_handlers;
 
 /* A secret as it is named on the wire; a copy. */
 void dispatch_describe(const struct secret_def *def, struct remote_nonnull_secret *ret_secret);
+
+/* How many of a list may be asked for at a time; `what` is what it lists. (dispatch_virtcrypt.c) */
+bool dispatch_check_page(uint32_t max, const char *what, GError **error);

@@ -197,17 +197,6 @@ dispatch_owner_put(struct rpc_call *call, void *opaque, struct virtcrypt_secret_
 
 /* ---- lists ---- */
 
-static bool
-check_max(uint32_t max, const char *what, GError **error)
-{
-    if (max >= 1 && max <= VIRTCRYPT_SECRET_PAGE_MAX)
-        return true;
-    error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
-              "a page of %u %s: it is 1 to %d that a list can be asked for", max, what,
-              VIRTCRYPT_SECRET_PAGE_MAX);
-    return false;
-}
-
 enum rpc_outcome
 dispatch_owner_list(struct rpc_call *call, void *opaque,
                     const struct virtcrypt_secret_list_bindings_args *args,
@@ -217,7 +206,7 @@ dispatch_owner_list(struct rpc_call *call, void *opaque,
     g_autoptr(GArray) found = NULL;
     struct secret_binding after;
 
-    if (!check_max(args->max, "bindings", error))
+    if (!dispatch_check_page(args->max, "bindings", error))
         return RPC_FAILED;
     if (args->after)
         after = (struct secret_binding){to_uuid(args->after->secret), to_uuid(args->after->guest)};
@@ -244,7 +233,7 @@ dispatch_owner_audit(struct rpc_call *call, void *opaque,
     struct dispatch *dispatch = opaque;
     g_autoptr(GPtrArray) lines = NULL;
 
-    if (!check_max(args->max, "lines", error))
+    if (!dispatch_check_page(args->max, "lines", error))
         return RPC_FAILED;
     lines = secret_service_read_audit(dispatch->service, args->from, args->max, &ret->more, error);
     if (!lines)

@@ -66,6 +66,17 @@ find_page(const struct dispatch *dispatch, const struct uuid *after, guint max, 
     return found;
 }
 
+bool
+dispatch_check_page(uint32_t max, const char *what, GError **error)
+{
+    if (max >= 1 && max <= VIRTCRYPT_SECRET_PAGE_MAX)
+        return true;
+    error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
+              "a page of %u %s: it is 1 to %d that a list can be asked for", max, what,
+              VIRTCRYPT_SECRET_PAGE_MAX);
+    return false;
+}
+
 static bool
 check_list_args(const struct virtcrypt_secret_list_secrets_args *args, GError **error)
 {
@@ -74,13 +85,7 @@ check_list_args(const struct virtcrypt_secret_list_secrets_args *args, GError **
                   args->flags & ~(uint32_t)DISPATCH_LIST_FLAGS);
         return false;
     }
-    if (args->max < 1 || args->max > VIRTCRYPT_SECRET_PAGE_MAX) {
-        error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
-                  "a page of %u secrets: it is 1 to %d that a list can be asked for", args->max,
-                  VIRTCRYPT_SECRET_PAGE_MAX);
-        return false;
-    }
-    return true;
+    return dispatch_check_page(args->max, "secrets", error);
 }
 
 static enum rpc_outcome
