@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "guest/answer.h"
 #include "guest/reconcile_job.h"
 #include "guest/watch.h"
 #include "util/error.h"
@@ -37,12 +38,6 @@ look_again_at(struct look *look, int64_t at)
 {
     if (at != 0 && (look->look_again == 0 || at < look->look_again))
         look->look_again = at;
-}
-
-static int64_t
-now(void)
-{
-    return g_get_real_time() / G_TIME_SPAN_SECOND;
 }
 
 static const char *
@@ -244,7 +239,7 @@ note_busy(struct look *look, const struct uuid *guest)
     if (!guest_survey_all(look->survey) && look->service->watch)
         guest_watch_note_guest(look->service->watch, guest);
     else
-        look_again_at(look, now() + BUSY_RETRY_S);
+        look_again_at(look, guest_answer_now() + BUSY_RETRY_S);
 }
 
 /* NULL: another operation is on that guest. */
@@ -397,7 +392,7 @@ hold_back(struct look *look, struct guest_job *job)
 {
     if (!job->is_planned || !guest_job_is_taking(job))
         return;
-    look_again_at(look, now());
+    look_again_at(look, guest_answer_now());
     guest_job_plan(job, true);
 }
 
@@ -453,47 +448,5 @@ guest_reconcile(struct guest_service *service, const GArray *guests, int64_t *re
         look_at_some(&look, guests);
     else
         look_at_all(&look);
-    return look_end(&look, ret_look_again, error);
-}
-
-/* ---- one guest, for operations on it ---- */
-
-static void
-reconcile_job(struct look *look, struct guest_job *job)
-{
-    GError *error = NULL;
-
-    if (!guest_job_plan(job, false))
-        return;
-    if (guest_job_is_taking(job)) {
-        /* Of this guest the caller has asked itself. */
-        if (!guest_survey_look_at_all(look->survey, &error)) {
-            guest_job_fail(job, error);
-            guest_job_plan(job, true);
-        } else {
-            take_keys(look, job);
-            return;
-        }
-    }
-    bind_one(look, job);
-}
-
-bool
-guest_reconcile_one(struct guest_service *service, const struct uuid *guest,
-                    const struct guest_seen *seen, int64_t *ret_look_again, GError **error)
-{
-    g_autoptr(guest_job_t) job = NULL;
-    struct look look;
-
-    if (!look_init(&look, service, error))
-        return false;
-    job = guest_job_new(service, look.survey, guest);
-    job->seen = seen;
-    job->is_fresh = true;
-    reconcile_job(&look, job);
-    guest_job_put(job);
-    look_again_at(&look, job->look_again);
-    if (job->failure)
-        look.failure = g_steal_pointer(&job->failure);
     return look_end(&look, ret_look_again, error);
 }

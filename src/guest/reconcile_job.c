@@ -4,6 +4,7 @@
  */
 #include "guest/reconcile_job.h"
 
+#include "guest/answer.h"
 #include "guest/volume.h"
 #include "util/error.h"
 
@@ -42,12 +43,6 @@ guest_job_free(struct guest_job *job)
     g_free(job);
 }
 
-static int64_t
-now(void)
-{
-    return g_get_real_time() / G_TIME_SPAN_SECOND;
-}
-
 static void
 look_again_at(struct guest_job *job, int64_t at)
 {
@@ -62,7 +57,7 @@ guest_job_fail(struct guest_job *job, GError *error)
         g_error_free(error);
     else
         job->failure = error;
-    look_again_at(job, now() + RETRY_S);
+    look_again_at(job, guest_answer_now() + RETRY_S);
 }
 
 /* ---- what is seen ---- */
@@ -194,7 +189,7 @@ fill_settings(struct guest_job *job, bool is_held)
         .record = job->record,
         .bound = guest_survey_owned(job->survey, &job->guest),
         .is_held = is_held,
-        .now = now(),
+        .now = guest_answer_now(),
         .erase_delay_undefine = conf->erase_delay_undefine,
         .erase_delay_migrated = conf->erase_delay_migrated,
         .erase_orphans = conf->erase_orphans,
@@ -342,13 +337,4 @@ guest_job_put_all(struct guest_records *records, const GPtrArray *jobs)
         if (error)
             guest_job_fail(jobs->pdata[i], g_error_copy(error));
     }
-}
-
-void
-guest_job_put(struct guest_job *job)
-{
-    g_autoptr(GPtrArray) jobs = g_ptr_array_new();
-
-    g_ptr_array_add(jobs, job);
-    guest_job_put_all(job->service->records, jobs);
 }

@@ -45,7 +45,6 @@ bool guest_job_has(const struct guest_job *job, enum guest_action_kind kind);
 /* The action is not done; `error` may be NULL: it is no failure. */
 void guest_job_undo(struct guest_job *job, const struct guest_action *action, const GError *error);
 /* Keep the planned records: the commit point. */
-void guest_job_put(struct guest_job *job);
 void guest_job_put_all(struct guest_records *records, const GPtrArray *jobs);
 void guest_job_fail(struct guest_job *job, GError *error); /* takes it */
 

@@ -36,12 +36,6 @@ free_reference(void *data)
     guest_reference_free(data);
 }
 
-static int
-compare_uuids(const void *a, const void *b)
-{
-    return memcmp(a, b, sizeof(struct uuid));
-}
-
 static bool
 is_same_file(const char *a, const char *b)
 {
@@ -73,7 +67,7 @@ add(struct search *search, const struct uuid *secret, const char *volume, bool i
         reference->secret = *secret;
         reference->has_value =
             with_value->len > 0 && bsearch(secret, with_value->data, with_value->len,
-                                           sizeof(struct uuid), compare_uuids) != NULL;
+                                           sizeof(struct uuid), uuid_compare_key) != NULL;
         g_ptr_array_add(search->references, reference);
         g_hash_table_insert(search->by_secret, &reference->secret, reference);
     }

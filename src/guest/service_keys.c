@@ -181,12 +181,6 @@ guest_service_unbind(struct guest_service *service, const struct uuid *secret,
 
 /* ---- erasing ---- */
 
-static int
-compare_uuids(gconstpointer a, gconstpointer b)
-{
-    return memcmp(a, b, sizeof(struct uuid));
-}
-
 /* Guests (array of struct uuid, ascending) that own it, or whose record has it. */
 static GArray *
 list_holders(struct guest_service *service, const struct guest_survey *survey,
@@ -203,7 +197,7 @@ list_holders(struct guest_service *service, const struct guest_survey *survey,
             !guest_survey_is_owner(survey, secret, &record->uuid))
             g_array_append_val(holders, record->uuid);
     }
-    g_array_sort(holders, compare_uuids);
+    g_array_sort(holders, uuid_compare_key);
     return holders;
 }
 

@@ -5,8 +5,6 @@
  */
 #include "guest/service.h"
 
-#include <string.h>
-
 #include "guest/survey.h"
 #include "util/error.h"
 
@@ -19,12 +17,6 @@ struct view {
     GPtrArray *listed;
     GArray *guests; /* of struct uuid, ascending */
 };
-
-static int
-compare_uuids(gconstpointer a, gconstpointer b)
-{
-    return memcmp(a, b, sizeof(struct uuid));
-}
 
 static void
 view_clear(struct view *view)
@@ -64,7 +56,7 @@ collect_guests(struct view *view)
     }
     for (guint i = 0; i < owners->len; i++)
         add_guest(view, added, &g_array_index(owners, struct uuid, i));
-    g_array_sort(view->guests, compare_uuids);
+    g_array_sort(view->guests, uuid_compare_key);
 }
 
 static bool
@@ -270,9 +262,9 @@ compare_entries(gconstpointer a, gconstpointer b)
 {
     const struct guest_key_entry *left = *(struct guest_key_entry *const *)a;
     const struct guest_key_entry *right = *(struct guest_key_entry *const *)b;
-    int order = compare_uuids(&left->secret, &right->secret);
+    int order = uuid_compare(&left->secret, &right->secret);
 
-    return order != 0 ? order : compare_uuids(&left->guest, &right->guest);
+    return order != 0 ? order : uuid_compare(&left->guest, &right->guest);
 }
 
 /* POOL/VOLUME is the path of that volume of ours; everything else is as it is. */

@@ -51,13 +51,6 @@ GPtrArray *guest_references_of(struct guest_service *service, const struct guest
                                const GArray *with_value, bool *ret_partial, GError **error);
 void guest_reference_free(struct guest_reference *reference);
 
-/* ---- reconcile.c; guest locked by the caller ---- */
-
-/* Makes the plan for one guest and carries it out. `seen` NULL: libvirt's positive answer is that
- * there is none. */
-bool guest_reconcile_one(struct guest_service *service, const struct uuid *guest,
-                         const struct guest_seen *seen, int64_t *ret_look_again, GError **error);
-
 /* ---- recover: service_define.c, service_migrate.c; guest locked; called by reconcile ---- */
 
 /* Finishes or undoes a record in state DEFINING; `seen` as above. */

@@ -4,9 +4,6 @@
  */
 #include "guest/survey.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 #include "guest/domain_files.h"
 #include "util/error.h"
 
@@ -74,12 +71,6 @@ take_users(struct guest_survey *survey, const struct uuid *secret)
     users->referrers = set_new();
     g_hash_table_insert(survey->users, &users->secret, users);
     return users;
-}
-
-static int
-compare_uuids(gconstpointer a, gconstpointer b)
-{
-    return memcmp(a, b, sizeof(struct uuid));
 }
 
 /* ---- the custodian's answers ---- */
@@ -284,14 +275,6 @@ guest_survey_has_definition(struct guest_survey *survey, const struct uuid *gues
 /* ---- questions ---- */
 
 bool
-guest_survey_has_value(const struct guest_survey *survey, const struct uuid *secret)
-{
-    return survey->with_value->len > 0 &&
-           bsearch(secret, survey->with_value->data, survey->with_value->len, sizeof(*secret),
-                   compare_uuids) != NULL;
-}
-
-bool
 guest_survey_is_owner(const struct guest_survey *survey, const struct uuid *secret,
                       const struct uuid *guest)
 {
@@ -345,7 +328,7 @@ list_keys(GHashTable *table)
     g_hash_table_iter_init(&iter, table);
     while (g_hash_table_iter_next(&iter, &uuid, NULL))
         g_array_append_vals(uuids, uuid, 1);
-    g_array_sort(uuids, compare_uuids);
+    g_array_sort(uuids, uuid_compare_key);
     return uuids;
 }
 

@@ -32,7 +32,6 @@ const GPtrArray *guest_survey_references(struct guest_survey *survey, const stru
 /* What was found out of that guest is old. */
 void guest_survey_forget(struct guest_survey *survey, const struct uuid *guest);
 
-bool guest_survey_has_value(const struct guest_survey *survey, const struct uuid *secret);
 bool guest_survey_is_owner(const struct guest_survey *survey, const struct uuid *secret,
                            const struct uuid *guest);
 void guest_survey_set_owner(struct guest_survey *survey, const struct uuid *secret,

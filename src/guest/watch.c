@@ -4,6 +4,7 @@
  */
 #include "guest/watch.h"
 
+#include "guest/answer.h"
 #include "util/error.h"
 #include "util/log.h"
 
@@ -51,7 +52,7 @@ after_ms(unsigned int ms)
 static bool
 is_past_deadline(const struct guest_watch *watch)
 {
-    return watch->deadline != 0 && watch->deadline <= g_get_real_time() / G_TIME_SPAN_SECOND;
+    return watch->deadline != 0 && watch->deadline <= guest_answer_now();
 }
 
 /* ---- what is due; with the mutex held ---- */
@@ -81,7 +82,7 @@ wake_at(const struct guest_watch *watch)
     until = MIN(until, MIN(watch->guests_at, watch->interval_at));
     until = MIN(until, MAX(watch->all_at, watch->rest_until));
     if (watch->deadline != 0) {
-        gint64 left = watch->deadline - g_get_real_time() / G_TIME_SPAN_SECOND;
+        gint64 left = watch->deadline - guest_answer_now();
 
         until = MIN(until, after_s((unsigned int)CLAMP(left, 0, CLOCK_CHECK_S)));
     }
@@ -144,7 +145,7 @@ look_at_all(struct guest_watch *watch)
     else
         watch->interval_at = after_s(MIN(watch->params.retry_s, watch->params.interval_s));
     if (look_again != 0) /* never at once: that would be for ever */
-        note_deadline(watch, MAX(look_again, g_get_real_time() / G_TIME_SPAN_SECOND + 1));
+        note_deadline(watch, MAX(look_again, guest_answer_now() + 1));
     note_result(watch, error);
     end = g_get_monotonic_time();
     log_debug("looked at all guests for %" G_GINT64_FORMAT " ms",

@@ -96,3 +96,9 @@ uuid_equal_key(gconstpointer a, gconstpointer b)
 {
     return uuid_equal(a, b);
 }
+
+int
+uuid_compare_key(gconstpointer a, gconstpointer b)
+{
+    return uuid_compare(a, b);
+}

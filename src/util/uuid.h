@@ -32,3 +32,5 @@ int uuid_compare(const struct uuid *a, const struct uuid *b);
 /* For GHashTable: keys are `const struct uuid *`. */
 guint uuid_hash_key(gconstpointer key);
 gboolean uuid_equal_key(gconstpointer a, gconstpointer b);
+/* For g_array_sort and bsearch, of arrays of struct uuid. */
+int uuid_compare_key(gconstpointer a, gconstpointer b);

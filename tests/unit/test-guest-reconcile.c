@@ -319,23 +319,6 @@ test_an_event_binds_at_once(struct guests *test, gconstpointer unused)
 }
 
 static void
-test_an_operation_on_one_guest_looks_at_all_before_it_takes(struct guests *test,
-                                                            gconstpointer unused)
-{
-    const struct uuid guest = guest_of(1);
-    g_autoptr(GError) error = NULL;
-    int64_t look_again;
-
-    have_due_key(test);
-    define_guest(test, 2);
-    tell_reference(test, 2, 1); /* refers to it, and owns it not yet */
-    g_assert_true(guest_reconcile_one(test->service, &guest, NULL, &look_again, &error));
-    g_assert_no_error(error);
-    expect_calls(test, "");
-    g_assert_cmpint(kept_state(test, 1, 1), ==, GUEST_KEY_WAITING);
-}
-
-static void
 test_keys_of_nobodys_record_are_held(struct guests *test, gconstpointer unused)
 {
     const struct uuid guest = guest_of(1);
@@ -455,7 +438,6 @@ main(int argc, char **argv)
     ADD(nothing_is_taken_from_a_guest_that_another_operation_has);
     ADD(nothing_is_taken_for_an_event_alone);
     ADD(an_event_binds_at_once);
-    ADD(an_operation_on_one_guest_looks_at_all_before_it_takes);
     ADD(keys_of_nobodys_record_are_held);
     ADD(what_a_kill_left_is_recovered_with_a_fresh_answer);
     ADD(a_migration_under_way_is_left_alone_and_looked_at_later);
