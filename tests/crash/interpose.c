@@ -11,6 +11,8 @@
  *   CRASH_HOW      what happens there: "before" kills instead of the call, "torn" in the middle of
  * a write (any other call: before it), a number is an errno that the call fails with CRASH_STICKY
  * set: so do all later ones
+ *   CRASH_TIME     what g_get_real_time returns, in microseconds: what a run writes depends on
+ * nothing else then
  *
  * Calls are made with syscall(2), which needs no other library to be ready.
  */
@@ -532,3 +534,20 @@ ALIAS(pwrite64, pwrite);
 ALIAS(ftruncate64, ftruncate);
 ALIAS(fallocate64, fallocate);
 ALIAS(posix_fallocate64, posix_fallocate);
+
+/* ---- time ---- */
+
+EXPORT int64_t g_get_real_time(void);
+
+/* GLib's. */
+EXPORT int64_t
+g_get_real_time(void)
+{
+    const char *fixed = getenv("CRASH_TIME");
+    struct timespec now;
+
+    if (fixed)
+        return strtoll(fixed, NULL, 10);
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
