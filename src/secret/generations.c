@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "secret/aead.h"
+#include "master/aead.h"
 #include "secret/sealed.h"
 #include "util/big_endian.h"
 #include "util/error.h"

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "secret/master_key.h"
+#include "master/master_key.h"
 
 struct generations;
 

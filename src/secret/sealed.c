@@ -10,7 +10,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-#include "secret/aead.h"
+#include "master/aead.h"
 #include "util/big_endian.h"
 #include "util/error.h"
 

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #include "conf/secret_def.h"
-#include "secret/master_key.h"
+#include "master/master_key.h"
 #include "util/secret_buf.h"
 
 enum { SEALED_VALUE_MAX = 65536, SEALED_SIZE_MAX = SEALED_VALUE_MAX + 512 };

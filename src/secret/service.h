@@ -11,7 +11,7 @@
 #include <stdbool.h>
 
 #include "conf/secret_def.h"
-#include "secret/master_key.h"
+#include "master/master_key.h"
 #include "util/loop.h"
 #include "util/secret_buf.h"
 

@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Includes go down only: util <- conf, rpc <- daemon <- secret, storage, guest <- driver, tools."""
+"""Includes go down only: util <- conf, rpc, master <- daemon <- secret, storage, guest <- driver,
+tools; util, conf, master <- secret <- recover.
+"""
 
 import os
 import re
@@ -15,11 +17,13 @@ _MAY_INCLUDE = {
     "src/conf": {"conf", "util"},
     "src/rpc": {"rpc", "util"},
     "src/daemon": {"daemon", "rpc", "conf", "util"},
-    "src/secret": {"secret", "conf", "util"},
+    "src/master": {"master", "util"},
+    "src/secret": {"secret", "master", "conf", "util"},
+    "src/recover": {"recover", "secret", "master", "conf", "util"},
     "src/storage": {"storage", "conf", "util"},
     "src/guest": {"guest", "storage", "conf", "util"},
     "src/driver": {"driver", "util"},
-    "tools": {"tools", "secret", "storage", "guest", "rpc", "conf", "util"},
+    "tools": {"tools", "secret", "master", "storage", "guest", "rpc", "conf", "util"},
 }
 
 # In a layer-2 folder these alone speak to the wire, and know of the process around them.

@@ -3,7 +3,7 @@
  * Owns: the key schedule of docs/sealed-format.md. Only the extracted pseudorandom key is kept, so
  * that deriving a secret's key is one HKDF expansion.
  */
-#include "secret/master_key.h"
+#include "master/master_key.h"
 
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>

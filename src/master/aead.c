@@ -2,7 +2,7 @@
  *
  * Owns: the calls of GnuTLS for it.
  */
-#include "secret/aead.h"
+#include "master/aead.h"
 
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "secret/master_key.h"
+#include "master/master_key.h"
 #include "util/error.h"
 #include "util/file.h"
 

@@ -7,7 +7,7 @@
 
 #include "expect.h"
 #include "folder.h"
-#include "secret/master_key.h"
+#include "master/master_key.h"
 
 struct fixture {
     struct folder folder;
@@ -294,7 +294,7 @@ test_key_of_wrong_length_is_refused(void)
 }
 
 #define ADD(name)                                                                                  \
-    g_test_add("/secret/master_key/" #name, struct fixture, NULL, set_up, test_##name, tear_down)
+    g_test_add("/master/master_key/" #name, struct fixture, NULL, set_up, test_##name, tear_down)
 
 int
 main(int argc, char **argv)
@@ -316,12 +316,12 @@ main(int argc, char **argv)
     ADD(dangling_link_is_not_taken_for_a_missing_key);
     ADD(pipe_in_the_place_of_the_key_does_not_hang);
     ADD(folder_of_the_key_is_made_private);
-    g_test_add_func("/secret/master_key/id_is_that_of_the_format", test_id_is_that_of_the_format);
-    g_test_add_func("/secret/master_key/derived_key_is_that_of_the_format",
+    g_test_add_func("/master/master_key/id_is_that_of_the_format", test_id_is_that_of_the_format);
+    g_test_add_func("/master/master_key/derived_key_is_that_of_the_format",
                     test_derived_key_is_that_of_the_format);
-    g_test_add_func("/secret/master_key/derived_keys_of_two_secrets_differ",
+    g_test_add_func("/master/master_key/derived_keys_of_two_secrets_differ",
                     test_derived_keys_of_two_secrets_differ);
-    g_test_add_func("/secret/master_key/key_of_wrong_length_is_refused",
+    g_test_add_func("/master/master_key/key_of_wrong_length_is_refused",
                     test_key_of_wrong_length_is_refused);
     return g_test_run();
 }
