@@ -10,7 +10,9 @@
 #include "rpc/protocol/remote_secret.h"
 #include "rpc/protocol/remote_types.h"
 #include "rpc/protocol/virtcrypt_guest.h"
+#include "rpc/protocol/virtcrypt_master.h"
 #include "rpc/protocol/virtcrypt_secret.h"
+#include "rpc/protocol/virtcrypt_store.h"
 #include "rpc/protocol/virtcrypt_volume.h"
 #include "sample.h"
 
@@ -20,7 +22,9 @@ static const struct rpc_program *const programs[] = {
     &remote_connection_program,
     &remote_secret_program,
     &virtcrypt_guest_program,
+    &virtcrypt_master_program,
     &virtcrypt_secret_program,
+    &virtcrypt_store_program,
     &virtcrypt_volume_program,
     &sample_service_program,
     NULL,

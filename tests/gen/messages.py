@@ -57,6 +57,12 @@ def array(elements):
     return uint32(len(elements)) + b"".join(elements)
 
 
+def master_slot(method="key-file", needs_person=False, problem="it is gone"):
+    return (fixed(UUID) + text(method) + text("first") + uint64(1 << 31) + boolean(needs_person)
+            + boolean(not needs_person) + optional(problem and text(problem))
+            + array([text("path") + text("/etc/k")]))
+
+
 def secret(uuid=UUID, usage_type=1, usage="/v/a"):
     return fixed(uuid) + int32(usage_type) + text(usage)
 
@@ -236,6 +242,41 @@ MESSAGES = [
      + optional(text("damaged"))),
     ("virtcrypt_secret_generation_status_ret", uint64(1) + boolean(False) + uint64(0)
      + optional(None)),
+
+    ("virtcrypt_master_status_ret", boolean(True) + optional(text("no slot opened")) + opaque(UUID)
+     + boolean(True) + uint64(1 << 33) + optional(text("damaged")) + optional(text("older"))
+     + array([master_slot(), master_slot("passphrase", True, None)])),
+    ("virtcrypt_master_status_ret", boolean(False) + optional(None) + opaque(b"")
+     + boolean(False) + uint64(0) + optional(None) + optional(None) + array([])),
+    ("virtcrypt_master_unlock_args", optional(fixed(UUID)) + opaque(b"a\0b")),
+    ("virtcrypt_master_unlock_args", optional(None) + opaque(b"")),
+    ("virtcrypt_master_unlock_ret", fixed(UUID)),
+    ("virtcrypt_master_add_slot_args", text("tpm2") + text("the chip") + array([
+        text("pcrs") + text("7")]) + opaque(b"")),
+    ("virtcrypt_master_add_slot_args", text("passphrase") + text("") + array([])
+     + opaque(b"correct horse")),
+    ("virtcrypt_master_add_slot_ret", master_slot()),
+    ("virtcrypt_master_remove_slot_args", fixed(UUID) + opaque(b"abcd")),
+    ("virtcrypt_master_test_slot_args", fixed(UUID) + opaque(b"abc")),
+    ("virtcrypt_master_change_passphrase_args", fixed(UUID) + opaque(b"old") + opaque(b"newer")),
+    ("virtcrypt_master_rotate_args", boolean(True) + array([
+        fixed(UUID) + opaque(b"abc"), fixed(OTHER_UUID) + opaque(b"")])
+     + array([fixed(OTHER_UUID)])),
+
+    ("virtcrypt_store_import_args", boolean(True) + optional(None) + uint32(1000)),
+    ("virtcrypt_store_import_args", boolean(False) + optional(fixed(UUID)) + uint32(1)),
+    ("virtcrypt_store_import_ret", array([
+        fixed(UUID) + text("a.base64") + text("import") + optional(None),
+        fixed(OTHER_UUID) + text("b.aes256cbc") + text("keep") + optional(text("no key"))])
+     + boolean(True)),
+    ("virtcrypt_store_verify_args", optional(fixed(UUID)) + uint32(1000)),
+    ("virtcrypt_store_verify_ret", uint32(12) + array([text("a.key") + text("damaged")])
+     + optional(fixed(UUID)) + boolean(True)),
+    ("virtcrypt_store_accept_args", optional(None)),
+    ("virtcrypt_store_accept_ret", uint32(3)),
+    ("virtcrypt_store_backup_begin_ret", uint64(1 << 33) + uint32(10000)),
+    ("virtcrypt_store_backup_read_args", uint64(1 << 20) + uint32(1048576)),
+    ("virtcrypt_store_backup_read_ret", opaque(b"VCBACKUP")),
 
     ("virtcrypt_volume_daemon_status_ret", text("0.1.0") + uint32(4711) + uint32(2) + uint32(1)
      + uint32(3) + optional(text("away"))),
