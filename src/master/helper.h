@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: what the daemon has others do: slow derivations, and code of vendors, which may want devices,
- * memory or descriptors that the daemon is not let near. A broker, forked at the start before there
- * are threads, secrets and confinement, starts the program virtcrypt-unlock-helper for each request and
- * hands the daemon the other end of its socket pair; the helper answers once and ends. Requests and
- * answers are texts (fields) and at most one key each way, through the socket alone: never argv,
- * environment or files.
+ * Owns: what the daemon has others do: slow derivations, and code of vendors, which may want
+ * devices, memory or descriptors that the daemon is not let near. A broker, forked at the start
+ * before there are threads, secrets and confinement, starts the program virtcrypt-unlock-helper for
+ * each request and hands the daemon the other end of its socket pair; the helper answers once and
+ * ends. Requests and answers are texts (fields) and at most one key each way, through the socket
+ * alone: never argv, environment or files.
  */
 #pragma once
 
@@ -18,12 +18,12 @@
 struct helper;
 
 enum helper_operation {
-    HELPER_ARGON2ID = 1,    /* key: a passphrase -> key: 32 bytes; salt, memory-kib, passes, lanes */
-    HELPER_TPM2_SEAL = 2,   /* key -> fields: the sealed object; pcrs, bank */
-    HELPER_TPM2_UNSEAL = 3, /* fields -> key */
-    HELPER_PKCS11_WRAP = 4, /* key: 32 bytes, fields: uri -> fields: iv, wrapped; pin in the uri's
-                             * pin-source alone */
-    HELPER_PKCS11_UNWRAP = 5,   /* fields -> key */
+    HELPER_ARGON2ID = 1,  /* key: a passphrase -> key: 32 bytes; salt, memory-kib, passes, lanes */
+    HELPER_TPM2_SEAL = 2, /* key -> fields: the sealed object; pcrs, bank */
+    HELPER_TPM2_UNSEAL = 3,   /* fields -> key */
+    HELPER_PKCS11_WRAP = 4,   /* key: 32 bytes, fields: uri -> fields: iv, wrapped; pin in the uri's
+                               * pin-source alone */
+    HELPER_PKCS11_UNWRAP = 5, /* fields -> key */
     HELPER_TPM2_NV_DEFINE = 6,  /* fields: handle -> fields: counter; makes a counter */
     HELPER_TPM2_NV_READ = 7,    /* fields: handle -> fields: counter */
     HELPER_TPM2_NV_ADVANCE = 8, /* the same, after adding 1 */
@@ -33,9 +33,9 @@ enum helper_operation {
 
 struct helper_request {
     enum helper_operation operation;
-    const struct fields *fields;   /* or NULL */
-    const struct secret_buf *key;  /* or NULL */
-    unsigned int timeout_ms;       /* the helper is killed after it; at least 1 */
+    const struct fields *fields;  /* or NULL */
+    const struct secret_buf *key; /* or NULL */
+    unsigned int timeout_ms;      /* the helper is killed after it; at least 1 */
 };
 
 struct helper_reply {
@@ -50,9 +50,9 @@ struct helper *helper_start(const char *program, GError **error);
 /* Ends the broker and waits for it. */
 void helper_free(struct helper *helper);
 
-/* Blocks at most about the request's time; any thread may call it, several at a time. Errors are the
- * helper's own (domain and code are passed on), ERROR_OPERATION_TIMEOUT, or ERROR_OPERATION_FAILED
- * when the broker or the helper died. */
+/* Blocks at most about the request's time; any thread may call it, several at a time. Errors are
+ * the helper's own (domain and code are passed on), ERROR_OPERATION_TIMEOUT, or
+ * ERROR_OPERATION_FAILED when the broker or the helper died. */
 bool helper_run(struct helper *helper, const struct helper_request *request,
                 struct helper_reply *ret_reply, GError **error);
 

@@ -94,7 +94,7 @@ master_key_free(struct master_key *key)
 }
 
 struct master_key *
-master_key_open(const struct unlock_method *method, const char *location, bool may_create,
+master_key_open(const struct master_key_source *method, const char *location, bool may_create,
                 GError **error)
 {
     struct secret_buf *bytes;

@@ -18,7 +18,7 @@ enum { MASTER_KEY_SIZE = 32, MASTER_KEY_ID_SIZE = 16 };
 struct master_key;
 
 /* A way to get at the master key. */
-struct unlock_method {
+struct master_key_source {
     const char *name; /* "key-file" */
     /* `location` is the method's own: for the key file its path. */
     struct secret_buf *(*unlock)(const char *location, GError **error);
@@ -28,10 +28,10 @@ struct unlock_method {
     bool (*exists)(const char *location);
 };
 
-extern const struct unlock_method unlock_key_file;
+extern const struct master_key_source master_key_source_file;
 
 /* Unlocks by `method`, or makes a key if there is none and `may_create`. */
-struct master_key *master_key_open(const struct unlock_method *method, const char *location,
+struct master_key *master_key_open(const struct master_key_source *method, const char *location,
                                    bool may_create, GError **error);
 /* Takes 32 raw bytes. */
 struct master_key *master_key_new(struct secret_buf *bytes, GError **error);

@@ -49,10 +49,12 @@ char *slot_describe(const struct slot *slot);
 /* Wraps `master` by `slot_key` (SLOT_KEY_SIZE bytes): fills nonce and wrapped. The wrapping key is
  * HKDF of the slot key with the slot's id; method, id, label, created, fields and the id of the
  * master key are authenticated. */
-bool slot_wrap(struct slot *slot, const struct secret_buf *slot_key, const struct master_key *master,
-               GError **error);
+bool slot_wrap(struct slot *slot, const struct secret_buf *slot_key,
+               const struct master_key *master, GError **error);
 
-enum slots_flags { SLOTS_HAS_INDEX = 1 }; /* an index of generations was made (secret/value_index.h) */
+enum slots_flags {
+    SLOTS_HAS_INDEX = 1
+}; /* an index of generations was made (secret/value_index.h) */
 
 struct slots {
     uint8_t master_key_id[MASTER_KEY_ID_SIZE];
@@ -82,8 +84,8 @@ struct slots *slots_parse(const void *bytes, size_t len, GError **error);
 bool slots_authenticate(const void *bytes, size_t len, const struct master_key *master,
                         GError **error);
 
-/* Unwraps by `slot_key`, checks that the result has the id of the file. ERROR_INVALID_SECRET "... does
- * not unlock slot ..." for a wrong slot key or a damaged slot. */
+/* Unwraps by `slot_key`, checks that the result has the id of the file. ERROR_INVALID_SECRET "...
+ * does not unlock slot ..." for a wrong slot key or a damaged slot. */
 struct master_key *slots_unwrap(const struct slots *slots, const struct slot *slot,
                                 const struct secret_buf *slot_key, GError **error);
 /* The master key of before; only with has_previous. */

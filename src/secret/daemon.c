@@ -84,7 +84,7 @@ open_service(struct daemon *daemon, GError **error)
         .audit = daemon->paths->audit,
         .generations_path = daemon->paths->generations,
         .rotation_delay = conf->rotation_delay,
-        .unlock_method = &unlock_key_file,
+        .unlock_method = &master_key_source_file,
         .unlock_location = conf->master_key_file,
         .readback = readbacks[conf->value_readback],
         .on_event = on_event,

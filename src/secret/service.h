@@ -38,7 +38,7 @@ struct secret_service_params {
     const char *audit;      /* the file; both as in struct store_params */
     const char *generations_path;
     unsigned int rotation_delay; /* s from an erasure to the next key-encryption generation */
-    const struct unlock_method *unlock_method;
+    const struct master_key_source *unlock_method;
     const char *unlock_location;
     enum secret_readback readback;
     void (*on_event)(void *opaque, enum secret_event_id event, int detail,

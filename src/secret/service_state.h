@@ -13,7 +13,7 @@
 #include "secret/store.h"
 
 struct secret_service {
-    const struct unlock_method *unlock_method;
+    const struct master_key_source *unlock_method;
     char *unlock_location;
     char *generations_path;
     enum secret_readback readback;

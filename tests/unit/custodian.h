@@ -76,7 +76,7 @@ custodian_open(struct custodian *test)
         .audit = test->audit,
         .generations_path = test->generations,
         .rotation_delay = test->rotation_delay,
-        .unlock_method = &unlock_key_file,
+        .unlock_method = &master_key_source_file,
         .unlock_location = test->master_key,
         .readback = test->readback,
         .on_event = custodian_note_event,

@@ -47,7 +47,7 @@ secretd_open_service(struct secretd *secretd, enum secret_readback readback)
         .audit = audit,
         .generations_path = generations,
         .rotation_delay = 60,
-        .unlock_method = &unlock_key_file,
+        .unlock_method = &master_key_source_file,
         .unlock_location = key,
         .readback = readback,
         .on_event = secretd_on_event,

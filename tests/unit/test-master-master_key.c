@@ -37,7 +37,7 @@ put_key(const struct fixture *test, const char *name)
 static struct master_key *
 open_key(const struct fixture *test, bool may_create, GError **error)
 {
-    return master_key_open(&unlock_key_file, test->path, may_create, error);
+    return master_key_open(&master_key_source_file, test->path, may_create, error);
 }
 
 static void
@@ -109,7 +109,7 @@ test_create_leaves_an_existing_key_alone(struct fixture *test, gconstpointer unu
 
     put_key(test, "master.key");
     before = folder_get(&test->folder, "master.key");
-    bytes = unlock_key_file.create(test->path, &error);
+    bytes = master_key_source_file.create(test->path, &error);
     g_assert_null(bytes);
     expect_error_part(error, ERROR_SYSTEM, ERROR_FROM_SECRET, "cannot make the master key file ");
     folder_expect(&test->folder, "master.key", before);
@@ -217,7 +217,7 @@ test_folder_of_the_key_is_made_private(struct fixture *test, gconstpointer unuse
     g_autoptr(GError) error = NULL;
     g_autofree char *folder = folder_path(&test->folder, "a/b");
     g_autofree char *path = g_build_filename(folder, "master.key", NULL);
-    g_autoptr(master_key_t) key = master_key_open(&unlock_key_file, path, true, &error);
+    g_autoptr(master_key_t) key = master_key_open(&master_key_source_file, path, true, &error);
     struct stat info;
 
     g_assert_no_error(error);

@@ -70,7 +70,7 @@ test_a_rotation_that_was_stopped_goes_on(struct custodian *test, gconstpointer u
     custodian_close(test);
     {
         g_autoptr(master_key_t) master =
-            master_key_open(&unlock_key_file, test->master_key, false, NULL);
+            master_key_open(&master_key_source_file, test->master_key, false, NULL);
         g_autoptr(generations_t) generations = generations_open(test->generations, master, NULL);
 
         g_assert_true(generations_begin(generations, NULL));

@@ -101,7 +101,7 @@ make_legacy(struct custodian *test)
 
     prepare_two(test);
     custodian_close(test);
-    master = master_key_open(&unlock_key_file, test->master_key, false, NULL);
+    master = master_key_open(&master_key_source_file, test->master_key, false, NULL);
     for (unsigned int i = 0; i < 2; i++) {
         const char *name = i == 0 ? UUID_1 ".key" : UUID_2 ".key";
         g_autoptr(generations_t) generations = generations_open(test->generations, master, NULL);

@@ -196,7 +196,7 @@ key_file_exists(const char *location)
     return lstat(location, &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
-const struct unlock_method unlock_key_file = {
+const struct master_key_source master_key_source_file = {
     .name = "key-file",
     .unlock = key_file_unlock,
     .create = key_file_create,
