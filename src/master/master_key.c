@@ -19,6 +19,7 @@ struct master_key {
 static const char id_info[] = "virtcrypt master key id v1";
 static const char key_info[] = "virtcrypt secret key v1";
 static const char generations_info[] = "virtcrypt generations v1";
+static const char index_info[] = "virtcrypt index v1";
 
 static gnutls_datum_t
 datum(const void *bytes, size_t len)
@@ -134,13 +135,26 @@ master_key_derive(const struct master_key *key, const struct uuid *uuid, GError 
     return g_steal_pointer(&derived);
 }
 
-struct secret_buf *
-master_key_derive_generations(const struct master_key *key, GError **error)
+/* A key with a purpose of its own. */
+static struct secret_buf *
+derive_for(const struct master_key *key, const char *info, GError **error)
 {
     g_autoptr(secret_buf_t) derived = secret_buf_new(MASTER_KEY_SIZE, error);
 
-    if (!derived || !expand(key->pseudorandom_key, generations_info, strlen(generations_info),
-                            secret_buf_writable(derived), MASTER_KEY_SIZE, error))
+    if (!derived || !expand(key->pseudorandom_key, info, strlen(info), secret_buf_writable(derived),
+                            MASTER_KEY_SIZE, error))
         return NULL;
     return g_steal_pointer(&derived);
+}
+
+struct secret_buf *
+master_key_derive_generations(const struct master_key *key, GError **error)
+{
+    return derive_for(key, generations_info, error);
+}
+
+struct secret_buf *
+master_key_derive_index(const struct master_key *key, GError **error)
+{
+    return derive_for(key, index_info, error);
 }
