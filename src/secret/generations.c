@@ -353,6 +353,24 @@ generations_make(const char *path, const struct master_key *master, bool has_leg
     return g_steal_pointer(&generations);
 }
 
+struct generations *
+generations_new_legacy(const struct master_key *master, GError **error)
+{
+    g_autoptr(generations_t) generations = new_empty("", master, error);
+
+    if (!generations ||
+        !add_generation(generations, 1, secret_buf_new_random(MASTER_KEY_SIZE, error), error))
+        return NULL;
+    generations->flags = FLAG_LEGACY;
+    return g_steal_pointer(&generations);
+}
+
+GBytes *
+generations_format(const struct generations *generations, GError **error)
+{
+    return format(generations, 0, generations->flags, error);
+}
+
 /* Adds a generation to the file, which gets these flags, too. */
 static bool
 write_next(struct generations *generations, uint64_t flags, GError **error)
