@@ -175,7 +175,8 @@ open_bare(const struct offline_paths *paths, const struct unlock_context *contex
         return NULL;
     /* With no slots file, a slot's key file is a master key by nothing but its length. */
     if (master && !keys->slots && generations_exists(paths->generations)) {
-        g_autoptr(generations_t) proof = generations_open(paths->generations, master, &unused);
+        g_autoptr(generations_t) proof =
+            generations_open(paths->generations, master, NULL, &unused);
 
         if (!proof)
             return NULL;
@@ -245,9 +246,8 @@ open_generations(const struct offline_paths *paths, struct offline_keys *keys, G
     g_autoptr(GError) problem = NULL;
 
     if (generations_exists(paths->generations)) {
-        keys->generations = generations_open(paths->generations, keys->master, &problem);
-        if (!keys->generations && keys->previous)
-            keys->generations = generations_open(paths->generations, keys->previous, NULL);
+        keys->generations =
+            generations_open(paths->generations, keys->master, keys->previous, &problem);
         if (!keys->generations)
             g_ptr_array_add(problems, g_strdup(problem->message));
     }

@@ -25,6 +25,7 @@ struct secret_service {
     struct registry *registry;
     struct store *store;             /* NULL: nothing is kept on disk */
     struct master_key *master_key;   /* NULL while locked, and without a store */
+    struct master_key *previous_key; /* of before a rotation that has not ended, or NULL */
     struct generations *generations; /* exactly when there is a master key: what values are under */
     char *locked_reason;             /* exactly when there is a store and no master key */
     struct master_key *memory_key;   /* of values that are never on disk; gone with the process */
@@ -196,6 +197,8 @@ const GArray *service_rotate_find_guests(const struct secret_service *service,
 bool service_rewrap_kept(void *opaque, GBytes *content, GBytes **ret_content, GError **error);
 /* Files were read that somebody may have put back: what was looked at has to be again. */
 void service_rotate_look_again(struct secret_service *service);
+/* A value that is to get a new data key does not open, and keeps its own. */
+void service_rotate_note_kept_key(struct secret_service *service);
 /* A rewrap has changed something. */
 void service_rotate_note_moved(struct secret_service *service);
 
