@@ -200,6 +200,8 @@ const GArray *service_rotate_find_guests(const struct secret_service *service,
 bool service_rewrap_kept(void *opaque, GBytes *content, GBytes **ret_content, GError **error);
 /* Files were read that somebody may have put back: what was looked at has to be again. */
 void service_rotate_look_again(struct secret_service *service);
+/* A value that is to get a new data key does not open, and keeps its own. */
+void service_rotate_note_kept_key(struct secret_service *service);
 /* A rewrap has changed something. */
 void service_rotate_note_moved(struct secret_service *service);
 
