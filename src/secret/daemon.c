@@ -78,6 +78,8 @@ open_service(struct daemon *daemon, GError **error)
     const struct daemon_conf *conf = daemon->params->conf;
     const struct secret_service_params params = {
         .loop = daemon->core->loop,
+        .libvirt_conf = daemon->paths->libvirt_conf,
+        .credentials_dir = g_getenv("CREDENTIALS_DIRECTORY"),
         .dir = daemon->paths->secrets_dir,
         .journal_dir = daemon->paths->journal_dir,
         .guests_dir = daemon->paths->guests_dir,
@@ -123,6 +125,8 @@ add_programs(struct daemon *daemon)
     rpc_server_add_program(daemon->server, &remote_secret_program, &dispatch_remote_handlers,
                            &daemon->dispatch);
     rpc_server_add_program(daemon->server, &virtcrypt_secret_program, &dispatch_virtcrypt_handlers,
+                           &daemon->dispatch);
+    rpc_server_add_program(daemon->server, &virtcrypt_store_program, &dispatch_store_handlers,
                            &daemon->dispatch);
 }
 
