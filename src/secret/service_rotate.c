@@ -93,6 +93,15 @@ fail(struct rotation *rotation, const char *problem)
     plan_step(rotation, RETRY_S * 1000);
 }
 
+static void
+clear_pass(struct rotation *rotation)
+{
+    g_clear_pointer(&rotation->uuids, g_array_unref);
+    g_clear_pointer(&rotation->guests, g_hash_table_unref);
+    g_clear_pointer(&rotation->failure, g_free);
+    rotation->next = rotation->moved = rotation->failed = 0;
+}
+
 void
 service_rotate_resume(struct secret_service *service)
 {
@@ -117,6 +126,18 @@ service_rotate_pause(struct secret_service *service)
 }
 
 void
+service_rotate_stop(struct secret_service *service)
+{
+    struct rotation *rotation = service->rotation;
+
+    clear_pass(rotation);
+    g_clear_pointer(&rotation->timer, loop_timer_free);
+    g_clear_pointer(&rotation->problem, g_free);
+    rotation->must_look_again = true;
+    rotation->is_checking = false;
+}
+
+void
 service_note_erasure(struct secret_service *service)
 {
     struct rotation *rotation = service->rotation;
@@ -132,15 +153,6 @@ service_note_erasure(struct secret_service *service)
 }
 
 /* ---- a pass ---- */
-
-static void
-clear_pass(struct rotation *rotation)
-{
-    g_clear_pointer(&rotation->uuids, g_array_unref);
-    g_clear_pointer(&rotation->guests, g_hash_table_unref);
-    g_clear_pointer(&rotation->failure, g_free);
-    rotation->next = rotation->moved = rotation->failed = 0;
-}
 
 struct collection {
     GHashTable *seen;
@@ -346,6 +358,9 @@ on_checkpointed(void *opaque, const GError *error)
     struct rotation *rotation = opaque;
 
     rotation->under_way--;
+    /* The service was locked meanwhile. */
+    if (!rotation->service->generations)
+        return;
     if (error)
         fail(rotation, error->message);
     else if (rotation->must_look_again || has_old_in_memory(rotation->service))
