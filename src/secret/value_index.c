@@ -102,27 +102,19 @@ value_index_count(const struct value_index *index)
 }
 
 void
-value_index_set(struct value_index *index, const struct uuid *uuid, uint64_t generation)
+value_index_raise(struct value_index *index, const struct uuid *uuid, uint64_t generation)
 {
     struct entry *entry = find(index, uuid);
 
     if (!entry && value_index_count(index) >= VALUE_INDEX_ENTRIES_MAX)
         return;
     if (!entry)
-        add(index, uuid, generation);
-    else if (entry->generation == generation && !entry->is_removed)
+        entry = add(index, uuid, 0);
+    else if (entry->generation >= generation && !entry->is_removed)
         return;
-    if (entry) {
-        entry->generation = generation;
-        entry->is_removed = false;
-    }
+    entry->generation = MAX(entry->generation, generation);
+    entry->is_removed = false;
     index->version++;
-}
-
-void
-value_index_raise(struct value_index *index, const struct uuid *uuid, uint64_t generation)
-{
-    value_index_set(index, uuid, MAX(generation, value_index_floor(index, uuid)));
 }
 
 void
