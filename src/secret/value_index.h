@@ -35,7 +35,7 @@ struct value_index_params {
 };
 
 /* Never fails: without a good file the index is empty. One that is damaged is kept under another
- * name when the first image is written. */
+ * name when the first image is written. What a crash left of an image is removed. */
 struct value_index *value_index_open(const struct value_index_params *params,
                                      enum value_index_state *ret_state);
 void value_index_free(struct value_index *index); /* writes nothing */
