@@ -15,6 +15,7 @@ struct daemon_paths {
     char *guests_dir;  /* GUEST/UUID.key: copies that guests own */
     char *audit;       /* the file */
     char *generations; /* the file of key-encryption generations */
+    char *index;       /* the index of values' generations */
     char *driver_lock; /* the lock that libvirt's secret driver takes for the secrets_dir */
 };
 

@@ -38,7 +38,7 @@ list_clear_values(const struct secret_service *service, const struct uuid *uuids
         clear->generations = service->generations;
         clear->def = secret_def_copy(secret->def);
         clear->known = secret->value.sealed ? g_bytes_ref(secret->value.sealed) : NULL;
-        clear->generation = service_last_generation(service, secret);
+        clear->generation = service_last_generation(service, &uuids[i], secret);
     }
     return clears;
 }
