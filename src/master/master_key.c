@@ -19,6 +19,7 @@ struct master_key {
 static const char id_info[] = "virtcrypt master key id v1";
 static const char key_info[] = "virtcrypt secret key v1";
 static const char generations_info[] = "virtcrypt generations v1";
+static const char index_info[] = "virtcrypt index v1";
 static const char slots_info[] = "virtcrypt slots v1";
 static const char previous_info[] = "virtcrypt slots previous v1";
 
@@ -135,4 +136,10 @@ struct secret_buf *
 master_key_derive_previous(const struct master_key *key, GError **error)
 {
     return derive_for(key, previous_info, error);
+}
+
+struct secret_buf *
+master_key_derive_index(const struct master_key *key, GError **error)
+{
+    return derive_for(key, index_info, error);
 }

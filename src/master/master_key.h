@@ -58,6 +58,8 @@ struct secret_buf *master_key_derive_generations(const struct master_key *key, G
  * encrypted under while this one takes its place. 32 bytes each. */
 struct secret_buf *master_key_derive_slots(const struct master_key *key, GError **error);
 struct secret_buf *master_key_derive_previous(const struct master_key *key, GError **error);
+/* The key that the index of generations is authenticated by; likewise. 32 bytes. */
+struct secret_buf *master_key_derive_index(const struct master_key *key, GError **error);
 
 typedef struct master_key master_key_t; /* for g_autoptr only */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(master_key_t, master_key_free)

@@ -81,6 +81,8 @@ open_service(struct daemon *daemon, GError **error)
     const struct daemon_conf *conf = daemon->params->conf;
     const struct secret_service_params params = {
         .loop = daemon->core->loop,
+        .libvirt_conf = daemon->paths->libvirt_conf,
+        .credentials_dir = g_getenv("CREDENTIALS_DIRECTORY"),
         .dir = daemon->paths->secrets_dir,
         .journal_dir = daemon->paths->journal_dir,
         .guests_dir = daemon->paths->guests_dir,
@@ -91,6 +93,7 @@ open_service(struct daemon *daemon, GError **error)
         .key_file = conf->master_key_file,
         .unlock = &daemon->unlock,
         .index_path = daemon->paths->index,
+        .index_delay = conf->index_delay,
         .readback = readbacks[conf->value_readback],
         .on_event = on_event,
         .opaque = daemon,

@@ -8,6 +8,7 @@
 #include "secret/service.h"
 
 #include "secret/sealed.h"
+#include "secret/service_index.h"
 #include "secret/service_master_work.h"
 #include "secret/service_state.h"
 #include "util/error.h"
@@ -56,6 +57,8 @@ new_empty(const struct secret_service_params *params)
 
     init_slots(&service->slots, params);
     service->generations_path = g_strdup(params->generations_path);
+    service->libvirt_conf = g_strdup(params->libvirt_conf);
+    service->credentials_dir = g_strdup(params->credentials_dir);
     service->readback = params->readback;
     service->on_event = params->on_event;
     service->opaque = params->opaque;
@@ -89,6 +92,8 @@ secret_service_new(const struct secret_service_params *params, GError **error)
         if (!service->store)
             return NULL;
         service->rotation = service_rotate_new(service, params);
+        if (params->index_path)
+            service->index = service_index_new(service, params);
         if (!service_master_open_work(service, error) || !service_load(service, error))
             return NULL;
     }
@@ -102,6 +107,7 @@ secret_service_free(struct secret_service *service)
         return;
     service_master_close_work(service);
     store_free(service->store);
+    service_index_free(service->index);
     g_hash_table_unref(service->strays);
     service_rotate_free(service->rotation);
     g_hash_table_unref(service->queues);
@@ -114,6 +120,8 @@ secret_service_free(struct secret_service *service)
     g_free(service->locked_reason);
     clear_slots(&service->slots);
     g_free(service->generations_path);
+    g_free(service->libvirt_conf);
+    g_free(service->credentials_dir);
     g_free(service);
 }
 

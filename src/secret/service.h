@@ -31,6 +31,8 @@ enum secret_event_lifecycle { SECRET_EVENT_DEFINED = 0, SECRET_EVENT_UNDEFINED =
 
 struct secret_service_params {
     struct loop *loop;
+    const char *libvirt_conf; /* libvirt's secret.conf, which may name the key of UUID.aes256cbc */
+    const char *credentials_dir; /* $CREDENTIALS_DIRECTORY, which may hold it; or NULL */
     const char *dir; /* of definitions and sealed values; NULL: nothing is kept on disk, and what
                       * follows up to `readback` is not used */
     const char *journal_dir;
@@ -41,7 +43,8 @@ struct secret_service_params {
     const char *slots_path;      /* the file of slots */
     const char *key_file;        /* where a first start makes a key file */
     const struct unlock_context *unlock; /* borrowed; lives as long as the service */
-    const char *index_path;              /* the index of generations */
+    const char *index_path;              /* the index of generations; NULL: none is kept */
+    unsigned int index_delay;            /* s from a change to the write of the index */
     enum secret_readback readback;
     void (*on_event)(void *opaque, enum secret_event_id event, int detail,
                      const struct secret_def *def);
@@ -85,6 +88,15 @@ void secret_service_get_generation(const struct secret_service *service,
  * none. */
 GPtrArray *secret_service_read_audit(const struct secret_service *service, uint64_t from,
                                      size_t max, bool *ret_more, GError **error);
+
+/* What is wrong with the index of generations, or NULL. Borrowed until the loop goes on. */
+const char *secret_service_rollback_problem(const struct secret_service *service);
+/* What was put back from an older backup, and is refused, counts as the newest: of one secret
+ * (ERROR_OPERATION_INVALID if nothing of it is refused), or of all (`uuid` NULL), and whatever is
+ * wrong with the index then. `count` values were accepted, even if there is an error. */
+typedef void (*secret_accepted_func)(void *opaque, unsigned int count, const GError *error);
+void secret_service_accept(struct secret_service *service, const struct uuid *uuid,
+                           secret_accepted_func done, void *opaque);
 
 /* Whether a next generation is due or under way, and nothing keeps it from going on. */
 bool secret_service_has_rotation(const struct secret_service *service);

@@ -178,7 +178,7 @@ check_is_master(const struct secret_service *service, const struct service_stock
     char uuid[UUID_TEXT_SIZE];
 
     if (generations_exists(service->generations_path)) {
-        generations = generations_open(service->generations_path, master, error);
+        generations = generations_open(service->generations_path, master, NULL, error);
         return generations != NULL;
     }
     census = service_count_keys(service, stock, master);

@@ -11,7 +11,10 @@
 #include "secret/owners.h"
 #include "secret/registry.h"
 #include "secret/service.h"
+#include "secret/service_import.h"
+#include "secret/service_read.h"
 #include "secret/store.h"
+#include "secret/value_index.h"
 
 struct master_work;
 
@@ -36,6 +39,9 @@ struct service_slots {
 struct secret_service {
     struct service_slots slots;
     char *generations_path;
+    char *libvirt_conf;    /* libvirt's secret.conf, which names the key of UUID.aes256cbc */
+    char *credentials_dir; /* or NULL */
+    bool defers_import;    /* a reload leaves libvirt's files to the import that it is part of */
     enum secret_readback readback;
     void (*on_event)(void *opaque, enum secret_event_id event, int detail,
                      const struct secret_def *def);
@@ -49,6 +55,7 @@ struct secret_service {
     char *locked_reason;             /* exactly when there is a store and no master key */
     struct master_key *memory_key;   /* of values that are never on disk; gone with the process */
     struct rotation *rotation;       /* exactly when there is a store */
+    struct index_keeper *index;      /* NULL: there is none (service_index.h) */
 
     GHashTable *strays;   /* guests' copies without a definition: by uuid, owners.h's array */
     GHashTable *queues;   /* of changes, by uuid; only where there are some */
@@ -71,8 +78,10 @@ bool service_has_value(const struct secret *secret);
 /* The value, whoever asks, of a secret that has one. */
 struct secret_buf *service_open_value(const struct secret_service *service,
                                       const struct secret *secret, GError **error);
-/* The generation that the next value of `known` (NULL: a new secret) is to be greater than. */
-uint64_t service_last_generation(const struct secret_service *service, const struct secret *known);
+/* The generation that the next value of the secret `known` (NULL: a new one of that uuid) is to be
+ * greater than. */
+uint64_t service_last_generation(const struct secret_service *service, const struct uuid *uuid,
+                                 const struct secret *known);
 /* What clients may set. */
 bool service_check_value(const struct secret_buf *value, GError **error);
 /* ERROR_NO_SECRET. */
@@ -88,6 +97,7 @@ enum change_kind {
     CHANGE_UNBIND,
     CHANGE_PUT,
     CHANGE_REWRAP,
+    CHANGE_ACCEPT,
 };
 
 struct change {
@@ -123,6 +133,7 @@ bool service_prepare_bind(struct change *change, GError **error);
 bool service_prepare_unbind(struct change *change, GError **error);
 bool service_prepare_put(struct change *change, GError **error);
 bool service_prepare_rewrap(struct change *change, GError **error);
+bool service_prepare_accept(struct change *change, GError **error);
 /* Cannot fail. Leaves in `change->def` what the event and the caller are told. */
 void service_apply_define(struct change *change);
 void service_apply_set_value(struct change *change);
@@ -131,12 +142,13 @@ void service_apply_undefine(struct change *change);
 void service_apply_owners(struct change *change);
 void service_apply_put(struct change *change);
 void service_apply_rewrap(struct change *change);
+void service_apply_accept(struct change *change);
 
 /* UUID.xml of a definition. */
 GBytes *service_format_xml(const struct secret_def *def);
 /* Adds UUID.key to what `change` writes. */
 void service_write_key(struct change *change, GBytes *sealed);
-/* Wipes UUID.base64, which the change made void. */
+/* Wipes libvirt's files, which the change made void. */
 void service_wipe_clear(const struct change *change);
 
 /* ---- service_owner.c: guests and their copies ---- */
@@ -176,32 +188,6 @@ bool service_check_definition(const struct secret_service *service, const struct
 
 /* Reads everything; fails if the folder can't be listed. */
 bool service_load(struct secret_service *service, GError **error);
-
-/* ---- service_read.c: the files that may hold a value ---- */
-
-/* Where it may be. Borrowed. */
-struct service_source {
-    struct store *store;
-    const struct generations *generations; /* NULL: nothing can be proven */
-    const struct secret_def *def;
-    const GArray *owners; /* guests that have a copy, or are believed to */
-    GBytes *known;        /* preferred among those that are as good; or NULL */
-};
-
-struct service_reading {
-    struct secret_value value; /* the newest good one; without any, why it is unavailable */
-    bool is_foreign;           /* that is: a key is needed that is not here */
-    GArray *stale;             /* guests whose copies are older, or NULL */
-    bool has_stale_key;        /* UUID.key is there, and good, beside a guest's good copy */
-    GPtrArray *problems;       /* of the others, naming the file; NULL before service_read */
-};
-
-void service_reading_clear(struct service_reading *reading);
-/* Any thread may call it. */
-void service_read(const struct service_source *source, struct service_reading *ret_reading);
-
-typedef struct service_reading service_reading_t; /* for g_auto only */
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(service_reading_t, service_reading_clear)
 
 /* ---- service_repair.c ---- */
 
@@ -294,6 +280,8 @@ bool service_rewrap_kept(void *opaque, GBytes *content, GBytes **ret_content, GE
 void service_rotate_look_again(struct secret_service *service);
 /* The keys go; what is under way is dropped, and begins anew with the next ones. */
 void service_rotate_stop(struct secret_service *service);
+/* A value that is to get a new data key does not open, and keeps its own. */
+void service_rotate_note_kept_key(struct secret_service *service);
 /* A rewrap has changed something. */
 void service_rotate_note_moved(struct secret_service *service);
 
@@ -304,9 +292,14 @@ void service_note_erasure(struct secret_service *service);
 
 /* ---- service_import.c ---- */
 
-/* Seals and wipes the clear values of these secrets (array of struct uuid, all known). Unlocked,
- * and no change is under way. */
+/* Seals and wipes the values in libvirt's files of these secrets (array of struct uuid, all known).
+ * Unlocked, and no change is under way. */
 void service_import(struct secret_service *service, const GArray *uuids);
-/* What the value is after a clear one was dealt with; logs what stands in the way. Whether the file
- * is to be wiped. */
+/* The same, or (`is_dry`) nothing but the telling of what would be; adds to `reports`
+ * (of service_import_reports_new; or NULL) what became of each file. */
+void service_import_reported(struct secret_service *service, const GArray *uuids, bool is_dry,
+                             GArray *reports);
+GArray *service_import_reports_new(void);
+/* What the value is after a file of libvirt's was dealt with; logs what stands in the way. Whether
+ * the file is to be wiped. */
 bool service_take_clear(struct clear_value *clear, struct secret_value *value);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "secret/sealed.h"
+#include "secret/service_index.h"
 #include "secret/service_state.h"
 #include "util/error.h"
 #include "util/log.h"
@@ -16,6 +17,7 @@ void
 service_lock(struct secret_service *service, const char *reason)
 {
     service_rotate_stop(service);
+    service_index_close(service);
     g_clear_pointer(&service->generations, generations_free);
     g_clear_pointer(&service->previous_key, master_key_free);
     g_clear_pointer(&service->master_key, master_key_free);
@@ -259,10 +261,13 @@ take_keys(struct secret_service *service, const struct service_stock *stock,
 {
     if (!take_master_key(service, stock, tried, error))
         return false;
-    service->generations =
-        generations_exists(service->generations_path)
-            ? generations_open(service->generations_path, service->master_key, error)
-            : make_generations(service, stock, error);
+    service->generations = generations_exists(service->generations_path)
+                               ? generations_open(service->generations_path, service->master_key,
+                                                  service->previous_key, error)
+                               : make_generations(service, stock, error);
+    if (service->generations && service->index)
+        service_index_open(service, service->previous_key,
+                           service->slots.slots->flags & SLOTS_HAS_INDEX);
     return service->generations != NULL;
 }
 

@@ -27,6 +27,8 @@ struct custodian {
     char *index;
     char *generations;
     struct unlock_context unlock;
+    char *libvirt_conf;          /* libvirt's secret.conf */
+    unsigned int index_delay;    /* s */
     unsigned int rotation_delay; /* s */
     enum secret_readback readback;
     bool without_disk;
@@ -73,6 +75,7 @@ custodian_open(struct custodian *test)
     g_autoptr(GError) error = NULL;
     struct secret_service_params params = {
         .loop = test->loop,
+        .libvirt_conf = test->libvirt_conf,
         .dir = test->without_disk ? NULL : test->secrets.path,
         .journal_dir = test->journal_dir,
         .guests_dir = test->guests_dir,
@@ -83,6 +86,7 @@ custodian_open(struct custodian *test)
         .key_file = test->master_key,
         .unlock = &test->unlock,
         .index_path = test->index,
+        .index_delay = test->index_delay,
         .readback = test->readback,
         .on_event = custodian_note_event,
         .opaque = test,
@@ -124,6 +128,8 @@ custodian_init(struct custodian *test)
     test->index = folder_path(&test->folder, "index");
     test->generations = folder_path(&test->folder, "generations");
     test->unlock.timeout_ms = 10000;
+    test->libvirt_conf = folder_path(&test->folder, "secret.conf");
+    test->index_delay = 3600;
     test->rotation_delay = 86400;
     test->readback = SECRET_READBACK_ANY;
     test->events = g_string_new(NULL);
@@ -149,6 +155,7 @@ custodian_clear(struct custodian *test)
     g_free(test->slots);
     g_free(test->index);
     g_free(test->generations);
+    g_free(test->libvirt_conf);
     g_string_free(test->events, TRUE);
 }
 

@@ -71,7 +71,8 @@ test_a_rotation_that_was_stopped_goes_on(struct custodian *test, gconstpointer u
     custodian_close(test);
     {
         g_autoptr(master_key_t) master = open_master(test);
-        g_autoptr(generations_t) generations = generations_open(test->generations, master, NULL);
+        g_autoptr(generations_t) generations =
+            generations_open(test->generations, master, NULL, NULL);
 
         g_assert_true(generations_begin(generations, NULL));
         g_assert_true(generations_clear_due(test->generations, NULL));
