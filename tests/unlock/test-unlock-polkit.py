@@ -30,14 +30,14 @@ class Polkit(unittest.TestCase):
         cls.addClassCleanup(cls.machine.close)
         polkit.start(cls.machine, _RULES)
 
-    def ask(self, uid, action="org.libvirt.unix.manage", **changed):
+    def ask(self, uid, action="org.libvirt.unix.manage", asked_uid=None, **changed):
         """About a process of `uid`; "yes" or the error's line."""
         process = subprocess.Popen(["setpriv", f"--reuid={uid}", "--clear-groups", "sleep", "600"])
         try:
             with open(f"/proc/{process.pid}/stat", encoding="ascii") as file:
                 start = file.read().rsplit(")", 1)[1].split()[19]
-            fields = {"pid": process.pid, "start-time": start, "uid": uid, "action": action,
-                      **changed}
+            fields = {"pid": process.pid, "start-time": start, "action": action,
+                      "uid": uid if asked_uid is None else asked_uid, **changed}
             answer = self.machine.run([unlocking.DRIVER, "run", "polkit",
                                        *(f"{name}={value}" for name, value in fields.items())],
                                       env={"UNLOCK_TIMEOUT_MS": "60000"}, input="")
@@ -67,7 +67,7 @@ class Polkit(unittest.TestCase):
     def test_a_process_is_named_with_its_start(self):
         self.assertIn("'start-time' is no number", self.ask(_MANAGER, **{"start-time": 0}))
         self.assertIn("'pid' is no number", self.ask(_MANAGER, pid=0))
-        self.assertIn("'uid' is no number", self.ask(_MANAGER, uid=-1))
+        self.assertIn("'uid' is no number", self.ask(_MANAGER, asked_uid=-1))
 
 
 if __name__ == "__main__":
