@@ -7,10 +7,8 @@
 #include "secret/generations.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "master/aead.h"
 #include "secret/sealed.h"
@@ -318,25 +316,65 @@ names(GBytes *content, const struct master_key *master)
 }
 
 struct generations *
-generations_open(const char *path, const struct master_key *master,
-                 const struct master_key *previous, GError **error)
+generations_parse(const char *path, GBytes *content, const struct master_key *master,
+                  const struct master_key *previous, GError **error)
 {
-    g_auto(place_t) place = {-1, NULL};
-    g_autoptr(generations_t) generations = NULL;
-    g_autoptr(GBytes) content = NULL;
+    const struct master_key *under = previous && names(content, previous) ? previous : master;
+    g_autoptr(generations_t) generations = new_empty(path, under, error);
 
-    if (!open_place(path, false, &place, error) || !make_durable(&place, error))
-        return NULL;
-    content = file_read(place.dir_fd, place.name, SIZE_MAX_FILE, error);
-    if (!content) {
-        g_prefix_error(error, "the key-encryption generations (%s): ", path);
-        return NULL;
-    }
-    generations = new_empty(path, previous && names(content, previous) ? previous : master, error);
     if (!generations ||
         !parse(generations, g_bytes_get_data(content, NULL), g_bytes_get_size(content), error))
         return NULL;
     return g_steal_pointer(&generations);
+}
+
+static GBytes *
+read_file(const struct place *place, const char *path, GError **error)
+{
+    GBytes *content = file_read(place->dir_fd, place->name, SIZE_MAX_FILE, error);
+
+    if (!content)
+        g_prefix_error(error, "the key-encryption generations (%s): ", path);
+    return content;
+}
+
+struct generations *
+generations_open(const char *path, const struct master_key *master,
+                 const struct master_key *previous, GError **error)
+{
+    g_auto(place_t) place = {-1, NULL};
+    g_autoptr(GBytes) content = NULL;
+
+    if (!open_place(path, false, &place, error) || !make_durable(&place, error))
+        return NULL;
+    content = read_file(&place, path, error);
+    return content ? generations_parse(path, content, master, previous, error) : NULL;
+}
+
+GBytes *
+generations_format(const struct generations *generations, GError **error)
+{
+    return format(generations, 0, generations->flags, error);
+}
+
+bool
+generations_check_file(const struct generations *generations, GError **error)
+{
+    const char *path = generations->path;
+    g_auto(place_t) place = {-1, NULL};
+    g_autoptr(GBytes) content = NULL;
+    g_autoptr(generations_t) found = NULL;
+
+    if (open_place(path, false, &place, error))
+        content = read_file(&place, path, error);
+    if (content)
+        found = generations_parse(path, content, generations->master, NULL, error);
+    if (!found)
+        return false;
+    return generations_number(found) == generations_number(generations) ||
+           refuse(error, path,
+                  "are others than those in use: they were put back from a backup; move the file "
+                  "away and reload the daemon, which writes the newest");
 }
 
 struct generations *
@@ -363,12 +401,6 @@ generations_new_legacy(const struct master_key *master, GError **error)
         return NULL;
     generations->flags = FLAG_LEGACY;
     return g_steal_pointer(&generations);
-}
-
-GBytes *
-generations_format(const struct generations *generations, GError **error)
-{
-    return format(generations, 0, generations->flags, error);
 }
 
 /* Adds a generation to the file, which gets these flags, too. */
@@ -503,58 +535,4 @@ generations_key_of(const struct generations *generations, const void *sealed, si
     const struct master_key *named = id ? generations_find(generations, id) : NULL;
 
     return named ? named : generations_current(generations);
-}
-
-/* ---- the mark ---- */
-
-#define DUE_SUFFIX ".due"
-
-static bool
-open_due_place(const char *path, struct place *ret_place, GError **error)
-{
-    g_autofree char *due = g_strconcat(path, DUE_SUFFIX, NULL);
-
-    return open_place(due, true, ret_place, error);
-}
-
-bool
-generations_mark_due(const char *path, GError **error)
-{
-    g_auto(place_t) place = {-1, NULL};
-    g_auto(file_fd) fd = -1;
-
-    if (generations_is_due(path))
-        return true;
-    if (!open_due_place(path, &place, error))
-        return false;
-    fd = openat(place.dir_fd, place.name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
-    if (fd < 0) {
-        error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot make the file %s" DUE_SUFFIX,
-                        path);
-        return false;
-    }
-    return file_sync_dir(place.dir_fd, error);
-}
-
-bool
-generations_is_due(const char *path)
-{
-    g_autofree char *due = g_strconcat(path, DUE_SUFFIX, NULL);
-
-    return generations_exists(due);
-}
-
-bool
-generations_clear_due(const char *path, GError **error)
-{
-    g_auto(place_t) place = {-1, NULL};
-
-    if (!open_due_place(path, &place, error))
-        return false;
-    if (unlinkat(place.dir_fd, place.name, 0) < 0 && errno != ENOENT) {
-        error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot remove the file %s" DUE_SUFFIX,
-                        path);
-        return false;
-    }
-    return file_sync_dir(place.dir_fd, error);
 }

@@ -33,8 +33,13 @@ struct generations *generations_make(const char *path, const struct master_key *
  * anything. */
 struct generations *generations_new_legacy(const struct master_key *master, GError **error);
 void generations_free(struct generations *generations);
-/* The bytes of the file as it is in memory. */
+/* The bytes of the file as it is in memory, and back; `path` stands in errors. */
 GBytes *generations_format(const struct generations *generations, GError **error);
+struct generations *generations_parse(const char *path, GBytes *content,
+                                      const struct master_key *master,
+                                      const struct master_key *previous, GError **error);
+/* Whether the file is authentic, and the one that is in memory. Changes nothing. */
+bool generations_check_file(const struct generations *generations, GError **error);
 
 /* Adds a generation, which is the current one when this returns true. There must be no older one.
  */
