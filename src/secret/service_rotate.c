@@ -30,7 +30,8 @@ struct rotation {
     char *failure; /* the first one */
 
     uint64_t left;
-    char *problem; /* of the last try */
+    uint64_t kept_keys; /* data keys that were not made anew although that is wanted */
+    char *problem;      /* of the last try */
 };
 
 struct rotation *
@@ -252,6 +253,12 @@ service_rotate_note_moved(struct secret_service *service)
     service->rotation->moved++;
 }
 
+void
+service_rotate_note_kept_key(struct secret_service *service)
+{
+    service->rotation->kept_keys++;
+}
+
 static void
 on_rewrapped(void *opaque, const struct secret_def *def, const GError *error)
 {
@@ -333,9 +340,13 @@ finish(struct rotation *rotation)
     log_info("key-encryption generation %" G_GUINT64_FORMAT
              " is the only one now; older ones are destroyed",
              generations_number(service->generations));
+    if (rotation->kept_keys > 0)
+        log_warn("%" G_GUINT64_FORMAT " sealed values keep their data keys, because they open with "
+                 "no definition that is there; set these values again, or remove them",
+                 rotation->kept_keys);
     g_clear_pointer(&rotation->problem, g_free);
     g_clear_pointer(&rotation->timer, loop_timer_free);
-    rotation->left = 0;
+    rotation->left = rotation->kept_keys = 0;
     rotation->is_checking = false;
     service_rotate_resume(service);
 }

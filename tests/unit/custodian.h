@@ -26,6 +26,7 @@ struct custodian {
     char *generations;
     char *index;
     unsigned int index_delay;    /* s */
+    char *libvirt_conf; /* libvirt's secret.conf */
     unsigned int rotation_delay; /* s */
     enum secret_readback readback;
     bool without_disk;
@@ -72,6 +73,7 @@ custodian_open(struct custodian *test)
     g_autoptr(GError) error = NULL;
     struct secret_service_params params = {
         .loop = test->loop,
+        .libvirt_conf = test->libvirt_conf,
         .dir = test->without_disk ? NULL : test->secrets.path,
         .journal_dir = test->journal_dir,
         .guests_dir = test->guests_dir,
@@ -122,6 +124,7 @@ custodian_init(struct custodian *test)
     test->generations = folder_path(&test->folder, "generations");
     test->index = folder_path(&test->folder, "index");
     test->index_delay = 3600;
+    test->libvirt_conf = folder_path(&test->folder, "secret.conf");
     test->rotation_delay = 86400;
     test->readback = SECRET_READBACK_ANY;
     test->events = g_string_new(NULL);
@@ -146,6 +149,7 @@ custodian_clear(struct custodian *test)
     g_free(test->master_key);
     g_free(test->generations);
     g_free(test->index);
+    g_free(test->libvirt_conf);
     g_string_free(test->events, TRUE);
 }
 
