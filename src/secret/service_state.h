@@ -30,6 +30,7 @@ struct secret_service {
     struct registry *registry;
     struct store *store;             /* NULL: nothing is kept on disk */
     struct master_key *master_key;   /* NULL while locked, and without a store */
+    struct master_key *previous_key; /* of before a rotation that has not ended, or NULL */
     struct generations *generations; /* exactly when there is a master key: what values are under */
     char *locked_reason;             /* exactly when there is a store and no master key */
     struct master_key *memory_key;   /* of values that are never on disk; gone with the process */
