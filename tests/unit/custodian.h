@@ -24,9 +24,9 @@ struct custodian {
     char *audit;
     char *master_key;
     char *generations;
+    char *libvirt_conf; /* libvirt's secret.conf */
     char *index;
     unsigned int index_delay;    /* s */
-    char *libvirt_conf; /* libvirt's secret.conf */
     unsigned int rotation_delay; /* s */
     enum secret_readback readback;
     bool without_disk;
@@ -122,9 +122,9 @@ custodian_init(struct custodian *test)
     test->audit = folder_path(&test->folder, "lib/audit.log");
     test->master_key = folder_path(&test->folder, "master.key");
     test->generations = folder_path(&test->folder, "generations");
+    test->libvirt_conf = folder_path(&test->folder, "secret.conf");
     test->index = folder_path(&test->folder, "index");
     test->index_delay = 3600;
-    test->libvirt_conf = folder_path(&test->folder, "secret.conf");
     test->rotation_delay = 86400;
     test->readback = SECRET_READBACK_ANY;
     test->events = g_string_new(NULL);
@@ -148,8 +148,8 @@ custodian_clear(struct custodian *test)
     g_free(test->audit);
     g_free(test->master_key);
     g_free(test->generations);
-    g_free(test->index);
     g_free(test->libvirt_conf);
+    g_free(test->index);
     g_string_free(test->events, TRUE);
 }
 
