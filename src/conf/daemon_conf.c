@@ -311,8 +311,8 @@ static const struct key secretd_keys[] = {
     {"value_readback", CONF_STRING, apply_readback, FIELD(value_readback)},
     {"master_key_file", CONF_STRING, apply_path, FIELD(master_key_file)},
     {"rotation_delay", CONF_INT, apply_number, FIELD(rotation_delay), 0, 86400},
-    {"index_delay", CONF_INT, apply_number, FIELD(index_delay), 0, 3600},
     {"unlock_timeout", CONF_INT, apply_number, FIELD(unlock_timeout), 1, 120},
+    {"index_delay", CONF_INT, apply_number, FIELD(index_delay), 0, 3600},
 };
 
 static const struct key virtcryptd_keys[] = {

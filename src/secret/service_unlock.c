@@ -265,6 +265,9 @@ take_keys(struct secret_service *service, const struct service_stock *stock,
                                ? generations_open(service->generations_path, service->master_key,
                                                   service->previous_key, error)
                                : make_generations(service, stock, error);
+    if (service->generations && service->index)
+        service_index_open(service, service->previous_key,
+                           service->slots.slots->flags & SLOTS_HAS_INDEX);
     return service->generations != NULL;
 }
 
@@ -281,9 +284,6 @@ service_unlock(struct secret_service *service, const struct service_stock *stock
     }
     if (take_keys(service, stock, tried, &error)) {
         g_clear_pointer(&service->locked_reason, g_free);
-        if (service->index)
-            service_index_open(service, service->previous_key,
-                               service->slots.slots->flags & SLOTS_HAS_INDEX);
         return;
     }
     service_lock(service, error->message);

@@ -26,9 +26,9 @@ struct custodian {
     char *slots;
     char *index;
     char *generations;
-    char *libvirt_conf;       /* libvirt's secret.conf */
-    unsigned int index_delay; /* s */
     struct unlock_context unlock;
+    char *libvirt_conf;          /* libvirt's secret.conf */
+    unsigned int index_delay;    /* s */
     unsigned int rotation_delay; /* s */
     enum secret_readback readback;
     bool without_disk;
@@ -127,9 +127,9 @@ custodian_init(struct custodian *test)
     test->slots = folder_path(&test->folder, "master.slots");
     test->index = folder_path(&test->folder, "index");
     test->generations = folder_path(&test->folder, "generations");
+    test->unlock.timeout_ms = 10000;
     test->libvirt_conf = folder_path(&test->folder, "secret.conf");
     test->index_delay = 3600;
-    test->unlock.timeout_ms = 10000;
     test->rotation_delay = 86400;
     test->readback = SECRET_READBACK_ANY;
     test->events = g_string_new(NULL);
