@@ -6,5 +6,6 @@
 #include "secret/dispatch_store.h"
 
 const struct virtcrypt_store_handlers dispatch_store_handlers = {
+    .accept = dispatch_accept,
     .import = dispatch_import,
 };
