@@ -311,6 +311,7 @@ static const struct key secretd_keys[] = {
     {"value_readback", CONF_STRING, apply_readback, FIELD(value_readback)},
     {"master_key_file", CONF_STRING, apply_path, FIELD(master_key_file)},
     {"rotation_delay", CONF_INT, apply_number, FIELD(rotation_delay), 0, 86400},
+    {"index_delay", CONF_INT, apply_number, FIELD(index_delay), 0, 3600},
 };
 
 static const struct key virtcryptd_keys[] = {
@@ -418,6 +419,7 @@ daemon_conf_new_default(enum daemon_conf_program program, bool session)
     conf->log_level = LOG_LEVEL_WARN;
     conf->value_readback = DAEMON_CONF_READBACK_LOCAL_ROOT;
     conf->rotation_delay = 60;
+    conf->index_delay = 5;
     if (program == DAEMON_CONF_SECRETD)
         conf->master_key_file = g_build_filename(etc, "libvirt", "virtcrypt", "master.key", NULL);
     else

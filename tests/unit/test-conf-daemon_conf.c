@@ -95,6 +95,7 @@ test_the_defaults_are_libvirts_where_it_has_them(void)
     g_assert_cmpint(conf->value_readback, ==, DAEMON_CONF_READBACK_LOCAL_ROOT);
     g_assert_cmpstr(conf->master_key_file, ==, SYSCONFDIR "/libvirt/virtcrypt/master.key");
     g_assert_cmpuint(conf->rotation_delay, ==, 60);
+    g_assert_cmpuint(conf->index_delay, ==, 5);
 }
 
 static void
@@ -119,7 +120,7 @@ test_every_setting_is_applied(void)
               "max_anonymous_clients = 3\nmax_client_requests = 4\nkeepalive_interval = 6\n"
               "keepalive_count = 7\nhandshake_timeout = 8\nlog_level = 1\nlog_filters = \"1:rpc\"\n"
               "log_outputs = \"1:stderr\"\nvalue_readback = \"any\"\nmaster_key_file = \"/k\"\n"
-              "rotation_delay = 9\n");
+              "rotation_delay = 9\nindex_delay = 10\n");
 
     g_assert_cmpstr(conf->unix_sock_dir, ==, "/s");
     g_assert_cmpstr(conf->unix_sock_group, ==, "g");
@@ -140,6 +141,7 @@ test_every_setting_is_applied(void)
     g_assert_cmpint(conf->value_readback, ==, DAEMON_CONF_READBACK_ANY);
     g_assert_cmpstr(conf->master_key_file, ==, "/k");
     g_assert_cmpuint(conf->rotation_delay, ==, 9);
+    g_assert_cmpuint(conf->index_delay, ==, 10);
 }
 
 static void
@@ -216,6 +218,17 @@ test_a_rotation_waits_for_a_day_at_most(void)
                    "d.conf:1: rotation_delay: 86401 is not between 0 and 86400");
     expect_refused("rotation_delay = -1",
                    "d.conf:1: rotation_delay: -1 is not between 0 and 86400");
+}
+
+static void
+test_an_index_waits_for_an_hour_at_most(void)
+{
+    g_autoptr(daemon_conf_t) least = apply("index_delay = 0");
+    g_autoptr(daemon_conf_t) most = apply("index_delay = 3600");
+
+    g_assert_cmpuint(least->index_delay, ==, 0);
+    g_assert_cmpuint(most->index_delay, ==, 3600);
+    expect_refused("index_delay = 3601", "d.conf:1: index_delay: 3601 is not between 0 and 3600");
 }
 
 static void
@@ -491,6 +504,7 @@ main(int argc, char **argv)
     ADD(an_empty_group_and_log_level_zero_mean_not_set);
     ADD(a_number_out_of_bounds_is_refused);
     ADD(a_rotation_waits_for_a_day_at_most);
+    ADD(an_index_waits_for_an_hour_at_most);
     ADD(a_malformed_mode_is_refused);
     ADD(a_relative_path_is_refused);
     ADD(a_wrong_type_is_refused);
