@@ -36,7 +36,8 @@ struct master_work {
     /* The thread's own. */
     struct unlock_context unlock; /* borrows what lives as long as the service, and `cancel` */
     char *slots_path;
-    struct slots *slots;       /* read anew from the file, and authentic; changed as is wanted */
+    struct slots *slots;       /* read anew from the file; changed as is wanted */
+    bool is_tampered;          /* they are not as they were written; else they are authentic */
     struct master_key *master; /* a copy */
     struct slot *slot;         /* what `done` is told of, or NULL */
     struct service_try tried;  /* of an unlock */
@@ -56,6 +57,11 @@ void service_master_end_work(struct secret_service *service);
  * its thread (bounded by what one method may take), and tells nobody. */
 bool service_master_open_work(struct secret_service *service, GError **error);
 void service_master_close_work(struct secret_service *service);
+
+/* Writes the slots without the master key of before, under which nothing is any more.
+ * (service_master_rotate.c) */
+void service_master_forget_previous(struct secret_service *service, master_done_func done,
+                                    void *opaque);
 
 /* The slots that were written are those in use from now on. */
 void service_master_take_slots(struct secret_service *service, struct slots *take_slots);
