@@ -10,6 +10,7 @@
 void
 offline_keys_clear(struct offline_keys *keys)
 {
+    g_clear_pointer(&keys->index, value_index_free);
     g_clear_pointer(&keys->generations, generations_free);
     g_clear_pointer(&keys->previous, master_key_free);
     g_clear_pointer(&keys->master, master_key_free);
@@ -256,6 +257,25 @@ open_generations(const struct offline_paths *paths, struct offline_keys *keys, G
     return keys->generations != NULL;
 }
 
+/* Which values were put back from an older backup. */
+static void
+open_index(const struct offline_paths *paths, struct offline_keys *keys, GPtrArray *problems)
+{
+    const struct value_index_params params = {
+        .path = paths->index,
+        .master = keys->master,
+        .previous = keys->previous,
+        .is_expected = keys->slots && keys->slots->flags & SLOTS_HAS_INDEX,
+    };
+    enum value_index_state state;
+    const char *problem;
+
+    keys->index = value_index_open(&params, &state);
+    problem = value_index_problem(keys->index);
+    if (problem)
+        g_ptr_array_add(problems, g_strdup(problem));
+}
+
 bool
 offline_unlock(const struct offline_paths *paths, const struct unlock_context *context,
                const struct offline_key *key, struct offline_keys *keys, GPtrArray *problems,
@@ -266,5 +286,6 @@ offline_unlock(const struct offline_paths *paths, const struct unlock_context *c
         return false;
     open_previous(keys, problems);
     check_slots(paths, keys, problems);
+    open_index(paths, keys, problems);
     return open_generations(paths, keys, problems, error);
 }

@@ -12,6 +12,7 @@
 #include "master/unlock.h"
 #include "recover/offline_paths.h"
 #include "secret/generations.h"
+#include "secret/value_index.h"
 
 /* How it is to be unlocked. Borrowed. */
 struct offline_key {
@@ -29,6 +30,7 @@ struct offline_keys {
     struct master_key *master;   /* NULL: locked */
     struct master_key *previous; /* while a rotation of the master key is not finished, or NULL */
     struct generations *generations; /* with a master key: never NULL */
+    struct value_index *index;       /* likewise */
 };
 void offline_keys_clear(struct offline_keys *keys);
 
