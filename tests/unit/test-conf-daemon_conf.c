@@ -95,6 +95,7 @@ test_the_defaults_are_libvirts_where_it_has_them(void)
     g_assert_cmpint(conf->value_readback, ==, DAEMON_CONF_READBACK_LOCAL_ROOT);
     g_assert_cmpstr(conf->master_key_file, ==, SYSCONFDIR "/libvirt/virtcrypt/master.key");
     g_assert_cmpuint(conf->rotation_delay, ==, 60);
+    g_assert_cmpuint(conf->unlock_timeout, ==, 10);
     g_assert_cmpuint(conf->index_delay, ==, 5);
 }
 
@@ -120,7 +121,7 @@ test_every_setting_is_applied(void)
               "max_anonymous_clients = 3\nmax_client_requests = 4\nkeepalive_interval = 6\n"
               "keepalive_count = 7\nhandshake_timeout = 8\nlog_level = 1\nlog_filters = \"1:rpc\"\n"
               "log_outputs = \"1:stderr\"\nvalue_readback = \"any\"\nmaster_key_file = \"/k\"\n"
-              "rotation_delay = 9\nindex_delay = 10\n");
+              "rotation_delay = 9\nunlock_timeout = 7\nindex_delay = 10\n");
 
     g_assert_cmpstr(conf->unix_sock_dir, ==, "/s");
     g_assert_cmpstr(conf->unix_sock_group, ==, "g");
@@ -141,6 +142,7 @@ test_every_setting_is_applied(void)
     g_assert_cmpint(conf->value_readback, ==, DAEMON_CONF_READBACK_ANY);
     g_assert_cmpstr(conf->master_key_file, ==, "/k");
     g_assert_cmpuint(conf->rotation_delay, ==, 9);
+    g_assert_cmpuint(conf->unlock_timeout, ==, 7);
     g_assert_cmpuint(conf->index_delay, ==, 10);
 }
 
@@ -218,6 +220,19 @@ test_a_rotation_waits_for_a_day_at_most(void)
                    "d.conf:1: rotation_delay: 86401 is not between 0 and 86400");
     expect_refused("rotation_delay = -1",
                    "d.conf:1: rotation_delay: -1 is not between 0 and 86400");
+}
+
+static void
+test_unlocking_takes_two_minutes_for_each_way_at_most(void)
+{
+    g_autoptr(daemon_conf_t) least = apply("unlock_timeout = 1");
+    g_autoptr(daemon_conf_t) most = apply("unlock_timeout = 120");
+
+    g_assert_cmpuint(least->unlock_timeout, ==, 1);
+    g_assert_cmpuint(most->unlock_timeout, ==, 120);
+    expect_refused("unlock_timeout = 0", "d.conf:1: unlock_timeout: 0 is not between 1 and 120");
+    expect_refused("unlock_timeout = 121",
+                   "d.conf:1: unlock_timeout: 121 is not between 1 and 120");
 }
 
 static void
@@ -504,6 +519,7 @@ main(int argc, char **argv)
     ADD(an_empty_group_and_log_level_zero_mean_not_set);
     ADD(a_number_out_of_bounds_is_refused);
     ADD(a_rotation_waits_for_a_day_at_most);
+    ADD(unlocking_takes_two_minutes_for_each_way_at_most);
     ADD(an_index_waits_for_an_hour_at_most);
     ADD(a_malformed_mode_is_refused);
     ADD(a_relative_path_is_refused);

@@ -3,6 +3,7 @@
  * What the secret service makes of guests' copies that do not agree, at start and on a reload: the
  * newest one that opens counts, older ones are written anew, damaged ones are kept.
  */
+#include "custodian_slots.h"
 #include "owned.h"
 #include "secret/generations.h"
 
@@ -257,19 +258,21 @@ test_no_master_key_is_made_where_guests_have_copies(struct custodian *test, gcon
 {
     custodian_close(test);
     g_assert_cmpint(g_unlink(test->master_key), ==, 0);
+    g_assert_cmpint(g_unlink(test->slots), ==, 0);
     custodian_open(test);
     g_assert_nonnull(secret_service_locked_reason(test->service));
     folder_expect_none(&test->folder, "master.key");
+    folder_expect_none(&test->folder, "master.slots");
     expect_no_value(test, UUID_1, ERROR_OPERATION_INVALID, "locked");
 }
 
 static void
 test_another_master_key_locks(struct custodian *test, gconstpointer unused)
 {
-    char other[32] = "another master key of 32 bytes!";
+    g_autoptr(GBytes) slots = NULL;
 
     custodian_close(test);
-    folder_put(&test->folder, "master.key", other, sizeof(other));
+    slots = replace_slots(test);
     custodian_open(test);
     g_assert_nonnull(
         strstr(secret_service_locked_reason(test->service), "with another master key"));
@@ -404,10 +407,17 @@ test_no_keys_are_made_while_copies_are_not_known(struct custodian *test, gconstp
     g_assert_nonnull(strstr(secret_service_locked_reason(test->service), GUEST_1));
     folder_expect_none(&test->folder, "generations");
     custodian_close(test);
+    g_assert_cmpint(g_unlink(test->slots), ==, 0);
+    custodian_open(test);
+    g_assert_nonnull(secret_service_locked_reason(test->service));
+    folder_expect_none(&test->folder, "master.slots");
+    folder_expect_none(&test->folder, "generations");
+    custodian_close(test);
     g_assert_cmpint(g_unlink(test->master_key), ==, 0);
     custodian_open(test);
     g_assert_nonnull(secret_service_locked_reason(test->service));
     folder_expect_none(&test->folder, "master.key");
+    folder_expect_none(&test->folder, "master.slots");
     folder_expect_none(&test->folder, "generations");
 }
 
