@@ -18,6 +18,7 @@
 #include "tools/virsh-guest.h"
 #include "tools/virsh-key.h"
 #include "tools/virsh-secret.h"
+#include "tools/virsh-store.h"
 #include "tools/virsh-volume.h"
 
 static bool run_help(struct session *session, const struct command_args *args);
@@ -37,7 +38,7 @@ static const struct command help_command[] = {
 };
 
 /* `groups` has room for as many as there are. */
-enum { GROUP_COUNT = 6 };
+enum { GROUP_COUNT = 7 };
 
 static void
 init_groups(struct command_group *groups)
@@ -47,7 +48,8 @@ init_groups(struct command_group *groups)
     groups[2] = guest_commands;
     groups[3] = key_commands;
     groups[4] = daemon_commands;
-    groups[5] = (struct command_group){
+    groups[5] = store_commands;
+    groups[6] = (struct command_group){
         .title = "Virtcrypt itself",
         .keyword = "virtcrypt",
         .commands = help_command,
