@@ -40,21 +40,27 @@ needs_person(const struct slot *slot)
 }
 
 bool
-offline_unlock_needs_person(const struct offline_keys *keys, const struct offline_key *key)
+offline_unlock_slots_need_person(const struct slots *slots, const struct offline_key *key)
 {
     const struct slot *named;
 
-    if (!keys->slots || key->key_file)
+    if (key->key_file)
         return false;
     if (key->slot) {
-        named = slots_find_named(keys->slots, key->slot, NULL);
+        named = slots_find_named(slots, key->slot, NULL);
         return named && needs_person(named);
     }
-    for (guint i = 0; i < keys->slots->slots->len; i++) {
-        if (needs_person(keys->slots->slots->pdata[i]))
+    for (guint i = 0; i < slots->slots->len; i++) {
+        if (needs_person(slots->slots->pdata[i]))
             return true;
     }
     return false;
+}
+
+bool
+offline_unlock_needs_person(const struct offline_keys *keys, const struct offline_key *key)
+{
+    return keys->slots && offline_unlock_slots_need_person(keys->slots, key);
 }
 
 /* ---- one slot ---- */

@@ -41,6 +41,8 @@ void offline_unlock_read(const struct offline_paths *paths, struct offline_keys 
 /* Whether the slot that `key` names, or one of all, needs what a person types. */
 bool offline_unlock_needs_person(const struct offline_keys *keys, const struct offline_key *key);
 
+bool offline_unlock_slots_need_person(const struct slots *slots, const struct offline_key *key);
+
 /* Opens the master key by a slot of `slots`, whose paths are relocated. The error names every slot
  * that was tried and why it does not open. `ret_opener` may be NULL. */
 struct master_key *offline_unlock_slots(const struct offline_paths *paths,
