@@ -61,6 +61,8 @@ print_text(const struct secretd_status *all)
     printf("%-15s %s\n", "Master key:", status->locked ? "locked" : "unlocked");
     if (status->locked && status->locked_reason)
         printf("%-15s %s\n", "Reason:", status->locked_reason);
+    if (status->locked)
+        printf("%-15s virtcrypt master unlock\n", "Unlocked by:");
     printf("%-15s %u\n", "Secrets:", status->secrets);
     printf("%-15s %u\n", "Ephemeral:", status->ephemeral);
     printf("%-15s %u\n", "Unavailable:", status->unavailable);
@@ -149,8 +151,9 @@ describe_secretd(struct session *session, bool is_json)
     if (is_json)
         return to_json(&status);
     return g_strdup_printf("master key %s, %u secrets, %u unavailable%s",
-                           status.daemon.locked ? "locked" : "unlocked", status.daemon.secrets,
-                           status.daemon.unavailable,
+                           status.daemon.locked ? "locked (run 'virtcrypt master unlock')"
+                                                : "unlocked",
+                           status.daemon.secrets, status.daemon.unavailable,
                            status.generation.is_rotating ? ", key generation rotating" : "");
 }
 
