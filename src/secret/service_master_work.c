@@ -39,7 +39,7 @@ tell(const struct master_work *work, const GError *error)
 /* ---- in the thread ---- */
 
 static bool
-check_tag(const struct master_work *work, GBytes *bytes, GError **error)
+check_tag(struct master_work *work, GBytes *bytes, GError **error)
 {
     g_autoptr(GError) failure = NULL;
 
@@ -48,6 +48,7 @@ check_tag(const struct master_work *work, GBytes *bytes, GError **error)
         return true;
     if (work->kind->takes_tampered) {
         log_warn("%s: %s; it is written anew", work->slots_path, failure->message);
+        work->is_tampered = true;
         return true;
     }
     error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,

@@ -38,6 +38,7 @@ struct master_work {
     char *slots_path;
     struct slots *slots;       /* read anew from the file, and authentic; changed as is wanted */
     struct master_key *master; /* a copy */
+    bool is_tampered;          /* `slots` are not authentic after all (takes_tampered) */
     struct slot *slot;         /* what `done` is told of, or NULL */
     struct service_try tried;  /* of an unlock */
 
@@ -56,6 +57,10 @@ void service_master_end_work(struct secret_service *service);
  * its thread (bounded by what one method may take), and tells nobody. */
 bool service_master_open_work(struct secret_service *service, GError **error);
 void service_master_close_work(struct secret_service *service);
+
+/* The master key of before goes: out of the slots (service_master_rotate.c), then out of memory. */
+void service_master_forget_previous(struct secret_service *service, master_done_func done,
+                                    void *opaque);
 
 /* The slots that were written are those in use from now on. */
 void service_master_take_slots(struct secret_service *service, struct slots *take_slots);
