@@ -230,6 +230,48 @@ change_passphrase(struct rpc_call *call, void *opaque,
     return RPC_LATER;
 }
 
+static void
+clear_answer(void *element)
+{
+    struct master_answer *answer = element;
+
+    g_clear_pointer(&answer->secret, secret_buf_free);
+}
+
+static GArray *
+take_answers(struct virtcrypt_master_answer *from, uint32_t count)
+{
+    GArray *answers = g_array_new(FALSE, FALSE, sizeof(struct master_answer));
+
+    g_array_set_clear_func(answers, clear_answer);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct master_answer answer = {to_uuid(from[i].slot),
+                                             take_secret(&from[i].passphrase)};
+
+        g_array_append_val(answers, answer);
+    }
+    return answers;
+}
+
+static enum rpc_outcome
+rotate(struct rpc_call *call, void *opaque, struct virtcrypt_master_rotate_args *args,
+       GError **error)
+{
+    struct dispatch *dispatch = opaque;
+    g_autofree struct uuid *remove = g_new(struct uuid, args->remove_len);
+    g_autoptr(GArray) answers = NULL;
+    struct master_rotation rotation = {args->reseal, NULL, remove, args->remove_len};
+
+    if (!dispatch_check_local_root(dispatch, call, "rotate the master key", error))
+        return RPC_FAILED;
+    for (uint32_t i = 0; i < args->remove_len; i++)
+        remove[i] = to_uuid(args->remove[i]);
+    answers = take_answers(args->answers, args->answers_len);
+    rotation.answers = answers;
+    secret_service_rotate_master(dispatch->service, &rotation, on_done, call);
+    return RPC_LATER;
+}
+
 const struct virtcrypt_master_handlers dispatch_master_handlers = {
     .status = status,
     .unlock = unlock,
@@ -238,4 +280,5 @@ const struct virtcrypt_master_handlers dispatch_master_handlers = {
     .remove_slot = remove_slot,
     .test_slot = test_slot,
     .change_passphrase = change_passphrase,
+    .rotate = rotate,
 };

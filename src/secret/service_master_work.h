@@ -36,7 +36,7 @@ struct master_work {
     /* The thread's own. */
     struct unlock_context unlock; /* borrows what lives as long as the service, and `cancel` */
     char *slots_path;
-    struct slots *slots;       /* read anew from the file, and authentic; changed as is wanted */
+    struct slots *slots;       /* read anew from the file; changed as is wanted */
     struct master_key *master; /* a copy */
     bool is_tampered;          /* `slots` are not authentic after all (takes_tampered) */
     struct slot *slot;         /* what `done` is told of, or NULL */
