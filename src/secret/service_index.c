@@ -5,10 +5,13 @@
 #include "secret/service_index.h"
 
 #include <errno.h>
+#include <signal.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "secret/service_master_work.h"
 #include "secret/service_state.h"
 #include "secret/store_change.h"
 #include "util/error.h"
@@ -49,12 +52,49 @@ note_result(struct index_keeper *keeper, const GError *error)
     keeper->problem = error ? g_strdup(error->message) : NULL;
 }
 
+/* The file of slots says from then on that there is to be an index. It is read anew: what is on
+ * disk counts. */
+static bool
+write_slots_flag(struct secret_service *service, GError **error)
+{
+    const char *path = service->slots.path;
+    g_autoptr(GBytes) bytes = NULL;
+    g_autoptr(slots_t) slots = slots_read(path, &bytes, error);
+
+    if (!slots || !slots_authenticate(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes),
+                                      service->master_key, error))
+        return false;
+    slots->flags |= SLOTS_HAS_INDEX;
+    if (!slots_write(path, slots, service->master_key, error))
+        return false;
+    service_master_take_slots(service, g_steal_pointer(&slots));
+    return true;
+}
+
+/* Once in the life of a store, in the loop: a few milliseconds. If it does not work now it will
+ * after another write. */
+static void
+note_in_slots(struct secret_service *service)
+{
+    const struct service_slots *slots = &service->slots;
+    g_autoptr(GError) error = NULL;
+
+    if (!slots->slots || slots->slots->flags & SLOTS_HAS_INDEX || slots->problem ||
+        service_master_is_busy(service))
+        return;
+    if (!write_slots_flag(service, &error))
+        log_warn("%s does not say yet that there is an index of generations: %s", slots->path,
+                 error->message);
+}
+
 /* What was being written is, or is not. */
 static void
 end_write(struct index_keeper *keeper, const GError *error)
 {
     value_index_end_image(keeper->index, g_steal_pointer(&keeper->image), !error);
     note_result(keeper, error);
+    if (!error)
+        note_in_slots(keeper->service);
     plan_write(keeper, error ? RETRY_S : keeper->delay_s);
 }
 
@@ -63,7 +103,11 @@ write_image(void *opaque)
 {
     struct index_keeper *keeper = opaque;
     const uint64_t one = 1;
+    sigset_t all;
 
+    /* Signals are the loop's. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
     value_index_image_write(keeper->image, &keeper->error);
     /* It can't be full. */
     if (write(keeper->event_fd, &one, sizeof(one)) < 0)
@@ -231,7 +275,24 @@ service_index_open(struct secret_service *service, const struct master_key *prev
         log_error("%s", problem);
     if (state == VALUE_INDEX_MISSING || state == VALUE_INDEX_DAMAGED)
         note_in_audit(service, "index-lost", problem);
+    if (state == VALUE_INDEX_GOOD && !is_expected)
+        note_in_slots(service);
     plan_write(keeper, keeper->delay_s);
+}
+
+bool
+service_index_rekey(struct secret_service *service, GError **error)
+{
+    struct index_keeper *keeper = service->index;
+
+    if (!keeper || !keeper->index)
+        return true;
+    stop_writes(keeper);
+    if (store_checkpoint(service->store, error) &&
+        value_index_rekey(keeper->index, service->master_key, error))
+        return true;
+    plan_write(keeper, keeper->delay_s);
+    return false;
 }
 
 void

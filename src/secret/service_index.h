@@ -23,6 +23,9 @@ void service_index_free(struct index_keeper *keeper);
  * key of before, if it is being replaced. */
 void service_index_open(struct secret_service *service, const struct master_key *previous,
                         bool is_expected);
+/* Writes it under the present master key; the one of before is not used any more. Waits for the
+ * disk. */
+bool service_index_rekey(struct secret_service *service, GError **error);
 /* The keys go; no change is under way. Writes it first. */
 void service_index_close(struct secret_service *service);
 
