@@ -10,5 +10,11 @@
 
 /* virsh-store-import.c */
 bool virsh_store_import(struct session *session, const struct command_args *args);
+/* virsh-store-backup.c */
+bool virsh_store_backup(struct session *session, const struct command_args *args);
+/* virsh-store-restore.c */
+bool virsh_store_restore(struct session *session, const struct command_args *args);
+/* virsh-store-verify.c */
+bool virsh_store_verify(struct session *session, const struct command_args *args);
 /* virsh-store-export.c */
 bool virsh_store_export(struct session *session, const struct command_args *args);

@@ -43,6 +43,44 @@ static const struct command commands[] = {
                  "file with the slot's passphrase, - for standard input"},
             },
     },
+    {
+        .name = "store backup",
+        .summary = "back the whole store up to one file",
+        .description =
+            "Write a sealed copy of everything that virtcrypt-secretd keeps, as it is at one\n"
+            "    instant. Each way to unlock the master key opens it; without one it is worthless.",
+        .run = virsh_store_backup,
+        .options = {{"file", OPTION_TEXT, OPTION_REQUIRED, "file to write"}},
+    },
+    {
+        .name = "store restore",
+        .summary = "put a backup in the place of the store",
+        .description = "Put back what 'store backup' wrote, after all of it was authenticated. The "
+                       "daemon has\n"
+                       "    to be stopped. Killed anywhere, run it again.",
+        .is_local = true,
+        .run = virsh_store_restore,
+        .options =
+            {
+                {"file", OPTION_TEXT, OPTION_REQUIRED, "the backup"},
+                {"replace", OPTION_FLAG, 0, "put secrets that are there aside, to replaced-N"},
+                {"slot", OPTION_TEXT, OPTION_NAMED_ONLY, "slot of the master key to unlock with"},
+                {"key-file", OPTION_TEXT, OPTION_NAMED_ONLY,
+                 "where the slot's key file is now, if not where it says"},
+                {"passphrase-file", OPTION_TEXT, OPTION_NAMED_ONLY,
+                 "file with the slot's passphrase, - for standard input"},
+            },
+    },
+    {
+        .name = "store verify",
+        .summary = "check every file of the store",
+        .description =
+            "Read every file while the daemon runs: whether it is authentic, and as new as what "
+            "is\n"
+            "    in use. What is wrong is named with its remedy, and the exit status is 1.",
+        .run = virsh_store_verify,
+        .options = {{"json", OPTION_FLAG, 0, "print what was found as JSON"}},
+    },
 };
 
 const struct command_group store_commands = {

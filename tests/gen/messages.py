@@ -274,7 +274,8 @@ MESSAGES = [
      + optional(fixed(UUID)) + boolean(True)),
     ("virtcrypt_store_accept_args", optional(None)),
     ("virtcrypt_store_accept_ret", uint32(3)),
-    ("virtcrypt_store_backup_begin_ret", uint64(1 << 33) + uint32(10000)),
+    ("virtcrypt_store_backup_begin_ret", uint64(1 << 33) + uint32(10000)
+     + array([text("a.key") + text("damaged")])),
     ("virtcrypt_store_backup_read_args", uint64(1 << 20) + uint32(1048576)),
     ("virtcrypt_store_backup_read_ret", opaque(b"VCBACKUP")),
 
