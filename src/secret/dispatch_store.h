@@ -7,6 +7,11 @@
 
 #include "secret/dispatch.h"
 
+/* dispatch_accept.c */
+enum rpc_outcome dispatch_accept(struct rpc_call *call, void *opaque,
+                                 const struct virtcrypt_store_accept_args *args,
+                                 struct virtcrypt_store_accept_ret *ret, GError **error);
+
 /* dispatch_import.c */
 enum rpc_outcome dispatch_import(struct rpc_call *call, void *opaque,
                                  const struct virtcrypt_store_import_args *args,

@@ -56,6 +56,7 @@ secret_service_get_master(const struct secret_service *service, struct master_st
         .slots_problem = service->slots.problem,
         .key_id = service->slots.slots ? service->slots.slots->master_key_id : NULL,
         .is_rotating = service->slots.slots && service->slots.slots->has_previous,
+        .rollback = secret_service_rollback_problem(service),
         .slots = describe_slots(service),
     };
     if (ret_status->is_rotating) {

@@ -350,6 +350,8 @@ MESSAGES = [
     ("virtcrypt_guest_migrate_end_args", fixed(UUID) + fixed(OTHER_UUID) + boolean(True)),
     ("virtcrypt_guest_migrate_end_ret", text("migrated") + uint32(2) + uint32(1)),
 
+    ("virtcrypt_guest_autostart_ret", uint32(2) + boolean(True) + boolean(False)),
+
     ("sample_bytes", sample_bytes()),
     ("sample_arrays", sample_arrays()),
     ("sample_unions", sample_unions(_RED, _OPEN_NAMED, boolean(True) + opaque(b"sixteen bytes 16"),
