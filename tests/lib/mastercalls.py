@@ -22,7 +22,7 @@ def _bool(reader):
 
 
 def _text(reader):
-    return reader.optional(wire.Reader.string)
+    return reader.optional(reader.string)
 
 
 def read_slot(reader):
