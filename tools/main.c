@@ -19,6 +19,7 @@
 #include "tools/virsh-key.h"
 #include "tools/virsh-master.h"
 #include "tools/virsh-secret.h"
+#include "tools/virsh-store.h"
 #include "tools/virsh-volume.h"
 
 static bool run_help(struct session *session, const struct command_args *args);
@@ -39,7 +40,7 @@ static const struct command help_command[] = {
 };
 
 /* `groups` has room for as many as there are. */
-enum { GROUP_COUNT = 7 };
+enum { GROUP_COUNT = 8 };
 
 static void
 init_groups(struct command_group *groups)
@@ -49,8 +50,9 @@ init_groups(struct command_group *groups)
     groups[2] = guest_commands;
     groups[3] = key_commands;
     groups[4] = master_commands;
-    groups[5] = daemon_commands;
-    groups[6] = (struct command_group){
+    groups[5] = store_commands;
+    groups[6] = daemon_commands;
+    groups[7] = (struct command_group){
         .title = "Virtcrypt itself",
         .keyword = "virtcrypt",
         .commands = help_command,
