@@ -7,6 +7,7 @@
  * same way, and its slots forget the one of before at the end. A daemon that starts, or unlocks,
  * goes on where the last one stopped: the files of generations and slots say all that is needed.
  */
+#include "secret/service_index.h"
 #include "secret/service_master_work.h"
 #include "secret/service_state.h"
 #include "util/error.h"
@@ -497,11 +498,16 @@ static bool
 prepare_pass(struct rotation *rotation)
 {
     struct secret_service *service = rotation->service;
+    g_autoptr(GError) error = NULL;
 
     if (generations_is_rotating(service->generations))
         return true;
     if (!service->previous_key || generations_is_under(service->generations, service->previous_key))
         return begin_generation(rotation);
+    if (!service_index_rekey(service, &error)) {
+        fail(rotation, error->message);
+        return false;
+    }
     rotation->under_way++;
     service_master_forget_previous(service, on_forgotten, rotation);
     return false;

@@ -22,7 +22,7 @@ def _bool(reader):
 
 
 def _text(reader):
-    return reader.optional(wire.Reader.string)
+    return reader.optional(reader.string)
 
 
 def read_slot(reader):
@@ -75,6 +75,14 @@ def test_slot(client, slot, passphrase=b""):
 
 def change_passphrase(client, slot, old, new):
     return call(client, CHANGE_PASSPHRASE, slot + wire.opaque(old) + wire.opaque(new))
+
+
+def rotate(client, reseal=False, answers=(), remove=()):
+    """`answers`: {slot: passphrase}."""
+    answers = dict(answers)
+    return call(client, ROTATE, wire.uint32(reseal) + wire.uint32(len(answers))
+                + b"".join(slot + wire.opaque(answers[slot]) for slot in answers)
+                + wire.uint32(len(remove)) + b"".join(remove))
 
 
 def wait_until(is_there, bound=BOUND_S):

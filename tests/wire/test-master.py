@@ -213,10 +213,11 @@ class Callers(Case):
         self.assertFalse(master.status(self.client).locked)
 
     def test_garbage_is_an_error_each(self):
+        """Calls without arguments are made whatever follows them, as libvirt's."""
         for procedure in range(1, 9):
             for payload in (b"", b"\xff" * 4, b"\xff" * 64, bytes(3), os.urandom(200)):
                 if procedure in (master.STATUS, master.LOCK):
-                    payload = payload or b"\0\0\0\1"
+                    continue
                 with self.subTest(procedure=procedure, payload=payload[:8]):
                     with self.connect() as client:
                         reply = master.call(client, procedure, payload)
