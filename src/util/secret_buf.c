@@ -240,13 +240,13 @@ secret_buf_free(struct secret_buf *buf)
 size_t
 secret_buf_len(const struct secret_buf *buf)
 {
-    return buf->len;
+    return buf ? buf->len : 0;
 }
 
 const uint8_t *
 secret_buf_bytes(const struct secret_buf *buf)
 {
-    return bytes_of(buf);
+    return buf ? bytes_of(buf) : NULL;
 }
 
 uint8_t *

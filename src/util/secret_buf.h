@@ -37,6 +37,7 @@ struct secret_buf *secret_buf_read_fd(int fd, size_t max, GError **error);
 /* Wipes and frees; NULL is allowed. */
 void secret_buf_free(struct secret_buf *buf);
 
+/* Of NULL: 0, and NULL. */
 size_t secret_buf_len(const struct secret_buf *buf);
 const uint8_t *secret_buf_bytes(const struct secret_buf *buf);
 uint8_t *secret_buf_writable(struct secret_buf *buf);

@@ -364,11 +364,19 @@ test_threads_never_share_a_page(void)
 
 #define ADD(name) g_test_add_func("/util/secret_buf/" #name, test_##name)
 
+static void
+test_no_buffer_is_an_empty_one(void)
+{
+    g_assert_cmpuint(secret_buf_len(NULL), ==, 0);
+    g_assert_null(secret_buf_bytes(NULL));
+}
+
 int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     ADD(a_new_buffer_is_zero);
+    ADD(no_buffer_is_an_empty_one);
     ADD(a_reused_buffer_is_zero);
     ADD(a_freed_page_holds_no_key);
     ADD(pages_are_locked_and_left_out_of_dumps_and_children);
