@@ -322,6 +322,7 @@ static const struct key virtcryptd_keys[] = {
     {"erase_delay_migrated", CONF_INT, apply_number, FIELD(erase_delay_migrated), 0, YEAR},
     {"erase_orphans", CONF_STRING, apply_orphans, FIELD(erase_orphans)},
     {"bind_referenced_secrets", CONF_INT, apply_yes_no, FIELD(bind_referenced_secrets), 0, 1},
+    {"autostart_after_unlock", CONF_INT, apply_yes_no, FIELD(autostart_after_unlock), 0, 1},
     {"reconcile_interval", CONF_INT, apply_number, FIELD(reconcile_interval), 5, 86400},
 };
 

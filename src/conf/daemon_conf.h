@@ -69,6 +69,7 @@ struct daemon_conf {
     unsigned int erase_delay_migrated; /* 0 s */
     enum daemon_conf_orphans erase_orphans;
     bool bind_referenced_secrets;
+    bool autostart_after_unlock;
     unsigned int reconcile_interval; /* 300 s between looks at everything without an event */
 };
 

@@ -14,6 +14,7 @@
 #include "rpc/system_token.h"
 #include "secret/daemon_paths.h"
 #include "secret/dispatch.h"
+#include "secret/dispatch_store.h"
 #include "secret/events.h"
 #include "secret/service_master.h"
 #include "util/log.h"
@@ -174,6 +175,7 @@ close_daemon(void *opened)
     }
     if (daemon->server)
         rpc_server_free(daemon->server);
+    dispatch_backup_clear(&daemon->dispatch);
     secret_service_free(daemon->service);
     helper_free(daemon->helper);
     secret_events_free(daemon->events);

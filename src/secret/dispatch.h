@@ -23,6 +23,7 @@ struct dispatch {
     const struct rpc_server *server;
     uid_t root_uid;       /* who counts as local root: 0; in a session its user */
     bool believes_claims; /* a session, which no other user reaches, also through others */
+    GHashTable *backups;  /* dispatch_backup.c's: by connection; NULL: none yet */
 };
 
 /* What a list can be filtered by. */

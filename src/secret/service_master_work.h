@@ -37,8 +37,8 @@ struct master_work {
     struct unlock_context unlock; /* borrows what lives as long as the service, and `cancel` */
     char *slots_path;
     struct slots *slots;       /* read anew from the file; changed as is wanted */
-    bool is_tampered;          /* they are not as they were written; else they are authentic */
     struct master_key *master; /* a copy */
+    bool is_tampered;          /* `slots` are not authentic after all (takes_tampered) */
     struct slot *slot;         /* what `done` is told of, or NULL */
     struct service_try tried;  /* of an unlock */
 
@@ -58,8 +58,7 @@ void service_master_end_work(struct secret_service *service);
 bool service_master_open_work(struct secret_service *service, GError **error);
 void service_master_close_work(struct secret_service *service);
 
-/* Writes the slots without the master key of before, under which nothing is any more.
- * (service_master_rotate.c) */
+/* The master key of before goes: out of the slots (service_master_rotate.c), then out of memory. */
 void service_master_forget_previous(struct secret_service *service, master_done_func done,
                                     void *opaque);
 

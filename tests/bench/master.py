@@ -71,8 +71,7 @@ class Secretd(daemons.Secretd):
         with self.connect() as client:
             for slot in mastercalls.status(client).slots:
                 old = slot.id
-            mastercalls.add_slot(client, "credential",
-                                 fields={"name": "virtcrypt-master-key"}).reader()
+            mastercalls.add_slot(client, "credential", name="virtcrypt-master-key").reader()
             mastercalls.remove_slot(client, old).reader()
 
     def read_counts(self):

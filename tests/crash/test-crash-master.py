@@ -124,7 +124,7 @@ class MasterCase(SecretdCase):
     def make_before(self):
         """Owned, unowned, stray and kept values, under a key file and a credential."""
         def add_credential(client):
-            mastercalls.add_slot(client, "credential", fields={"name": _CREDENTIAL}).reader()
+            mastercalls.add_slot(client, "credential", name=_CREDENTIAL).reader()
 
         tree = self.made_by(define(A), set_value(A, b"first value"), define(B),
                             set_value(B, b"second value"), *(_bind(B, guest) for guest in GUESTS),

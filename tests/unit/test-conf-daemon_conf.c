@@ -370,6 +370,7 @@ test_virtcryptd_erases_with_care_by_default(void)
     g_assert_cmpuint(conf->erase_delay_migrated, ==, 0);
     g_assert_cmpint(conf->erase_orphans, ==, DAEMON_CONF_ORPHANS_WHEN_VOLUME_GONE);
     g_assert_false(conf->bind_referenced_secrets);
+    g_assert_false(conf->autostart_after_unlock);
     g_assert_cmpuint(conf->reconcile_interval, ==, 300);
 }
 
@@ -380,7 +381,8 @@ test_settings_of_guests_are_applied(void)
         apply_to(DAEMON_CONF_VIRTCRYPTD,
                  "libvirt_uri = \"test:///default\"\nerase_delay_undefine = 31536000\n"
                  "erase_delay_migrated = 7\nerase_orphans = \"manual\"\n"
-                 "bind_referenced_secrets = 1\nreconcile_interval = 5\n");
+                 "bind_referenced_secrets = 1\nreconcile_interval = 5\n"
+                 "autostart_after_unlock = 1\n");
     g_autoptr(daemon_conf_t) none = apply_to(DAEMON_CONF_VIRTCRYPTD, "libvirt_uri = \"\"");
     g_autoptr(daemon_conf_t) after =
         apply_to(DAEMON_CONF_VIRTCRYPTD, "erase_orphans = \"after-delay\"");
@@ -390,6 +392,7 @@ test_settings_of_guests_are_applied(void)
     g_assert_cmpuint(conf->erase_delay_migrated, ==, 7);
     g_assert_cmpint(conf->erase_orphans, ==, DAEMON_CONF_ORPHANS_MANUAL);
     g_assert_true(conf->bind_referenced_secrets);
+    g_assert_true(conf->autostart_after_unlock);
     g_assert_cmpuint(conf->reconcile_interval, ==, 5);
     g_assert_null(none->libvirt_uri);
     g_assert_cmpint(after->erase_orphans, ==, DAEMON_CONF_ORPHANS_AFTER_DELAY);
@@ -414,6 +417,10 @@ test_settings_of_guests_have_bounds(void)
                                         "\"when-volume-gone\", \"after-delay\", \"manual\""},
         {"bind_referenced_secrets = 2",
          "d.conf:1: bind_referenced_secrets: 2 is not between 0 and 1"},
+        {"autostart_after_unlock = -1",
+         "d.conf:1: autostart_after_unlock: -1 is not between 0 and 1"},
+        {"autostart_after_unlock = 2",
+         "d.conf:1: autostart_after_unlock: 2 is not between 0 and 1"},
         {"reconcile_interval = 4", "d.conf:1: reconcile_interval: 4 is not between 5 and 86400"},
         {"reconcile_interval = 86401",
          "d.conf:1: reconcile_interval: 86401 is not between 5 and 86400"},

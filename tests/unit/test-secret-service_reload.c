@@ -185,7 +185,7 @@ test_clear_value_that_was_not_taken_over_is_an_error(struct custodian *test, gco
     folder_put(&test->folder, "master.key", key, len);
     secret_service_reload(test->service);
     expect_no_value(test, UUID_2, ERROR_INVALID_SECRET,
-                    "is in libvirt's clear file, which was not taken over");
+                    "is in libvirt's own file, which was not taken over");
     error = try_define(test, UUID_2 " volume /b private");
     expect_error_part(error, ERROR_INVALID_SECRET, ERROR_FROM_SECRET, "was not taken over");
     put_xml(test, UUID_2 " volume /b");
