@@ -311,6 +311,8 @@ static const struct key secretd_keys[] = {
     {"value_readback", CONF_STRING, apply_readback, FIELD(value_readback)},
     {"master_key_file", CONF_STRING, apply_path, FIELD(master_key_file)},
     {"rotation_delay", CONF_INT, apply_number, FIELD(rotation_delay), 0, 86400},
+    {"unlock_timeout", CONF_INT, apply_number, FIELD(unlock_timeout), 1, 120},
+    {"index_delay", CONF_INT, apply_number, FIELD(index_delay), 0, 3600},
 };
 
 static const struct key virtcryptd_keys[] = {
@@ -320,6 +322,7 @@ static const struct key virtcryptd_keys[] = {
     {"erase_delay_migrated", CONF_INT, apply_number, FIELD(erase_delay_migrated), 0, YEAR},
     {"erase_orphans", CONF_STRING, apply_orphans, FIELD(erase_orphans)},
     {"bind_referenced_secrets", CONF_INT, apply_yes_no, FIELD(bind_referenced_secrets), 0, 1},
+    {"autostart_after_unlock", CONF_INT, apply_yes_no, FIELD(autostart_after_unlock), 0, 1},
     {"reconcile_interval", CONF_INT, apply_number, FIELD(reconcile_interval), 5, 86400},
 };
 
@@ -386,6 +389,13 @@ default_rw_perms(enum daemon_conf_auth auth)
 }
 
 static void
+set_secretd_defaults(struct daemon_conf *conf, const char *etc)
+{
+    conf->master_key_file = g_build_filename(etc, "libvirt", "virtcrypt", "master.key", NULL);
+    conf->unlock_timeout = 10;
+}
+
+static void
 set_virtcryptd_defaults(struct daemon_conf *conf, bool session, const char *run)
 {
     conf->custodian_socket = g_build_filename(run, "libvirt", "virtsecretd-sock", NULL);
@@ -418,8 +428,9 @@ daemon_conf_new_default(enum daemon_conf_program program, bool session)
     conf->log_level = LOG_LEVEL_WARN;
     conf->value_readback = DAEMON_CONF_READBACK_LOCAL_ROOT;
     conf->rotation_delay = 60;
+    conf->index_delay = 5;
     if (program == DAEMON_CONF_SECRETD)
-        conf->master_key_file = g_build_filename(etc, "libvirt", "virtcrypt", "master.key", NULL);
+        set_secretd_defaults(conf, etc);
     else
         set_virtcryptd_defaults(conf, session, run);
     return conf;

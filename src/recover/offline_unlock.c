@@ -5,14 +5,12 @@
  */
 #include "recover/offline_unlock.h"
 
-#include <errno.h>
-#include <string.h>
-
 #include "util/error.h"
 
 void
 offline_keys_clear(struct offline_keys *keys)
 {
+    g_clear_pointer(&keys->index, value_index_free);
     g_clear_pointer(&keys->generations, generations_free);
     g_clear_pointer(&keys->previous, master_key_free);
     g_clear_pointer(&keys->master, master_key_free);
@@ -42,21 +40,27 @@ needs_person(const struct slot *slot)
 }
 
 bool
-offline_unlock_needs_person(const struct offline_keys *keys, const struct offline_key *key)
+offline_unlock_slots_need_person(const struct slots *slots, const struct offline_key *key)
 {
     const struct slot *named;
 
-    if (!keys->slots || key->key_file)
+    if (key->key_file)
         return false;
     if (key->slot) {
-        named = slots_find_named(keys->slots, key->slot, NULL);
+        named = slots_find_named(slots, key->slot, NULL);
         return named && needs_person(named);
     }
-    for (guint i = 0; i < keys->slots->slots->len; i++) {
-        if (needs_person(keys->slots->slots->pdata[i]))
+    for (guint i = 0; i < slots->slots->len; i++) {
+        if (needs_person(slots->slots->pdata[i]))
             return true;
     }
     return false;
+}
+
+bool
+offline_unlock_needs_person(const struct offline_keys *keys, const struct offline_key *key)
+{
+    return keys->slots && offline_unlock_slots_need_person(keys->slots, key);
 }
 
 /* ---- one slot ---- */
@@ -71,7 +75,8 @@ relocate(const struct offline_paths *paths, const struct slot *slot, const char 
 
     if (slot->method != SLOT_KEY_FILE || (!path && !key_file))
         return g_steal_pointer(&moved);
-    there = key_file ? g_strdup(key_file) : offline_paths_relocate(paths, path);
+    there =
+        key_file ? g_canonicalize_filename(key_file, NULL) : offline_paths_relocate(paths, path);
     return fields_set(moved->fields, "path", there, error) ? g_steal_pointer(&moved) : NULL;
 }
 
@@ -150,10 +155,12 @@ read_bare(const struct offline_paths *paths, const struct unlock_context *contex
           const struct offline_key *key, GError **error)
 {
     const struct unlock_method *method = unlock_method_of(SLOT_KEY_FILE);
-    g_autoptr(slot_t) slot = slot_new(SLOT_KEY_FILE, NULL);
+    g_autoptr(slot_t) slot = slot_new(SLOT_KEY_FILE, NULL, error);
+    g_autofree char *path =
+        g_canonicalize_filename(key->key_file ? key->key_file : paths->key_file, NULL);
     struct secret_buf *bytes;
 
-    if (!fields_set(slot->fields, "path", key->key_file ? key->key_file : paths->key_file, error))
+    if (!slot || !fields_set(slot->fields, "path", path, error))
         return NULL;
     bytes = method->open(context, slot, NULL, error);
     return bytes ? master_key_new(bytes, error) : NULL;
@@ -170,12 +177,12 @@ open_bare(const struct offline_paths *paths, const struct unlock_context *contex
     if (key->slot)
         return NULL;
     master = read_bare(paths, context, key, &unused);
-    if (master && keys->slots &&
-        memcmp(master_key_id(master), keys->slots->master_key_id, MASTER_KEY_ID_SIZE) != 0)
+    if (master && keys->slots && !master_key_equal_id(master, keys->slots->master_key_id))
         return NULL;
     /* With no slots file, a slot's key file is a master key by nothing but its length. */
     if (master && !keys->slots && generations_exists(paths->generations)) {
-        g_autoptr(generations_t) proof = generations_open(paths->generations, master, &unused);
+        g_autoptr(generations_t) proof =
+            generations_open(paths->generations, master, NULL, &unused);
 
         if (!proof)
             return NULL;
@@ -245,9 +252,8 @@ open_generations(const struct offline_paths *paths, struct offline_keys *keys, G
     g_autoptr(GError) problem = NULL;
 
     if (generations_exists(paths->generations)) {
-        keys->generations = generations_open(paths->generations, keys->master, &problem);
-        if (!keys->generations && keys->previous)
-            keys->generations = generations_open(paths->generations, keys->previous, NULL);
+        keys->generations =
+            generations_open(paths->generations, keys->master, keys->previous, &problem);
         if (!keys->generations)
             g_ptr_array_add(problems, g_strdup(problem->message));
     }
@@ -255,6 +261,25 @@ open_generations(const struct offline_paths *paths, struct offline_keys *keys, G
         keys->generations =
             generations_new_legacy(keys->previous ? keys->previous : keys->master, error);
     return keys->generations != NULL;
+}
+
+/* Which values were put back from an older backup. */
+static void
+open_index(const struct offline_paths *paths, struct offline_keys *keys, GPtrArray *problems)
+{
+    const struct value_index_params params = {
+        .path = paths->index,
+        .master = keys->master,
+        .previous = keys->previous,
+        .is_expected = keys->slots && keys->slots->flags & SLOTS_HAS_INDEX,
+    };
+    enum value_index_state state;
+    const char *problem;
+
+    keys->index = value_index_open(&params, &state);
+    problem = value_index_problem(keys->index);
+    if (problem)
+        g_ptr_array_add(problems, g_strdup(problem));
 }
 
 bool
@@ -267,5 +292,6 @@ offline_unlock(const struct offline_paths *paths, const struct unlock_context *c
         return false;
     open_previous(keys, problems);
     check_slots(paths, keys, problems);
+    open_index(paths, keys, problems);
     return open_generations(paths, keys, problems, error);
 }

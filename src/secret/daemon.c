@@ -10,11 +10,13 @@
 #include "daemon/core.h"
 #include "daemon/folders.h"
 #include "daemon/lock.h"
+#include "master/helper.h"
 #include "rpc/system_token.h"
 #include "secret/daemon_paths.h"
 #include "secret/dispatch.h"
+#include "secret/dispatch_store.h"
 #include "secret/events.h"
-#include "secret/service.h"
+#include "secret/service_master.h"
 #include "util/log.h"
 
 enum { LOCK_FOLDER_MODE = 0700 };
@@ -45,6 +47,8 @@ struct daemon {
     struct daemon_lock *driver_lock;
     struct secret_buf *token;
     struct secret_events *events;
+    struct helper *helper;
+    struct unlock_context unlock;
     struct secret_service *service;
     struct rpc_server *server;
     struct dispatch dispatch;
@@ -78,19 +82,29 @@ open_service(struct daemon *daemon, GError **error)
     const struct daemon_conf *conf = daemon->params->conf;
     const struct secret_service_params params = {
         .loop = daemon->core->loop,
+        .libvirt_conf = daemon->paths->libvirt_conf,
+        .credentials_dir = g_getenv("CREDENTIALS_DIRECTORY"),
         .dir = daemon->paths->secrets_dir,
         .journal_dir = daemon->paths->journal_dir,
         .guests_dir = daemon->paths->guests_dir,
         .audit = daemon->paths->audit,
         .generations_path = daemon->paths->generations,
         .rotation_delay = conf->rotation_delay,
-        .unlock_method = &master_key_source_file,
-        .unlock_location = conf->master_key_file,
+        .slots_path = daemon->paths->slots,
+        .key_file = conf->master_key_file,
+        .unlock = &daemon->unlock,
+        .index_path = daemon->paths->index,
+        .index_delay = conf->index_delay,
         .readback = readbacks[conf->value_readback],
         .on_event = on_event,
         .opaque = daemon,
     };
 
+    daemon->unlock = (struct unlock_context){
+        .helper = daemon->helper,
+        .credentials_dir = g_getenv("CREDENTIALS_DIRECTORY"),
+        .timeout_ms = conf->unlock_timeout * 1000,
+    };
     daemon->events = secret_events_new();
     daemon->service = secret_service_new(&params, error);
     return daemon->service != NULL;
@@ -124,6 +138,8 @@ add_programs(struct daemon *daemon)
                            &daemon->dispatch);
     rpc_server_add_program(daemon->server, &virtcrypt_secret_program, &dispatch_virtcrypt_handlers,
                            &daemon->dispatch);
+    rpc_server_add_program(daemon->server, &virtcrypt_master_program, &dispatch_master_handlers,
+                           &daemon->dispatch);
     rpc_server_add_program(daemon->server, &virtcrypt_store_program, &dispatch_store_handlers,
                            &daemon->dispatch);
 }
@@ -153,11 +169,15 @@ close_daemon(void *opened)
     struct daemon *daemon = opened;
 
     /* Changes that were submitted are finished and answered before their connections go. */
-    if (daemon->service)
+    if (daemon->service) {
+        secret_service_cancel_master(daemon->service);
         secret_service_drain(daemon->service);
+    }
     if (daemon->server)
         rpc_server_free(daemon->server);
+    dispatch_backup_clear(&daemon->dispatch);
     secret_service_free(daemon->service);
+    helper_free(daemon->helper);
     secret_events_free(daemon->events);
     secret_buf_free(daemon->token);
     if (daemon->core)
@@ -173,6 +193,10 @@ static const struct daemon_hooks hooks = {.reload = on_reload};
 static bool
 open_parts(struct daemon *daemon, GError **error)
 {
+    /* Before there are threads and secrets. */
+    daemon->helper = helper_start(helper_default_program(), error);
+    if (!daemon->helper)
+        return false;
     daemon->core = daemon_core_new(daemon->params, &hooks, daemon, error);
     if (!daemon->core)
         return false;

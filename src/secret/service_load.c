@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "secret/sealed.h"
+#include "secret/service_index.h"
 #include "secret/service_load.h"
 #include "util/error.h"
 #include "util/log.h"
@@ -89,6 +90,7 @@ load_value(size_t index, void *opaque)
     const struct service_source source = {
         .store = loading->service->store,
         .generations = loading->service->generations,
+        .index = service_index_get(loading->service),
         .def = load->def,
         .owners = load->owners,
         .known = load->known,
@@ -124,7 +126,7 @@ check_generations(struct loading *loading)
     for (guint i = 0; i < loading->loads->len; i++) {
         const struct load *load = service_load_at(loading, i);
 
-        opened += load->reading.value.sealed != NULL;
+        opened += load->reading.value.sealed != NULL || load->reading.is_old;
         foreign += load->reading.is_foreign;
     }
     if (!service->generations || foreign == 0 || opened > 0)
@@ -152,6 +154,7 @@ finish_loading(struct loading *loading)
     g_clear_pointer(&loading->stock.owned, g_array_unref);
     service_repair(service, repairs);
     service_import(service, clear);
+    service_index_follow_all(service);
 }
 
 static struct load *
@@ -246,7 +249,7 @@ service_load(struct secret_service *service, GError **error)
 
     if (!begin_loading(service, &loading, error))
         return false;
-    service_unlock(service, &loading.stock);
+    service_unlock(service, &loading.stock, NULL);
     parallel_run(loading.loads->len, load_both, &loading);
     check_generations(&loading);
     finish_loading(&loading);
@@ -268,33 +271,45 @@ note_known_values(struct loading *loading)
     }
 }
 
-void
-secret_service_reload(struct secret_service *service)
+/* What was read while locked is unproven. */
+static void
+load_again(struct secret_service *service, struct service_try *tried)
 {
     bool was_locked = service->locked_reason != NULL;
     g_autoptr(GError) error = NULL;
     struct loading loading;
 
-    if (!service->store)
-        return;
-    service_rotate_look_again(service);
-    secret_service_drain(service);
     if (!begin_loading(service, &loading, &error)) {
         log_error("definitions are not loaded again: %s", error->message);
         return;
     }
-    if (was_locked)
-        service_unlock(service, &loading.stock);
+    if (was_locked && !tried && service->slots.work)
+        log_warn("the daemon is not unlocked by this reload: the master key is in use");
+    else if (was_locked)
+        service_unlock(service, &loading.stock, tried);
     else
         service_check_keys_in_use(service);
     parallel_run(loading.loads->len, load_definition, &loading);
-    /* What was read while locked is unproven. */
     if (!was_locked)
         note_known_values(&loading);
     parallel_run(loading.loads->len, load_value, &loading);
     if (was_locked)
         check_generations(&loading);
     finish_loading(&loading);
-    if (was_locked)
-        service_rotate_resume(service);
+}
+
+void
+service_load_unlocked(struct secret_service *service, struct service_try *tried)
+{
+    service_rotate_look_again(service);
+    service_drain_changes(service);
+    load_again(service, tried);
+    service_rotate_resume(service);
+}
+
+void
+secret_service_reload(struct secret_service *service)
+{
+    if (service->store)
+        service_load_unlocked(service, NULL);
 }

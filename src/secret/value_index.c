@@ -10,6 +10,7 @@
 #include <gnutls/crypto.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "util/big_endian.h"
 #include "util/error.h"
@@ -28,8 +29,9 @@ enum {
     AT_FLAGS = 12,
     AT_MASTER_KEY_ID = 16,
     AT_COUNTER = 32,
-    AT_COUNT = 40,
-    AT_ENTRIES = 44,
+    AT_ANCHOR = 40,
+    AT_COUNT = 56,
+    AT_ENTRIES = 60,
     ENTRY_SIZE = 24,
     AT_GENERATION = 16, /* in an entry, behind the uuid */
     TAG_SIZE = 32,
@@ -49,6 +51,8 @@ struct value_index {
     const struct master_key *master;
     GHashTable *entries; /* set of struct entry, by its uuid */
     uint64_t counter;
+    struct uuid anchor; /* zeros: none */
+    uint64_t written_counter;
     char *problem;
     bool must_put_aside; /* what has the file's name is not ours */
     uint64_t version;    /* grows with each change */
@@ -62,6 +66,7 @@ struct value_index_image {
     GArray *entries; /* of struct entry, in no order */
     GArray *removed; /* the others */
     uint64_t counter;
+    struct uuid anchor;
     bool is_begun_anew;
     bool must_put_aside;
     uint64_t version;
@@ -102,27 +107,19 @@ value_index_count(const struct value_index *index)
 }
 
 void
-value_index_set(struct value_index *index, const struct uuid *uuid, uint64_t generation)
+value_index_raise(struct value_index *index, const struct uuid *uuid, uint64_t generation)
 {
     struct entry *entry = find(index, uuid);
 
     if (!entry && value_index_count(index) >= VALUE_INDEX_ENTRIES_MAX)
         return;
     if (!entry)
-        add(index, uuid, generation);
-    else if (entry->generation == generation && !entry->is_removed)
+        entry = add(index, uuid, 0);
+    else if (entry->generation >= generation && !entry->is_removed)
         return;
-    if (entry) {
-        entry->generation = generation;
-        entry->is_removed = false;
-    }
+    entry->generation = MAX(entry->generation, generation);
+    entry->is_removed = false;
     index->version++;
-}
-
-void
-value_index_raise(struct value_index *index, const struct uuid *uuid, uint64_t generation)
-{
-    value_index_set(index, uuid, MAX(generation, value_index_floor(index, uuid)));
 }
 
 void
@@ -165,12 +162,25 @@ value_index_counter(const struct value_index *index)
     return index->counter;
 }
 
-void
-value_index_set_counter(struct value_index *index, uint64_t counter)
+uint64_t
+value_index_written_counter(const struct value_index *index)
 {
-    if (index->counter == counter)
+    return index->written_counter;
+}
+
+const struct uuid *
+value_index_anchor(const struct value_index *index)
+{
+    return &index->anchor;
+}
+
+void
+value_index_set_anchor(struct value_index *index, const struct uuid *anchor, uint64_t counter)
+{
+    if (index->counter == counter && uuid_equal(&index->anchor, anchor))
         return;
     index->counter = counter;
+    index->anchor = *anchor;
     index->version++;
 }
 
@@ -221,6 +231,7 @@ format(struct value_index_image *image, GError **error)
     big_endian_put(bytes + AT_FLAGS, image->is_begun_anew ? FLAG_BEGUN_ANEW : 0, 4);
     memcpy(bytes + AT_MASTER_KEY_ID, image->master_key_id, MASTER_KEY_ID_SIZE);
     big_endian_put(bytes + AT_COUNTER, image->counter, 8);
+    memcpy(bytes + AT_ANCHOR, image->anchor.bytes, sizeof(image->anchor.bytes));
     big_endian_put(bytes + AT_COUNT, image->entries->len, 4);
     for (guint i = 0; i < image->entries->len; i++, to += ENTRY_SIZE) {
         const struct entry *entry = &g_array_index(image->entries, struct entry, i);
@@ -297,6 +308,8 @@ take(struct value_index *index, const uint8_t *bytes)
             add(index, &uuid, big_endian_get(at + AT_GENERATION, 8));
     }
     index->counter = big_endian_get(bytes + AT_COUNTER, 8);
+    index->written_counter = index->counter;
+    memcpy(index->anchor.bytes, bytes + AT_ANCHOR, sizeof(index->anchor.bytes));
     if (big_endian_get(bytes + AT_FLAGS, 4) & FLAG_BEGUN_ANEW)
         index->problem = g_strdup_printf(
             "the index of generations (%s) was missing or damaged at an earlier start, and was "
@@ -312,10 +325,13 @@ read_file(const char *path, GError **error)
 {
     g_autofree char *folder = g_path_get_dirname(path);
     g_autofree char *name = g_path_get_basename(path);
+    g_autofree char *new_name = g_strconcat(name, ".new", NULL);
     g_auto(file_fd) dir_fd = file_open_dir(folder, false, FOLDER_MODE, error);
 
     if (dir_fd < 0)
         return NULL;
+    /* What a crash left of an image. */
+    unlinkat(dir_fd, new_name, 0);
     return file_read(dir_fd, name, SIZE_MIN + (size_t)VALUE_INDEX_ENTRIES_MAX * ENTRY_SIZE, error);
 }
 
@@ -422,6 +438,7 @@ value_index_take_image(struct value_index *index, GError **error)
         g_array_append_vals(((struct entry *)entry)->is_removed ? image->removed : image->entries,
                             entry, 1);
     image->counter = index->counter;
+    image->anchor = index->anchor;
     image->is_begun_anew = index->problem != NULL;
     image->must_put_aside = index->must_put_aside;
     image->version = index->version;
@@ -472,6 +489,7 @@ value_index_end_image(struct value_index *index, struct value_index_image *take_
 {
     if (is_written) {
         index->written_version = take_image->version;
+        index->written_counter = take_image->counter;
         index->must_put_aside = false;
         for (guint i = 0; i < take_image->removed->len; i++) {
             const struct entry *gone = &g_array_index(take_image->removed, struct entry, i);

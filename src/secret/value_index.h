@@ -35,7 +35,7 @@ struct value_index_params {
 };
 
 /* Never fails: without a good file the index is empty. One that is damaged is kept under another
- * name when the first image is written. */
+ * name when the first image is written. What a crash left of an image is removed. */
 struct value_index *value_index_open(const struct value_index_params *params,
                                      enum value_index_state *ret_state);
 void value_index_free(struct value_index *index); /* writes nothing */
@@ -52,8 +52,6 @@ void value_index_raise(struct value_index *index, const struct uuid *uuid, uint6
 /* The secret is durably gone. Its floor counts until a file without it is durable: the file that is
  * there refuses what is below it, so the next secret of that uuid has to be above it. */
 void value_index_remove(struct value_index *index, const struct uuid *uuid);
-/* What is there is right, whatever the index said. */
-void value_index_set(struct value_index *index, const struct uuid *uuid, uint64_t generation);
 size_t value_index_count(const struct value_index *index);
 /* Removes those that `keeps` says no to. */
 typedef bool (*value_index_func)(const struct uuid *uuid, void *opaque);
@@ -77,10 +75,14 @@ bool value_index_flush(struct value_index *index, GError **error);
 /* Writes it under another master key, which is borrowed from then on. No image is out. */
 bool value_index_rekey(struct value_index *index, const struct master_key *master, GError **error);
 
-/* The counter in the file, which an anchor outside of it (a TPM's NV counter) may not be ahead of.
- * The file has it when the next image is written. */
+/* The counter in the file, which an anchor outside of it (a TPM's NV counter) may not be ahead of;
+ * and whose anchor that is (the id of a slot; zeros: none). What is set is in the file when the
+ * next image is written. */
 uint64_t value_index_counter(const struct value_index *index);
-void value_index_set_counter(struct value_index *index, uint64_t counter);
+const struct uuid *value_index_anchor(const struct value_index *index);
+void value_index_set_anchor(struct value_index *index, const struct uuid *anchor, uint64_t counter);
+/* That of the file on disk. */
+uint64_t value_index_written_counter(const struct value_index *index);
 
 typedef struct value_index value_index_t; /* for g_autoptr only */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(value_index_t, value_index_free)

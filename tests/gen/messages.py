@@ -268,13 +268,14 @@ MESSAGES = [
     ("virtcrypt_store_import_ret", array([
         fixed(UUID) + text("a.base64") + text("import") + optional(None),
         fixed(OTHER_UUID) + text("b.aes256cbc") + text("keep") + optional(text("no key"))])
-     + boolean(True)),
+     + optional(fixed(OTHER_UUID)) + boolean(True)),
     ("virtcrypt_store_verify_args", optional(fixed(UUID)) + uint32(1000)),
     ("virtcrypt_store_verify_ret", uint32(12) + array([text("a.key") + text("damaged")])
      + optional(fixed(UUID)) + boolean(True)),
     ("virtcrypt_store_accept_args", optional(None)),
     ("virtcrypt_store_accept_ret", uint32(3)),
-    ("virtcrypt_store_backup_begin_ret", uint64(1 << 33) + uint32(10000)),
+    ("virtcrypt_store_backup_begin_ret", uint64(1 << 33) + uint32(10000)
+     + array([text("a.key") + text("damaged")])),
     ("virtcrypt_store_backup_read_args", uint64(1 << 20) + uint32(1048576)),
     ("virtcrypt_store_backup_read_ret", opaque(b"VCBACKUP")),
 
@@ -348,6 +349,8 @@ MESSAGES = [
      + array([guest_packet(), guest_packet(None, None, b"")])),
     ("virtcrypt_guest_migrate_end_args", fixed(UUID) + fixed(OTHER_UUID) + boolean(True)),
     ("virtcrypt_guest_migrate_end_ret", text("migrated") + uint32(2) + uint32(1)),
+
+    ("virtcrypt_guest_autostart_ret", uint32(2) + boolean(True) + boolean(False)),
 
     ("sample_bytes", sample_bytes()),
     ("sample_arrays", sample_arrays()),

@@ -3,6 +3,7 @@
  * What the secret service makes of guests' copies that do not agree, at start and on a reload: the
  * newest one that opens counts, older ones are written anew, damaged ones are kept.
  */
+#include "custodian_slots.h"
 #include "owned.h"
 #include "secret/generations.h"
 
@@ -214,6 +215,8 @@ test_other_values_of_the_same_generation_are_kept(struct custodian *test, gconst
     g_autoptr(GBytes) after = NULL;
 
     custodian_close(test);
+    /* With the index there can't be two. */
+    g_clear_pointer(&test->index, g_free);
     put_copy(test, GUEST_1, UUID_1, one);
     put_copy(test, GUEST_2, UUID_1, two);
     custodian_open(test);
@@ -255,19 +258,21 @@ test_no_master_key_is_made_where_guests_have_copies(struct custodian *test, gcon
 {
     custodian_close(test);
     g_assert_cmpint(g_unlink(test->master_key), ==, 0);
+    g_assert_cmpint(g_unlink(test->slots), ==, 0);
     custodian_open(test);
     g_assert_nonnull(secret_service_locked_reason(test->service));
     folder_expect_none(&test->folder, "master.key");
+    folder_expect_none(&test->folder, "master.slots");
     expect_no_value(test, UUID_1, ERROR_OPERATION_INVALID, "locked");
 }
 
 static void
 test_another_master_key_locks(struct custodian *test, gconstpointer unused)
 {
-    char other[32] = "another master key of 32 bytes!";
+    g_autoptr(GBytes) slots = NULL;
 
     custodian_close(test);
-    folder_put(&test->folder, "master.key", other, sizeof(other));
+    slots = replace_slots(test);
     custodian_open(test);
     g_assert_nonnull(
         strstr(secret_service_locked_reason(test->service), "with another master key"));
@@ -324,6 +329,18 @@ test_a_clear_value_beside_copies_is_left(struct custodian *test, gconstpointer u
     expect_logged(test, UUID_1 ".base64 is there, and the secret belongs to guests");
     set_value(test, UUID_1, "new");
     folder_expect_none(&test->secrets, UUID_1 ".base64");
+}
+
+/* As an export leaves it. */
+static void
+test_a_clear_value_that_guests_own_already_is_wiped(struct custodian *test, gconstpointer unused)
+{
+    custodian_close(test);
+    folder_put_text(&test->secrets, UUID_1 ".base64", "b2xk");
+    custodian_open(test);
+    expect_value(test, UUID_1, "old");
+    folder_expect_none(&test->secrets, UUID_1 ".base64");
+    expect_not_logged(test, UUID_1 ".base64 is there");
 }
 
 /* As if the folder were on a medium that is not here. */
@@ -402,10 +419,17 @@ test_no_keys_are_made_while_copies_are_not_known(struct custodian *test, gconstp
     g_assert_nonnull(strstr(secret_service_locked_reason(test->service), GUEST_1));
     folder_expect_none(&test->folder, "generations");
     custodian_close(test);
+    g_assert_cmpint(g_unlink(test->slots), ==, 0);
+    custodian_open(test);
+    g_assert_nonnull(secret_service_locked_reason(test->service));
+    folder_expect_none(&test->folder, "master.slots");
+    folder_expect_none(&test->folder, "generations");
+    custodian_close(test);
     g_assert_cmpint(g_unlink(test->master_key), ==, 0);
     custodian_open(test);
     g_assert_nonnull(secret_service_locked_reason(test->service));
     folder_expect_none(&test->folder, "master.key");
+    folder_expect_none(&test->folder, "master.slots");
     folder_expect_none(&test->folder, "generations");
 }
 
@@ -497,8 +521,8 @@ test_a_reload_repairs_an_older_copy(struct custodian *test, gconstpointer unused
 }
 
 static void
-test_a_reload_takes_older_copies_that_were_put_back_as_a_whole(struct custodian *test,
-                                                               gconstpointer unused)
+test_a_reload_refuses_older_copies_that_were_put_back_as_a_whole(struct custodian *test,
+                                                                 gconstpointer unused)
 {
     g_autoptr(GBytes) one = get_copy(test, GUEST_1, UUID_1);
     g_autoptr(GBytes) two = take_old_copy(test, GUEST_2);
@@ -506,8 +530,9 @@ test_a_reload_takes_older_copies_that_were_put_back_as_a_whole(struct custodian 
     put_copy(test, GUEST_1, UUID_1, one);
     put_copy(test, GUEST_2, UUID_1, two);
     secret_service_reload(test->service);
-    expect_value(test, UUID_1, "old");
-    expect_logged(test, UUID_1 ".key was replaced by another program");
+    expect_value(test, UUID_1, "new");
+    expect_logged(test, "its file has generation 1, but generation 2 was stored");
+    expect_logged(test, "the value that is in memory stays in use");
 }
 
 static void
@@ -581,6 +606,7 @@ main(int argc, char **argv)
     ADD(a_put_takes_the_place_of_left_copies);
     ADD(a_left_key_that_a_put_replaces_is_an_erasure);
     ADD(a_clear_value_beside_copies_is_left);
+    ADD(a_clear_value_that_guests_own_already_is_wiped);
     ADD(nothing_is_erased_while_a_guests_keys_are_not_known);
     ADD(no_keys_are_made_while_copies_are_not_known);
     ADD(a_value_set_while_a_copy_was_not_known_counts);
@@ -590,7 +616,7 @@ main(int argc, char **argv)
     ADD(a_value_that_comes_to_disk_takes_the_place_of_left_copies);
     ADD(a_reload_finds_nothing_new);
     ADD(a_reload_repairs_an_older_copy);
-    ADD(a_reload_takes_older_copies_that_were_put_back_as_a_whole);
+    ADD(a_reload_refuses_older_copies_that_were_put_back_as_a_whole);
     ADD(a_reload_keeps_the_value_in_memory);
     ADD(a_reload_sees_copies_that_came_and_went);
     ADD(a_reload_unlocks_owned_values);

@@ -3,7 +3,7 @@
  * What a reload makes of values and of a master key that were changed under the running daemon: it
  * then has what the next start would have, but gives no good value up for a bad file.
  */
-#include "custodian.h"
+#include "custodian_slots.h"
 #include "secret/sealed.h"
 
 static void
@@ -29,19 +29,44 @@ put_key(struct custodian *test, GBytes *content)
 }
 
 static void
-test_value_from_a_backup_counts_at_once_and_after_a_start(struct custodian *test,
-                                                          gconstpointer unused)
+test_value_from_a_backup_is_refused(struct custodian *test, gconstpointer unused)
 {
     g_autoptr(GBytes) backup = folder_get(&test->secrets, UUID_1 ".key");
 
     set_value(test, UUID_1, "newer");
     put_key(test, backup);
     secret_service_reload(test->service);
-    expect_value(test, UUID_1, "first");
-    expect_logged(test, UUID_1 ".key was replaced by another program: the value in it, of "
-                               "generation 1, counts now, instead of that of generation 2");
+    expect_value(test, UUID_1, "newer");
+    expect_logged(test, "its file has generation 1, but generation 2 was stored: it was put back "
+                        "from an older backup");
+    expect_logged(test, "the value that is in memory stays in use, and is lost when the daemon "
+                        "ends");
     custodian_reopen(test);
+    expect_no_value(test, UUID_1, ERROR_INVALID_SECRET, "has generation 1, but generation 2 was");
+}
+
+/* A file that the index says nothing against. */
+static void
+test_another_good_file_counts_at_once_and_after_a_start(struct custodian *test,
+                                                        gconstpointer unused)
+{
+    g_autoptr(GBytes) first = folder_get(&test->secrets, UUID_1 ".key");
+    g_autoptr(GBytes) newer = NULL;
+
+    set_value(test, UUID_1, "newer");
+    newer = folder_get(&test->secrets, UUID_1 ".key");
+    custodian_close(test);
+    g_clear_pointer(&test->index, g_free);
+    put_key(test, first);
+    custodian_open(test);
     expect_value(test, UUID_1, "first");
+    put_key(test, newer);
+    secret_service_reload(test->service);
+    expect_value(test, UUID_1, "newer");
+    expect_logged(test, UUID_1 ".key was replaced by another program: the value in it, of "
+                               "generation 2, counts now, instead of that of generation 1");
+    custodian_reopen(test);
+    expect_value(test, UUID_1, "newer");
 }
 
 static void
@@ -98,26 +123,41 @@ test_unchanged_values_are_not_spoken_of(struct custodian *test, gconstpointer un
 static void
 test_replaced_master_key_is_told(struct custodian *test, gconstpointer unused)
 {
-    g_autofree char *key = NULL;
-    gsize len = 0;
+    g_autoptr(GBytes) slots = replace_slots(test);
 
-    g_assert_true(g_file_get_contents(test->master_key, &key, &len, NULL));
-    key[0] ^= 1;
-    folder_put(&test->folder, "master.key", key, len);
     secret_service_reload(test->service);
-    expect_logged(test, "was replaced by another one; the daemon goes on with the one that it has "
-                        "in memory, and when it ends all sealed values are lost without it: put "
-                        "that one back");
+    expect_logged(test, "were replaced by another master key's; the daemon goes on with the one "
+                        "that it has in memory, and when it ends all sealed values are lost "
+                        "without it: put that file back");
     expect_value(test, UUID_1, "first");
     set_value(test, UUID_1, "second");
-    key[0] ^= 1;
-    folder_put(&test->folder, "master.key", key, len);
+    put_back_slots(test, slots);
     custodian_reopen(test);
     expect_value(test, UUID_1, "second");
 }
 
 static void
-test_spoilt_master_key_is_told(struct custodian *test, gconstpointer unused)
+test_slots_that_went_away_are_written_again(struct custodian *test, gconstpointer unused)
+{
+    g_assert_cmpint(g_unlink(test->slots), ==, 0);
+    secret_service_reload(test->service);
+    expect_logged(test, "were gone, and are written again from memory");
+    custodian_reopen(test);
+    expect_value(test, UUID_1, "first");
+}
+
+static void
+test_spoilt_slots_are_told(struct custodian *test, gconstpointer unused)
+{
+    folder_put_text(&test->folder, "master.slots", "torn");
+    secret_service_reload(test->service);
+    expect_logged(test, "; the daemon goes on with the master key that it has in memory, and will "
+                        "be locked at its next start");
+    expect_value(test, UUID_1, "first");
+}
+
+static void
+test_spoilt_key_file_is_told(struct custodian *test, gconstpointer unused)
 {
     folder_put_text(&test->folder, "master.key", "torn");
     secret_service_reload(test->service);
@@ -145,7 +185,7 @@ test_clear_value_that_was_not_taken_over_is_an_error(struct custodian *test, gco
     folder_put(&test->folder, "master.key", key, len);
     secret_service_reload(test->service);
     expect_no_value(test, UUID_2, ERROR_INVALID_SECRET,
-                    "is in libvirt's clear file, which was not taken over");
+                    "is in libvirt's own file, which was not taken over");
     error = try_define(test, UUID_2 " volume /b private");
     expect_error_part(error, ERROR_INVALID_SECRET, ERROR_FROM_SECRET, "was not taken over");
     put_xml(test, UUID_2 " volume /b");
@@ -177,13 +217,16 @@ int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    ADD(value_from_a_backup_counts_at_once_and_after_a_start);
+    ADD(value_from_a_backup_is_refused);
+    ADD(another_good_file_counts_at_once_and_after_a_start);
     ADD(value_set_after_a_backup_was_put_back_counts);
     ADD(good_value_is_not_given_up_for_a_bad_file);
     ADD(good_value_is_not_given_up_for_no_file);
     ADD(unchanged_values_are_not_spoken_of);
     ADD(replaced_master_key_is_told);
-    ADD(spoilt_master_key_is_told);
+    ADD(slots_that_went_away_are_written_again);
+    ADD(spoilt_slots_are_told);
+    ADD(spoilt_key_file_is_told);
     ADD(clear_value_that_was_not_taken_over_is_an_error);
     ADD(ephemeral_secret_that_becomes_persistent_finds_its_value);
     return g_test_run();

@@ -373,14 +373,26 @@ class Links(_Case):
             self.set_value(client, self.kept, self.value).reader()
         self.restart()
 
-    def test_a_link_as_the_master_key_locks_the_daemon_and_says_so(self):
+    def test_a_link_as_the_slots_locks_the_daemon_and_says_so(self):
+        self.link(f"{_OWN}/master.slots")
+        self.start()
+        with self.connect() as client:
+            for error in (self.get_value(client, self.kept).error(),
+                          self.set_value(client, self.kept, b"x").error()):
+                self.assertIn("master.slots", error.message)
+                self.assertIn("virtcrypt master unlock", error.message)
+        self.daemon.stop()
+        os.rename(self.path(f"{_OWN}/master.slots.moved"), self.path(f"{_OWN}/master.slots"))
+        self.start()
+
+    def test_a_link_as_the_key_file_locks_the_daemon_and_says_so(self):
         self.link(f"{_OWN}/master.key")
         self.start()
         with self.connect() as client:
             self.assertEqual(client.call(wire.NUM_OF_SECRETS).reader().int32(), 2)
             for error in (self.get_value(client, self.kept).error(),
                           self.set_value(client, self.kept, b"x").error()):
-                self.assertIn("is a symbolic link; set master_key_file to where it points",
+                self.assertIn("is a symbolic link; name the file that it points to",
                               error.message)
         self.daemon.stop()
         os.rename(self.path(f"{_OWN}/master.key.moved"), self.path(f"{_OWN}/master.key"))
