@@ -14,6 +14,9 @@ enum { FIELDS_MAX = 16, FIELD_NAME_MAX = 32, FIELD_VALUE_MAX = 8192 };
 
 struct fields;
 
+/* Valid UTF-8 without control characters. */
+bool fields_is_text(const char *text, size_t len);
+
 struct fields *fields_new(void);
 struct fields *fields_copy(const struct fields *fields);
 void fields_free(struct fields *fields);

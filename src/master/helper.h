@@ -18,12 +18,13 @@
 struct helper;
 
 enum helper_operation {
-    HELPER_ARGON2ID = 1,  /* key: a passphrase -> key: 32 bytes; salt, memory-kib, passes, lanes */
-    HELPER_TPM2_SEAL = 2, /* key -> fields: the sealed object; pcrs, bank */
-    HELPER_TPM2_UNSEAL = 3,   /* fields -> key */
-    HELPER_PKCS11_WRAP = 4,   /* key: 32 bytes, fields: uri -> fields: iv, wrapped; pin in the uri's
-                               * pin-source alone */
-    HELPER_PKCS11_UNWRAP = 5, /* fields -> key */
+    HELPER_ARGON2ID = 1,    /* key: a passphrase -> key: 32 bytes; salt, memory-kib, passes, lanes;
+                             * -> fields: cpu-us, the processor time that it took */
+    HELPER_TPM2_SEAL = 2,   /* key -> fields: the sealed object; pcrs, bank */
+    HELPER_TPM2_UNSEAL = 3, /* fields -> key */
+    HELPER_PKCS11_WRAP = 4, /* key: 32 bytes, fields: uri -> fields: iv, wrapped; pin in the uri's
+                             * pin-source alone */
+    HELPER_PKCS11_UNWRAP = 5,   /* fields -> key */
     HELPER_TPM2_NV_DEFINE = 6,  /* fields: handle -> fields: counter; makes a counter */
     HELPER_TPM2_NV_READ = 7,    /* fields: handle -> fields: counter */
     HELPER_TPM2_NV_ADVANCE = 8, /* the same, after adding 1 */
@@ -31,11 +32,13 @@ enum helper_operation {
     HELPER_POLKIT = 10, /* fields: pid, start-time, uid, action -> nothing, or an error */
 };
 
+/* A key with one of the NV operations is the counter's password, at most 32 bytes. */
+
 struct helper_request {
     enum helper_operation operation;
     const struct fields *fields;  /* or NULL */
     const struct secret_buf *key; /* or NULL */
-    unsigned int timeout_ms;      /* the helper is killed after it; at least 1 */
+    unsigned int timeout_ms;      /* the helper is killed after it; 1 to 600 000 */
 };
 
 struct helper_reply {
@@ -44,8 +47,13 @@ struct helper_reply {
 };
 void helper_reply_clear(struct helper_reply *reply);
 
-/* Forks the broker. `program` is the path of virtcrypt-unlock-helper. Single-threaded, no secret in
- * memory yet. The broker ends with this process. */
+/* The installed helper, or $VIRTCRYPT_UNLOCK_HELPER, which who starts the daemon may have set. */
+const char *helper_default_program(void);
+
+/* Forks the broker. The helper's environment is constant but for what ours has as
+ * VIRTCRYPT_HELPER_NAME, which is its NAME: read here, never again. `program` is the path of
+ * virtcrypt-unlock-helper. Single-threaded, no secret in memory yet. The broker ends with this
+ * process. */
 struct helper *helper_start(const char *program, GError **error);
 /* Ends the broker and waits for it. */
 void helper_free(struct helper *helper);

@@ -16,29 +16,33 @@ struct unlock_context {
     struct helper *helper;       /* NULL: methods that need it say so */
     const char *credentials_dir; /* $CREDENTIALS_DIRECTORY, or NULL */
     unsigned int timeout_ms;     /* of each method */
+    bool is_renewing; /* set by unlock_renew_slot alone: the slot takes the place of one that is */
 };
 
 /* A slot key for `slot`, which is being opened, made, or renewed. `secret` is what a person typed,
  * or NULL where the method needs none. */
 struct unlock_method {
     enum slot_method method;
-    const char *name; /* "key-file" */
+    const char *name; /* "key-file": slot_method_name's */
     bool needs_person;
     /* The slot key that the slot was wrapped by, SLOT_KEY_SIZE bytes. */
     struct secret_buf *(*open)(const struct unlock_context *context, const struct slot *slot,
                                const struct secret_buf *secret, GError **error);
     /* Makes a slot key for a new slot, whose fields are what the operator asked for: checks these,
      * adds what open will need, and puts its part in place under a name or in a way that does not
-     * disturb the slots of before (a new key file is PATH.next until `settle`). */
+     * disturb the slots of before (a new key file is PATH.next until `settle`). While renewing the
+     * fields are those of the slot of before. */
     struct secret_buf *(*enroll)(const struct unlock_context *context, struct slot *slot,
                                  const struct secret_buf *secret, GError **error);
     /* After the slots file was written: the slot counts now (is_removed false), or does not any
-     * more. Repeated at each start for slots that count; does what is missing. NULL: nothing to do.
-     */
+     * more. Repeated at each start for slots that count; does what is missing. Also called, with
+     * is_removed, for a slot that was enrolled and never counted, whose id may be that of one that
+     * does. NULL: nothing to do. */
     bool (*settle)(const struct unlock_context *context, const struct slot *slot, bool is_removed,
                    GError **error);
-    /* Names of the fields that a person may see, up to a NULL. */
-    const char *const *shown_fields;
+    const char *const *asked_fields; /* names of those that an operator may give, up to a NULL */
+    const char *const *shown_fields; /* of those that a person may see */
+    const char *unique_field;        /* no two slots have the same value of it; or NULL */
 };
 
 const struct unlock_method *unlock_method_of(enum slot_method method); /* NULL: unknown */
@@ -55,18 +59,33 @@ struct unlock_attempt {
     char *problem; /* NULL: it opened */
 };
 
-/* Tries the slots that need no person, in their order, until one opens; where `secret` is not NULL
- * the slots that do need one, with it. `attempts` (array of struct unlock_attempt, with a clear
- * function; may be NULL) gets what was tried. */
+/* Without a secret: tries the slots that need no person, in their order, until one opens. With one:
+ * those that need a person, with it. `attempts` (of unlock_attempts_new; may be NULL) gets what was
+ * tried. ERROR_OPERATION_INVALID with each slot's problem when none opened. */
 struct master_key *unlock_any(const struct unlock_context *context, const struct slots *slots,
                               const struct secret_buf *secret, GArray *attempts, GError **error);
-GArray *unlock_attempts_new(void);
+GArray *unlock_attempts_new(void); /* of struct unlock_attempt; g_array_unref */
+
+/* Refuses fields that the method does not take from an operator, and methods that are unknown. */
+bool unlock_check_asked(enum slot_method method, const struct fields *fields, GError **error);
 
 /* Makes and proves a slot: enrolls it, wraps `master`, adds it to `slots`, and opens it again the
- * way a start would. `slots` is unchanged after an error. The caller writes the file, then settles.
- */
+ * way a start would. `slots` is unchanged after an error, and what was put in place is gone. The
+ * caller writes the file, then settles. */
 bool unlock_add_slot(const struct unlock_context *context, struct slots *slots,
                      struct slot *take_slot, const struct secret_buf *secret,
                      const struct master_key *master, GError **error);
-/* For all slots that count; problems are logged. */
+/* The same for a slot that takes the place of `old`, with its id, label, method and parameters: for
+ * a new passphrase, or (`slots` being others, of a new master key) a new slot key. `slots` may or
+ * may not have one with that id. */
+bool unlock_renew_slot(const struct unlock_context *context, struct slots *slots,
+                       const struct slot *old, const struct secret_buf *secret,
+                       const struct master_key *master, GError **error);
+/* After the file was written: for all slots that count, or for one that does not any more. Problems
+ * are logged. */
 void unlock_settle(const struct unlock_context *context, const struct slots *slots);
+void unlock_settle_removed(const struct unlock_context *context, const struct slot *slot);
+
+/* The credential for a first slot: "virtcrypt-master-key", or the one that libvirt 12.1 uses,
+ * "secrets-encryption-key", if there is one; else NULL. */
+const char *unlock_find_credential(const struct unlock_context *context);

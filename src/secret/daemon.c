@@ -124,6 +124,8 @@ add_programs(struct daemon *daemon)
                            &daemon->dispatch);
     rpc_server_add_program(daemon->server, &virtcrypt_secret_program, &dispatch_virtcrypt_handlers,
                            &daemon->dispatch);
+    rpc_server_add_program(daemon->server, &virtcrypt_store_program, &dispatch_store_handlers,
+                           &daemon->dispatch);
 }
 
 static bool

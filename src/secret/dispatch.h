@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: the calls of the programs remote_secret (libvirt's calls for secrets) and virtcrypt_secret
- * (ours) as handlers: each checks its arguments, calls the service, and packs the result. What a
- * read-only client may call is in the tables of procedures and the server's business.
+ * Owns: the calls of the programs remote_secret (libvirt's calls for secrets), virtcrypt_secret and
+ * virtcrypt_store (ours) as handlers: each checks its arguments, calls the service, and packs the
+ * result. What a read-only client may call is in the tables of procedures and the server's
+ * business.
  */
 #pragma once
 
 #include "conf/secret_def.h"
 #include "rpc/protocol/remote_secret_server.h"
 #include "rpc/protocol/virtcrypt_secret_server.h"
+#include "rpc/protocol/virtcrypt_store_server.h"
 #include "rpc/server.h"
 #include "secret/events.h"
 #include "secret/service.h"
@@ -30,6 +32,15 @@ enum {
 
 extern const struct remote_secret_handlers dispatch_remote_handlers;
 extern const struct virtcrypt_secret_handlers dispatch_virtcrypt_handlers;
+extern const struct virtcrypt_store_handlers dispatch_store_handlers;
+
+/* Whether the caller is root on this host (in a session: its user), for itself. (dispatch_access.c)
+ */
+bool dispatch_is_local_root(const struct dispatch *dispatch, struct rpc_call *call);
+/* The same as an error: ERROR_OPERATION_DENIED; `what` is what only root may do: "import values".
+ */
+bool dispatch_check_local_root(const struct dispatch *dispatch, struct rpc_call *call,
+                               const char *what, GError **error);
 
 /* A secret as it is named on the wire; a copy. */
 void dispatch_describe(const struct secret_def *def, struct remote_nonnull_secret *ret_secret);

@@ -162,20 +162,15 @@ get_xml_desc(struct rpc_call *call, void *opaque,
     return RPC_DONE;
 }
 
-/* Only the kernel's word makes somebody local root. libvirtd lets each of its clients, also a
- * read-only one, set the identity that it forwards: what it says is no proof of anything. */
 static struct secret_reader
 describe_reader(const struct dispatch *dispatch, struct rpc_call *call)
 {
     const struct rpc_identity *identity =
         rpc_connection_get_identity(rpc_call_get_connection(call));
-    bool is_claimed_root = dispatch->believes_claims && identity->has_claimed_uid &&
-                           identity->claimed_uid == dispatch->root_uid;
-    bool is_own_word = !identity->forwarded || is_claimed_root;
 
     return (struct secret_reader){
         .is_elevated = identity->elevated,
-        .is_local_root = identity->peer_uid == dispatch->root_uid && is_own_word,
+        .is_local_root = dispatch_is_local_root(dispatch, call),
     };
 }
 

@@ -339,6 +339,24 @@ generations_make(const char *path, const struct master_key *master, bool has_leg
     return g_steal_pointer(&generations);
 }
 
+struct generations *
+generations_new_legacy(const struct master_key *master, GError **error)
+{
+    g_autoptr(generations_t) generations = new_empty("", master, error);
+
+    if (!generations ||
+        !add_generation(generations, 1, secret_buf_new_random(MASTER_KEY_SIZE, error), error))
+        return NULL;
+    generations->has_legacy = true;
+    return g_steal_pointer(&generations);
+}
+
+GBytes *
+generations_format(const struct generations *generations, GError **error)
+{
+    return format(generations, 0, generations->has_legacy, error);
+}
+
 bool
 generations_begin(struct generations *generations, GError **error)
 {

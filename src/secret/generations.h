@@ -28,7 +28,12 @@ struct generations *generations_open(const char *path, const struct master_key *
  * the master key itself: that counts as generation 0, and is the older one until finish. */
 struct generations *generations_make(const char *path, const struct master_key *master,
                                      bool has_legacy, GError **error);
+/* For reading a store of before, whose values are all under the master key itself, without writing
+ * anything. */
+struct generations *generations_new_legacy(const struct master_key *master, GError **error);
 void generations_free(struct generations *generations);
+/* The bytes of the file as it is in memory. */
+GBytes *generations_format(const struct generations *generations, GError **error);
 
 /* Adds a generation, which is the current one when this returns true. There must be no older one.
  */

@@ -5,10 +5,11 @@
  * back. The newest one that opens counts then; older ones are named, to be written anew; one that
  * does not open is named, and left. Any thread may call it.
  */
+#include "secret/service_read.h"
+
 #include <errno.h>
 
 #include "secret/sealed.h"
-#include "secret/service_state.h"
 #include "util/error.h"
 
 /* One of those files. */

@@ -10,6 +10,7 @@
 #include "secret/owners.h"
 #include "secret/registry.h"
 #include "secret/service.h"
+#include "secret/service_read.h"
 #include "secret/store.h"
 
 struct secret_service {
@@ -155,32 +156,6 @@ bool service_check_definition(const struct secret_service *service, const struct
 
 /* Reads everything; fails if the folder can't be listed. */
 bool service_load(struct secret_service *service, GError **error);
-
-/* ---- service_read.c: the files that may hold a value ---- */
-
-/* Where it may be. Borrowed. */
-struct service_source {
-    struct store *store;
-    const struct generations *generations; /* NULL: nothing can be proven */
-    const struct secret_def *def;
-    const GArray *owners; /* guests that have a copy, or are believed to */
-    GBytes *known;        /* preferred among those that are as good; or NULL */
-};
-
-struct service_reading {
-    struct secret_value value; /* the newest good one; without any, why it is unavailable */
-    bool is_foreign;           /* that is: a key is needed that is not here */
-    GArray *stale;             /* guests whose copies are older, or NULL */
-    bool has_stale_key;        /* UUID.key is there, and good, beside a guest's good copy */
-    GPtrArray *problems;       /* of the others, naming the file; NULL before service_read */
-};
-
-void service_reading_clear(struct service_reading *reading);
-/* Any thread may call it. */
-void service_read(const struct service_source *source, struct service_reading *ret_reading);
-
-typedef struct service_reading service_reading_t; /* for g_auto only */
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(service_reading_t, service_reading_clear)
 
 /* ---- service_repair.c ---- */
 

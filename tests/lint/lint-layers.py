@@ -19,11 +19,11 @@ _MAY_INCLUDE = {
     "src/daemon": {"daemon", "rpc", "conf", "util"},
     "src/master": {"master", "util"},
     "src/secret": {"secret", "master", "conf", "util"},
-    "src/recover": {"recover", "secret", "master", "conf", "util"},
+    "src/recover": {"recover", "secret", "daemon", "master", "conf", "util"},
     "src/storage": {"storage", "conf", "util"},
     "src/guest": {"guest", "storage", "conf", "util"},
     "src/driver": {"driver", "util"},
-    "tools": {"tools", "secret", "master", "storage", "guest", "rpc", "conf", "util"},
+    "tools": {"tools", "recover", "secret", "master", "storage", "guest", "rpc", "conf", "util"},
 }
 
 # In a layer-2 folder these alone speak to the wire, and know of the process around them.

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: the file of slots on the disk, as slots.h says.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "master/slots.h"
+#include "util/error.h"
+#include "util/file.h"
+
+enum { FOLDER_MODE = 0700, FILE_MODE = 0600, OTHERS_MAY_WRITE = 022 };
+
+/* A folder that is held open, and the name in it. */
+struct place {
+    file_fd dir_fd;
+    char *name;
+};
+
+static void
+place_clear(struct place *place)
+{
+    file_fd_clear(&place->dir_fd);
+    g_free(place->name);
+}
+
+typedef struct place place_t; /* for g_auto only */
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(place_t, place_clear)
+
+static bool
+open_place(const char *path, bool create, struct place *ret_place, GError **error)
+{
+    g_autofree char *folder = g_path_get_dirname(path);
+
+    ret_place->name = g_path_get_basename(path);
+    ret_place->dir_fd = file_open_dir(folder, create, FOLDER_MODE, error);
+    return ret_place->dir_fd >= 0;
+}
+
+/* Media that can't be written hold what they hold. */
+static bool
+finish_write(const struct place *place, GError **error)
+{
+    g_autoptr(GError) failure = NULL;
+
+    if (file_finish_replace(place->dir_fd, place->name, &failure) ||
+        error_get_errno(failure) == EROFS || error_get_errno(failure) == EINVAL)
+        return true;
+    g_propagate_error(error, g_steal_pointer(&failure));
+    return false;
+}
+
+/* Who may write the file may take every way to unlock away, or put an old one back. */
+static bool
+check_info(const struct stat *info, const char *path, GError **error)
+{
+    if (!S_ISREG(info->st_mode))
+        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID, "%s is not a regular file",
+                  path);
+    else if (info->st_uid != 0 && info->st_uid != geteuid())
+        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+                  "the file of slots %s belongs to user %u; check where it comes from and run "
+                  "'chown root %s'",
+                  path, info->st_uid, path);
+    else if (info->st_mode & OTHERS_MAY_WRITE)
+        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+                  "the file of slots %s may be written by others (mode %04o); run 'chmod 600 %s', "
+                  "and check who changed it",
+                  path, info->st_mode & 07777, path);
+    else if (info->st_size > SLOTS_FILE_MAX)
+        error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_SECRET,
+                  "the file of slots %s has more than the maximum of %d bytes; put a good copy of "
+                  "it back",
+                  path, SLOTS_FILE_MAX);
+    else
+        return true;
+    return false;
+}
+
+static GBytes *
+read_all(int fd, size_t len, const char *path, GError **error)
+{
+    g_autofree uint8_t *bytes = g_malloc(len + 1);
+    size_t done = 0;
+
+    while (done < len) {
+        ssize_t got = pread(fd, bytes + done, len - done, (off_t)done);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0) {
+            error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot read the file of slots %s",
+                            path);
+            return NULL;
+        }
+        if (got == 0)
+            break;
+        done += (size_t)got;
+    }
+    return g_bytes_new_take(g_steal_pointer(&bytes), done);
+}
+
+static GBytes *
+read_file(const struct place *place, const char *path, GError **error)
+{
+    g_auto(file_fd) fd = openat(place->dir_fd, place->name,
+                                O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    struct stat info;
+
+    if (fd < 0 || fstat(fd, &info) < 0) {
+        error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot open the file of slots %s", path);
+        return NULL;
+    }
+    return check_info(&info, path, error) ? read_all(fd, (size_t)info.st_size, path, error) : NULL;
+}
+
+struct slots *
+slots_read(const char *path, GBytes **ret_bytes, GError **error)
+{
+    g_auto(place_t) place = {-1, NULL};
+    g_autoptr(GBytes) bytes = NULL;
+    g_autoptr(slots_t) slots = NULL;
+
+    if (!open_place(path, false, &place, error))
+        return NULL;
+    bytes = read_file(&place, path, error);
+    if (!bytes)
+        return NULL;
+    slots = slots_parse(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), error);
+    if (!slots) {
+        g_prefix_error(error, "the file of slots %s: ", path);
+        return NULL;
+    }
+    /* Not earlier: what is wiped then may be the one good copy. */
+    if (!finish_write(&place, error))
+        return NULL;
+    if (ret_bytes)
+        *ret_bytes = g_steal_pointer(&bytes);
+    return g_steal_pointer(&slots);
+}
+
+bool
+slots_exists(const char *path)
+{
+    struct stat info;
+
+    return lstat(path, &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
+bool
+slots_write(const char *path, struct slots *slots, const struct master_key *master, GError **error)
+{
+    g_auto(place_t) place = {-1, NULL};
+    g_autoptr(GBytes) bytes = NULL;
+
+    slots->sequence++;
+    bytes = slots_format(slots, master, error);
+    return bytes && open_place(path, true, &place, error) &&
+           file_replace_wiping(place.dir_fd, place.name, g_bytes_get_data(bytes, NULL),
+                               g_bytes_get_size(bytes), FILE_MODE, error);
+}
