@@ -16,7 +16,14 @@ struct unlock_context {
     struct helper *helper;       /* NULL: methods that need it say so */
     const char *credentials_dir; /* $CREDENTIALS_DIRECTORY, or NULL */
     unsigned int timeout_ms;     /* of each method */
+    const gint *cancel;          /* atomic; not 0: no further slot is tried; or NULL */
     bool is_renewing; /* set by unlock_renew_slot alone: the slot takes the place of one that is */
+};
+
+enum unlock_outcome {
+    UNLOCK_COUNTS,    /* the slot is in the file that was written; repeated at each start */
+    UNLOCK_REMOVED,   /* it was, and is not any more */
+    UNLOCK_ABANDONED, /* it was enrolled and never counted; one with its id may count */
 };
 
 /* A slot key for `slot`, which is being opened, made, or renewed. `secret` is what a person typed,
@@ -34,12 +41,9 @@ struct unlock_method {
      * fields are those of the slot of before. */
     struct secret_buf *(*enroll)(const struct unlock_context *context, struct slot *slot,
                                  const struct secret_buf *secret, GError **error);
-    /* After the slots file was written: the slot counts now (is_removed false), or does not any
-     * more. Repeated at each start for slots that count; does what is missing. Also called, with
-     * is_removed, for a slot that was enrolled and never counted, whose id may be that of one that
-     * does. NULL: nothing to do. */
-    bool (*settle)(const struct unlock_context *context, const struct slot *slot, bool is_removed,
-                   GError **error);
+    /* Does what is missing, as `outcome` says. NULL: nothing to do. */
+    bool (*settle)(const struct unlock_context *context, const struct slot *slot,
+                   enum unlock_outcome outcome, GError **error);
     const char *const *asked_fields; /* names of those that an operator may give, up to a NULL */
     const char *const *shown_fields; /* of those that a person may see */
     const char *unique_field;        /* no two slots have the same value of it; or NULL */

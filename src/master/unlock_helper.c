@@ -22,6 +22,14 @@ enum { SOCKET_FD = 3, SECONDS_MAX = HELPER_TIMEOUT_MAX_MS / 1000 + 2, US_PER_S =
 
 static const unlock_helper_func operations[] = {
     [HELPER_ARGON2ID] = unlock_helper_argon2id,
+    [HELPER_TPM2_SEAL] = unlock_helper_tpm2_seal,
+    [HELPER_TPM2_UNSEAL] = unlock_helper_tpm2_unseal,
+    [HELPER_PKCS11_WRAP] = unlock_helper_pkcs11_wrap,
+    [HELPER_PKCS11_UNWRAP] = unlock_helper_pkcs11_unwrap,
+    [HELPER_TPM2_NV_DEFINE] = unlock_helper_nv_define,
+    [HELPER_TPM2_NV_READ] = unlock_helper_nv_read,
+    [HELPER_TPM2_NV_ADVANCE] = unlock_helper_nv_advance,
+    [HELPER_TPM2_NV_REMOVE] = unlock_helper_nv_remove,
     [HELPER_POLKIT] = unlock_helper_polkit,
 };
 G_STATIC_ASSERT(G_N_ELEMENTS(operations) == HELPER_OPERATION_MAX + 1);
@@ -60,7 +68,7 @@ answer_request(const char *name, gint64 deadline, struct helper_message *answer)
     answer->kind = HELPER_ANSWER_DONE;
     answer->fields = fields_new();
     if (helper_wire_receive(SOCKET_FD, &request, deadline, &failure)) {
-        if (g_strcmp0(helper_operation_name(request.kind), name) == 0 && operations[request.kind])
+        if (g_strcmp0(helper_operation_name(request.kind), name) == 0)
             operations[request.kind](&request, answer, &failure);
         else
             error_set(&failure, ERROR_FROM_SECRET, ERROR_INVALID_ARG,

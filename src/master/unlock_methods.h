@@ -9,3 +9,6 @@
 extern const struct unlock_method unlock_method_key_file;
 extern const struct unlock_method unlock_method_credential;
 extern const struct unlock_method unlock_method_recovery;
+extern const struct unlock_method unlock_method_passphrase;
+extern const struct unlock_method unlock_method_tpm2;
+extern const struct unlock_method unlock_method_pkcs11;

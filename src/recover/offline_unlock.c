@@ -5,9 +5,6 @@
  */
 #include "recover/offline_unlock.h"
 
-#include <errno.h>
-#include <string.h>
-
 #include "util/error.h"
 
 void
@@ -71,7 +68,8 @@ relocate(const struct offline_paths *paths, const struct slot *slot, const char 
 
     if (slot->method != SLOT_KEY_FILE || (!path && !key_file))
         return g_steal_pointer(&moved);
-    there = key_file ? g_strdup(key_file) : offline_paths_relocate(paths, path);
+    there =
+        key_file ? g_canonicalize_filename(key_file, NULL) : offline_paths_relocate(paths, path);
     return fields_set(moved->fields, "path", there, error) ? g_steal_pointer(&moved) : NULL;
 }
 
@@ -150,10 +148,12 @@ read_bare(const struct offline_paths *paths, const struct unlock_context *contex
           const struct offline_key *key, GError **error)
 {
     const struct unlock_method *method = unlock_method_of(SLOT_KEY_FILE);
-    g_autoptr(slot_t) slot = slot_new(SLOT_KEY_FILE, NULL);
+    g_autoptr(slot_t) slot = slot_new(SLOT_KEY_FILE, NULL, error);
+    g_autofree char *path =
+        g_canonicalize_filename(key->key_file ? key->key_file : paths->key_file, NULL);
     struct secret_buf *bytes;
 
-    if (!fields_set(slot->fields, "path", key->key_file ? key->key_file : paths->key_file, error))
+    if (!slot || !fields_set(slot->fields, "path", path, error))
         return NULL;
     bytes = method->open(context, slot, NULL, error);
     return bytes ? master_key_new(bytes, error) : NULL;
@@ -170,12 +170,12 @@ open_bare(const struct offline_paths *paths, const struct unlock_context *contex
     if (key->slot)
         return NULL;
     master = read_bare(paths, context, key, &unused);
-    if (master && keys->slots &&
-        memcmp(master_key_id(master), keys->slots->master_key_id, MASTER_KEY_ID_SIZE) != 0)
+    if (master && keys->slots && !master_key_equal_id(master, keys->slots->master_key_id))
         return NULL;
     /* With no slots file, a slot's key file is a master key by nothing but its length. */
     if (master && !keys->slots && generations_exists(paths->generations)) {
-        g_autoptr(generations_t) proof = generations_open(paths->generations, master, &unused);
+        g_autoptr(generations_t) proof =
+            generations_open(paths->generations, master, NULL, &unused);
 
         if (!proof)
             return NULL;
@@ -245,9 +245,8 @@ open_generations(const struct offline_paths *paths, struct offline_keys *keys, G
     g_autoptr(GError) problem = NULL;
 
     if (generations_exists(paths->generations)) {
-        keys->generations = generations_open(paths->generations, keys->master, &problem);
-        if (!keys->generations && keys->previous)
-            keys->generations = generations_open(paths->generations, keys->previous, NULL);
+        keys->generations =
+            generations_open(paths->generations, keys->master, keys->previous, &problem);
         if (!keys->generations)
             g_ptr_array_add(problems, g_strdup(problem->message));
     }

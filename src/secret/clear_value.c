@@ -11,20 +11,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "secret/libvirt_value.h"
 #include "secret/sealed.h"
 #include "secret/store_files.h"
-#include "util/base64.h"
 #include "util/error.h"
 #include "util/file.h"
 #include "util/log.h"
 #include "util/parallel.h"
 
-/* A value of the greatest length, and a newline that an editor added. */
-enum { TEXT_MAX = (SEALED_VALUE_MAX + 2) / 3 * 4 + 2 };
 enum { REPLACED_MAX = 1000 };
-
-/* What a file holds. */
-enum content { CONTENT_NONE, CONTENT_NO_VALUE, CONTENT_ZEROS, CONTENT_BAD, CONTENT_VALUE };
 
 void
 clear_value_clear(struct clear_value *clear)
@@ -45,83 +40,33 @@ clear_value_free(struct clear_value *clear)
 }
 
 bool
-clear_value_exists(int dir_fd, const struct uuid *uuid)
+clear_value_exists(int dir_fd, const struct uuid *uuid, enum store_kind kind)
 {
     char name[STORE_NAME_SIZE];
 
-    return faccessat(dir_fd, store_parts_name(uuid, STORE_BASE64, name), F_OK,
-                     AT_SYMLINK_NOFOLLOW) == 0;
+    return faccessat(dir_fd, store_parts_name(uuid, kind, name), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-static struct secret_buf *
-read_text(int dir_fd, const char *name, GError **error)
-{
-    g_auto(file_fd) fd = file_open_read(dir_fd, name, error);
-    struct stat info;
-
-    if (fd < 0)
-        return NULL;
-    if (fstat(fd, &info) < 0) {
-        error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot examine the file %s", name);
-        return NULL;
-    }
-    /* Not more than needed: key memory of one page is at hand, of more it is made. */
-    return secret_buf_read_fd(fd, (size_t)CLAMP(info.st_size, 1, TEXT_MAX), error);
-}
-
-static struct secret_buf *
-decode(const struct secret_buf *text, enum content *ret_content, GError **error)
-{
-    g_autoptr(secret_buf_t) value = base64_decode_secret(text, error);
-
-    *ret_content = CONTENT_BAD;
-    if (!value)
-        return NULL;
-    if (secret_buf_len(value) > SEALED_VALUE_MAX) {
-        error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_SECRET,
-                  "the value has more than the maximum of %d bytes", SEALED_VALUE_MAX);
-        return NULL;
-    }
-    *ret_content = secret_buf_len(value) > 0 ? CONTENT_VALUE : CONTENT_NO_VALUE;
-    return g_steal_pointer(&value);
-}
-
-/* The value; NULL if *ret_content is not CONTENT_VALUE, with an error if it is CONTENT_BAD. */
-static struct secret_buf *
-read_value(int dir_fd, const struct uuid *uuid, enum content *ret_content, GError **error)
-{
-    char name[STORE_NAME_SIZE];
-    g_autoptr(GError) failure = NULL;
-    g_autoptr(secret_buf_t) text =
-        read_text(dir_fd, store_parts_name(uuid, STORE_BASE64, name), &failure);
-    g_autoptr(secret_buf_t) value = NULL;
-
-    *ret_content = CONTENT_BAD;
-    if (!text && error_get_errno(failure) == ENOENT)
-        *ret_content = CONTENT_NONE;
-    else if (!text)
-        g_propagate_error(error, g_steal_pointer(&failure));
-    else if (memchr(secret_buf_bytes(text), '\0', secret_buf_len(text)))
-        *ret_content = CONTENT_ZEROS;
-    else
-        value = decode(text, ret_content, error);
-    return *ret_content == CONTENT_VALUE ? g_steal_pointer(&value) : NULL;
-}
-
+/* False if one of the files is not there. */
 static bool
-is_newer_than_key(int dir_fd, const struct uuid *uuid)
+is_newer(int dir_fd, const struct uuid *uuid, enum store_kind kind, enum store_kind other)
 {
     char name[STORE_NAME_SIZE];
-    struct stat clear;
-    struct stat key;
+    struct stat left;
+    struct stat right;
 
-    if (fstatat(dir_fd, store_parts_name(uuid, STORE_BASE64, name), &clear, AT_SYMLINK_NOFOLLOW) <
-            0 ||
-        fstatat(dir_fd, store_parts_name(uuid, STORE_KEY, name), &key, AT_SYMLINK_NOFOLLOW) < 0)
+    if (fstatat(dir_fd, store_parts_name(uuid, kind, name), &left, AT_SYMLINK_NOFOLLOW) < 0 ||
+        fstatat(dir_fd, store_parts_name(uuid, other, name), &right, AT_SYMLINK_NOFOLLOW) < 0)
         return false;
-    return clear.st_mtim.tv_sec > key.st_mtim.tv_sec ||
-           (clear.st_mtim.tv_sec == key.st_mtim.tv_sec &&
-            clear.st_mtim.tv_nsec > key.st_mtim.tv_nsec);
+    return left.st_mtim.tv_sec > right.st_mtim.tv_sec ||
+           (left.st_mtim.tv_sec == right.st_mtim.tv_sec &&
+            left.st_mtim.tv_nsec > right.st_mtim.tv_nsec);
+}
+
+enum store_kind
+clear_value_newer(int dir_fd, const struct uuid *uuid)
+{
+    return is_newer(dir_fd, uuid, STORE_AES256CBC, STORE_BASE64) ? STORE_AES256CBC : STORE_BASE64;
 }
 
 /* The sealed value, or NULL if there is none that opens. */
@@ -139,11 +84,11 @@ open_known(const struct clear_value *clear)
 static void
 keep(struct clear_value *clear, const char *why)
 {
-    char uuid[UUID_TEXT_SIZE];
+    char name[STORE_NAME_SIZE];
 
     clear->verdict = CLEAR_VALUE_KEEP;
-    clear->problem = g_strdup_printf("%s.base64 %s; it is left as it is",
-                                     uuid_format(&clear->def->uuid, uuid), why);
+    clear->problem = g_strdup_printf("%s %s; it is left as it is",
+                                     store_parts_name(&clear->def->uuid, clear->kind, name), why);
 }
 
 static void
@@ -191,11 +136,17 @@ judge_value(struct clear_value *clear, const struct secret_buf *value,
             const struct secret_buf *known)
 {
     bool is_same = known && secret_buf_equal(value, known);
+    bool is_newer_than_key =
+        !clear->is_planned && is_newer(clear->dir_fd, &clear->def->uuid, clear->kind, STORE_KEY);
 
-    if (is_same && is_on_disk(clear))
+    if (is_same && (clear->is_planned || is_on_disk(clear)))
         clear->verdict = CLEAR_VALUE_WIPE;
-    else if (is_same || is_newer_than_key(clear->dir_fd, &clear->def->uuid) ||
-             (!known && !is_closed_on_disk(clear)))
+    else if (!is_same && clear->is_behind)
+        keep(clear,
+             "is older than the file that libvirt encrypted, which can't be opened now (give "
+             "the right key, or run 'touch' on this file if it shall count, and reload the "
+             "daemon)");
+    else if (is_same || is_newer_than_key || (!known && !is_closed_on_disk(clear)))
         seal(clear, value);
     else if (!known)
         keep(clear, "is older than the sealed value, which can't be opened now (put that right, or "
@@ -205,26 +156,34 @@ judge_value(struct clear_value *clear, const struct secret_buf *value,
                     "on the file if it shall count, or remove it, and reload the daemon)");
 }
 
+static struct secret_buf *
+read_value(const struct clear_value *clear, enum libvirt_value_content *ret_content, GError **error)
+{
+    return libvirt_value_read(clear->dir_fd, &clear->def->uuid, clear->kind, clear->libvirt_key,
+                              ret_content, error);
+}
+
 void
 clear_value_judge(struct clear_value *clear)
 {
-    enum content content = CONTENT_NONE;
+    enum libvirt_value_content content = LIBVIRT_VALUE_NONE;
     g_autoptr(GError) error = NULL;
     g_autofree char *reason = NULL;
-    g_autoptr(secret_buf_t) value = read_value(clear->dir_fd, &clear->def->uuid, &content, &error);
+    g_autoptr(secret_buf_t) value = read_value(clear, &content, &error);
     g_autoptr(secret_buf_t) known = open_known(clear);
 
     clear->verdict = CLEAR_VALUE_NOTHING;
     clear->is_useless = !known;
-    if (content == CONTENT_VALUE) {
+    if (content == LIBVIRT_VALUE_GOOD) {
         judge_value(clear, value, known);
-    } else if (content == CONTENT_BAD) {
+    } else if (content == LIBVIRT_VALUE_BAD || content == LIBVIRT_VALUE_CLOSED) {
         reason = g_strdup_printf("cannot be read (%s)", error->message);
         keep(clear, reason);
-    } else if (content == CONTENT_ZEROS && known && is_on_disk(clear)) {
+        clear->is_closed = content == LIBVIRT_VALUE_CLOSED;
+    } else if (content == LIBVIRT_VALUE_ZEROS && known && is_on_disk(clear)) {
         /* base64 has no zeros: a wipe was interrupted, and is finished. */
         clear->verdict = CLEAR_VALUE_WIPE;
-    } else if (content == CONTENT_ZEROS) {
+    } else if (content == LIBVIRT_VALUE_ZEROS) {
         keep(clear, "holds zeros instead of base64");
     }
 }
@@ -233,7 +192,7 @@ void
 clear_value_verify(struct clear_value *clear)
 {
     char name[STORE_NAME_SIZE];
-    enum content content = CONTENT_NONE;
+    enum libvirt_value_content content = LIBVIRT_VALUE_NONE;
     g_autoptr(secret_buf_t) value = NULL;
     g_autoptr(secret_buf_t) known = NULL;
 
@@ -241,7 +200,7 @@ clear_value_verify(struct clear_value *clear)
     clear->known = file_read(clear->dir_fd, store_parts_name(&clear->def->uuid, STORE_KEY, name),
                              STORE_KEY_MAX, NULL);
     known = open_known(clear);
-    value = read_value(clear->dir_fd, &clear->def->uuid, &content, NULL);
+    value = read_value(clear, &content, NULL);
     if (value && known && secret_buf_equal(value, known)) {
         clear->verdict = CLEAR_VALUE_WIPE;
         return;
@@ -317,7 +276,7 @@ remove_file(int dir_fd, const char *name)
 
 struct wipe {
     int dir_fd;
-    const struct uuid *uuids;
+    const struct clear_value_file *files;
     bool *wiped;
 };
 
@@ -328,10 +287,10 @@ wipe_step(struct wipe *wipe, size_t index, bool (*step)(int dir_fd, const char *
 {
     char name[STORE_NAME_SIZE];
 
-    store_parts_name(&wipe->uuids[index], STORE_BASE64, name);
+    store_parts_name(&wipe->files[index].uuid, wipe->files[index].kind, name);
     wipe->wiped[index] = step(wipe->dir_fd, name);
     if (!wipe->wiped[index])
-        log_error("cannot %s %s, which holds a value in clear: %s", what, name, g_strerror(errno));
+        log_error("cannot %s %s, which holds a value: %s", what, name, g_strerror(errno));
 }
 
 static void
@@ -341,9 +300,9 @@ overwrite_one(size_t index, void *opaque)
 }
 
 void
-clear_value_wipe(int dir_fd, const struct uuid *uuids, size_t count, bool *ret_wiped)
+clear_value_wipe(int dir_fd, const struct clear_value_file *files, size_t count, bool *ret_wiped)
 {
-    struct wipe wipe = {dir_fd, uuids, ret_wiped};
+    struct wipe wipe = {dir_fd, files, ret_wiped};
 
     /* The zeros are on disk before the names go. */
     parallel_run_waiting(count, overwrite_one, &wipe);
@@ -355,14 +314,17 @@ clear_value_wipe(int dir_fd, const struct uuid *uuids, size_t count, bool *ret_w
         log_error("cannot flush the folder of secrets: %s", g_strerror(errno));
 }
 
-bool
-clear_value_wipe_one(int dir_fd, const struct uuid *uuid)
+void
+clear_value_wipe_all(int dir_fd, const struct uuid *uuid)
 {
-    char name[STORE_NAME_SIZE];
-    g_autoptr(GError) error = NULL;
+    static const enum store_kind kinds[] = {STORE_BASE64, STORE_AES256CBC};
 
-    if (file_wipe(dir_fd, store_parts_name(uuid, STORE_BASE64, name), &error))
-        return true;
-    log_error("%s, which holds a value in clear", error->message);
-    return false;
+    for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++) {
+        char name[STORE_NAME_SIZE];
+        g_autoptr(GError) error = NULL;
+
+        if (clear_value_exists(dir_fd, uuid, kinds[i]) &&
+            !file_wipe(dir_fd, store_parts_name(uuid, kinds[i], name), &error))
+            log_error("%s, which holds a value", error->message);
+    }
 }

@@ -78,6 +78,8 @@ open_service(struct daemon *daemon, GError **error)
     const struct daemon_conf *conf = daemon->params->conf;
     const struct secret_service_params params = {
         .loop = daemon->core->loop,
+        .libvirt_conf = daemon->paths->libvirt_conf,
+        .credentials_dir = g_getenv("CREDENTIALS_DIRECTORY"),
         .dir = daemon->paths->secrets_dir,
         .journal_dir = daemon->paths->journal_dir,
         .guests_dir = daemon->paths->guests_dir,

@@ -10,12 +10,13 @@
 #include "daemon/folders.h"
 
 struct daemon_paths {
-    char *secrets_dir; /* UUID.xml and UUID.key */
-    char *journal_dir; /* the store's journal */
-    char *guests_dir;  /* GUEST/UUID.key: copies that guests own */
-    char *audit;       /* the file */
-    char *generations; /* the file of key-encryption generations */
-    char *driver_lock; /* the lock that libvirt's secret driver takes for the secrets_dir */
+    char *secrets_dir;  /* UUID.xml and UUID.key */
+    char *journal_dir;  /* the store's journal */
+    char *guests_dir;   /* GUEST/UUID.key: copies that guests own */
+    char *audit;        /* the file */
+    char *generations;  /* the file of key-encryption generations */
+    char *libvirt_conf; /* secret.conf of libvirt 12.1 and later */
+    char *driver_lock;  /* the lock that libvirt's secret driver takes for the secrets_dir */
 };
 
 struct daemon_paths *daemon_paths_new(const struct daemon_folders *folders);

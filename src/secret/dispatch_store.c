@@ -6,5 +6,5 @@
 #include "secret/dispatch_store.h"
 
 const struct virtcrypt_store_handlers dispatch_store_handlers = {
-    .import = NULL,
+    .import = dispatch_import,
 };

@@ -6,3 +6,8 @@
 #pragma once
 
 #include "secret/dispatch.h"
+
+/* dispatch_import.c */
+enum rpc_outcome dispatch_import(struct rpc_call *call, void *opaque,
+                                 const struct virtcrypt_store_import_args *args,
+                                 struct virtcrypt_store_import_ret *ret, GError **error);

@@ -7,10 +7,8 @@
 #include "secret/generations.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "master/aead.h"
 #include "secret/sealed.h"
@@ -18,7 +16,7 @@
 #include "util/error.h"
 #include "util/file.h"
 
-enum { FORMAT_VERSION = 1, FORMAT_ALGORITHM = 1, FLAG_LEGACY = 1 };
+enum { FORMAT_VERSION = 1, FORMAT_ALGORITHM = 1, FLAG_LEGACY = 1, FLAG_RESEAL = 2 };
 enum { FOLDER_MODE = 0700, FILE_MODE = 0600, ENTRIES_MAX = 2, NUMBER_SIZE = 8 };
 
 /* Where each field starts. */
@@ -49,7 +47,7 @@ struct generations {
     char *path;
     const struct master_key *master;
     struct secret_buf *wrapping_key;
-    bool has_legacy;
+    uint64_t flags;     /* as in the file */
     unsigned int count; /* 1 or 2; the last one is current */
     struct generation entries[ENTRIES_MAX];
 };
@@ -137,7 +135,7 @@ join_keys(const struct generations *generations, unsigned int first, GError **er
 
 /* The file with the generations from `first` on. */
 static GBytes *
-format(const struct generations *generations, unsigned int first, bool has_legacy, GError **error)
+format(const struct generations *generations, unsigned int first, uint64_t flags, GError **error)
 {
     unsigned int count = generations->count - first;
     size_t len = size_of(count);
@@ -151,7 +149,7 @@ format(const struct generations *generations, unsigned int first, bool has_legac
     memcpy(bytes + AT_MAGIC, format_magic, sizeof(format_magic));
     big_endian_put(bytes + AT_VERSION, FORMAT_VERSION, 2);
     big_endian_put(bytes + AT_ALGORITHM, FORMAT_ALGORITHM, 2);
-    big_endian_put(bytes + AT_FLAGS, has_legacy ? FLAG_LEGACY : 0, 2);
+    big_endian_put(bytes + AT_FLAGS, flags, 2);
     big_endian_put(bytes + AT_COUNT, count, 2);
     memcpy(bytes + AT_MASTER_KEY_ID, master_key_id(generations->master), MASTER_KEY_ID_SIZE);
     for (unsigned int i = 0; i < count; i++)
@@ -215,7 +213,7 @@ take_keys(struct generations *generations, const uint8_t *bytes, const struct se
                             error))
             return false;
     }
-    generations->has_legacy = big_endian_get(bytes + AT_FLAGS, 2) & FLAG_LEGACY;
+    generations->flags = big_endian_get(bytes + AT_FLAGS, 2) & (FLAG_LEGACY | FLAG_RESEAL);
     return true;
 }
 
@@ -274,11 +272,11 @@ open_place(const char *path, bool create, struct place *ret_place, GError **erro
 }
 
 static bool
-write_file(const struct generations *generations, unsigned int first, bool has_legacy,
+write_file(const struct generations *generations, unsigned int first, uint64_t flags,
            GError **error)
 {
     g_auto(place_t) place = {-1, NULL};
-    g_autoptr(GBytes) content = format(generations, first, has_legacy, error);
+    g_autoptr(GBytes) content = format(generations, first, flags, error);
 
     return content && open_place(generations->path, true, &place, error) &&
            file_replace_wiping(place.dir_fd, place.name, g_bytes_get_data(content, NULL),
@@ -307,35 +305,89 @@ make_durable(const struct place *place, GError **error)
     return false;
 }
 
-struct generations *
-generations_open(const char *path, const struct master_key *master, GError **error)
+/* Whether the file says that it is under this master key. */
+static bool
+names(GBytes *content, const struct master_key *master)
 {
-    g_auto(place_t) place = {-1, NULL};
-    g_autoptr(generations_t) generations = new_empty(path, master, error);
-    g_autoptr(GBytes) content = NULL;
+    const uint8_t *bytes = g_bytes_get_data(content, NULL);
 
-    if (!generations || !open_place(path, false, &place, error) || !make_durable(&place, error))
-        return NULL;
-    content = file_read(place.dir_fd, place.name, SIZE_MAX_FILE, error);
-    if (!content) {
-        g_prefix_error(error, "the key-encryption generations (%s): ", path);
-        return NULL;
-    }
-    if (!parse(generations, g_bytes_get_data(content, NULL), g_bytes_get_size(content), error))
+    return g_bytes_get_size(content) >= AT_NUMBERS &&
+           memcmp(bytes + AT_MASTER_KEY_ID, master_key_id(master), MASTER_KEY_ID_SIZE) == 0;
+}
+
+struct generations *
+generations_parse(const char *path, GBytes *content, const struct master_key *master,
+                  const struct master_key *previous, GError **error)
+{
+    const struct master_key *under = previous && names(content, previous) ? previous : master;
+    g_autoptr(generations_t) generations = new_empty(path, under, error);
+
+    if (!generations ||
+        !parse(generations, g_bytes_get_data(content, NULL), g_bytes_get_size(content), error))
         return NULL;
     return g_steal_pointer(&generations);
+}
+
+static GBytes *
+read_file(const struct place *place, const char *path, GError **error)
+{
+    GBytes *content = file_read(place->dir_fd, place->name, SIZE_MAX_FILE, error);
+
+    if (!content)
+        g_prefix_error(error, "the key-encryption generations (%s): ", path);
+    return content;
+}
+
+struct generations *
+generations_open(const char *path, const struct master_key *master,
+                 const struct master_key *previous, GError **error)
+{
+    g_auto(place_t) place = {-1, NULL};
+    g_autoptr(GBytes) content = NULL;
+
+    if (!open_place(path, false, &place, error) || !make_durable(&place, error))
+        return NULL;
+    content = read_file(&place, path, error);
+    return content ? generations_parse(path, content, master, previous, error) : NULL;
+}
+
+GBytes *
+generations_format(const struct generations *generations, GError **error)
+{
+    return format(generations, 0, generations->flags, error);
+}
+
+bool
+generations_check_file(const struct generations *generations, GError **error)
+{
+    const char *path = generations->path;
+    g_auto(place_t) place = {-1, NULL};
+    g_autoptr(GBytes) content = NULL;
+    g_autoptr(generations_t) found = NULL;
+
+    if (open_place(path, false, &place, error))
+        content = read_file(&place, path, error);
+    if (content)
+        found = generations_parse(path, content, generations->master, NULL, error);
+    if (!found)
+        return false;
+    return generations_number(found) == generations_number(generations) ||
+           refuse(error, path,
+                  "are others than those in use: they were put back from a backup; move the file "
+                  "away and reload the daemon, which writes the newest");
 }
 
 struct generations *
 generations_make(const char *path, const struct master_key *master, bool has_legacy, GError **error)
 {
     g_autoptr(generations_t) generations = new_empty(path, master, error);
+    uint64_t flags = has_legacy ? FLAG_LEGACY : 0;
 
     if (!generations ||
         !add_generation(generations, 1, secret_buf_new_random(MASTER_KEY_SIZE, error), error) ||
-        !write_file(generations, 0, has_legacy, error))
+        !write_file(generations, 0, flags, error))
         return NULL;
-    generations->has_legacy = has_legacy;
+    generations->flags = flags;
     return g_steal_pointer(&generations);
 }
 
@@ -347,28 +399,60 @@ generations_new_legacy(const struct master_key *master, GError **error)
     if (!generations ||
         !add_generation(generations, 1, secret_buf_new_random(MASTER_KEY_SIZE, error), error))
         return NULL;
-    generations->has_legacy = true;
+    generations->flags = FLAG_LEGACY;
     return g_steal_pointer(&generations);
 }
 
 GBytes *
 generations_format(const struct generations *generations, GError **error)
 {
-    return format(generations, 0, generations->has_legacy, error);
+    return format(generations, 0, generations->flags, error);
 }
 
-bool
-generations_begin(struct generations *generations, GError **error)
+/* Adds a generation to the file, which gets these flags, too. */
+static bool
+write_next(struct generations *generations, uint64_t flags, GError **error)
 {
     uint64_t number = generations_number(generations) + 1;
 
     g_assert(!generations_is_rotating(generations));
     if (!add_generation(generations, number, secret_buf_new_random(MASTER_KEY_SIZE, error), error))
         return false;
-    if (write_file(generations, 0, false, error))
+    if (write_file(generations, 0, flags, error)) {
+        generations->flags = flags;
         return true;
+    }
     /* It may be in the file; nothing was sealed under it. */
     clear_generation(&generations->entries[--generations->count]);
+    return false;
+}
+
+bool
+generations_begin(struct generations *generations, GError **error)
+{
+    return write_next(generations, 0, error);
+}
+
+bool
+generations_rekey(struct generations *generations, const struct master_key *master, bool reseal,
+                  GError **error)
+{
+    const struct master_key *old_master = generations->master;
+    g_autoptr(secret_buf_t) other_key = master_key_derive_generations(master, error);
+    struct secret_buf *swapped = generations->wrapping_key;
+
+    if (!other_key)
+        return false;
+    generations->master = master;
+    generations->wrapping_key = g_steal_pointer(&other_key);
+    other_key = swapped;
+    if (write_next(generations, reseal ? FLAG_RESEAL : 0, error))
+        return true;
+    /* Whichever of the two is in the file by now: the slots hold both master keys until it ends. */
+    generations->master = old_master;
+    swapped = generations->wrapping_key;
+    generations->wrapping_key = g_steal_pointer(&other_key);
+    other_key = swapped;
     return false;
 }
 
@@ -377,9 +461,9 @@ generations_finish(struct generations *generations, GError **error)
 {
     unsigned int current = generations->count - 1;
 
-    if (!write_file(generations, current, false, error))
+    if (!write_file(generations, current, 0, error))
         return false;
-    generations->has_legacy = false;
+    generations->flags = 0;
     if (current == 0)
         return true;
     clear_generation(&generations->entries[0]);
@@ -393,15 +477,39 @@ bool
 generations_ensure(const struct generations *generations, GError **error)
 {
     return generations_exists(generations->path) ||
-           write_file(generations, 0, generations->has_legacy, error);
+           write_file(generations, 0, generations->flags, error);
 }
 
 /* ---- what is known ---- */
 
+static bool
+has_legacy(const struct generations *generations)
+{
+    return generations->flags & FLAG_LEGACY;
+}
+
+static bool
+has_id(const struct master_key *key, const uint8_t *id)
+{
+    return memcmp(master_key_id(key), id, MASTER_KEY_ID_SIZE) == 0;
+}
+
 bool
 generations_is_rotating(const struct generations *generations)
 {
-    return generations->count > 1 || generations->has_legacy;
+    return generations->count > 1 || has_legacy(generations);
+}
+
+bool
+generations_is_resealing(const struct generations *generations)
+{
+    return generations->flags & FLAG_RESEAL;
+}
+
+bool
+generations_is_under(const struct generations *generations, const struct master_key *master)
+{
+    return has_id(generations->master, master_key_id(master));
 }
 
 uint64_t
@@ -416,12 +524,6 @@ generations_current(const struct generations *generations)
     return generations ? generations->entries[generations->count - 1].key : NULL;
 }
 
-static bool
-has_id(const struct master_key *key, const uint8_t *id)
-{
-    return memcmp(master_key_id(key), id, MASTER_KEY_ID_SIZE) == 0;
-}
-
 const struct master_key *
 generations_find(const struct generations *generations, const uint8_t *id)
 {
@@ -429,7 +531,7 @@ generations_find(const struct generations *generations, const uint8_t *id)
         if (has_id(generations->entries[i].key, id))
             return generations->entries[i].key;
     }
-    return generations->has_legacy && has_id(generations->master, id) ? generations->master : NULL;
+    return has_legacy(generations) && has_id(generations->master, id) ? generations->master : NULL;
 }
 
 const struct master_key *
@@ -439,58 +541,4 @@ generations_key_of(const struct generations *generations, const void *sealed, si
     const struct master_key *named = id ? generations_find(generations, id) : NULL;
 
     return named ? named : generations_current(generations);
-}
-
-/* ---- the mark ---- */
-
-#define DUE_SUFFIX ".due"
-
-static bool
-open_due_place(const char *path, struct place *ret_place, GError **error)
-{
-    g_autofree char *due = g_strconcat(path, DUE_SUFFIX, NULL);
-
-    return open_place(due, true, ret_place, error);
-}
-
-bool
-generations_mark_due(const char *path, GError **error)
-{
-    g_auto(place_t) place = {-1, NULL};
-    g_auto(file_fd) fd = -1;
-
-    if (generations_is_due(path))
-        return true;
-    if (!open_due_place(path, &place, error))
-        return false;
-    fd = openat(place.dir_fd, place.name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
-    if (fd < 0) {
-        error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot make the file %s" DUE_SUFFIX,
-                        path);
-        return false;
-    }
-    return file_sync_dir(place.dir_fd, error);
-}
-
-bool
-generations_is_due(const char *path)
-{
-    g_autofree char *due = g_strconcat(path, DUE_SUFFIX, NULL);
-
-    return generations_exists(due);
-}
-
-bool
-generations_clear_due(const char *path, GError **error)
-{
-    g_auto(place_t) place = {-1, NULL};
-
-    if (!open_due_place(path, &place, error))
-        return false;
-    if (unlinkat(place.dir_fd, place.name, 0) < 0 && errno != ENOENT) {
-        error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot remove the file %s" DUE_SUFFIX,
-                        path);
-        return false;
-    }
-    return file_sync_dir(place.dir_fd, error);
 }

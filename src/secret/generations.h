@@ -19,10 +19,11 @@ struct generations;
 /* Whether there is something to open (an unreadable file counts). */
 bool generations_exists(const char *path);
 
-/* Opens the file, and finishes what an interrupted change of it left. `master` is borrowed until it
- * is freed. ERROR_INVALID_SECRET if it is damaged or under another master key. */
+/* Opens the file, and finishes what an interrupted change of it left. It is under `master`, or
+ * (rotation of the master key was interrupted) under `previous`, which may be NULL; both are
+ * borrowed until it is freed. ERROR_INVALID_SECRET if it is damaged or under neither. */
 struct generations *generations_open(const char *path, const struct master_key *master,
-                                     GError **error);
+                                     const struct master_key *previous, GError **error);
 
 /* Makes the file, with one generation; there must be none. With `has_legacy` values may be under
  * the master key itself: that counts as generation 0, and is the older one until finish. */
@@ -32,12 +33,21 @@ struct generations *generations_make(const char *path, const struct master_key *
  * anything. */
 struct generations *generations_new_legacy(const struct master_key *master, GError **error);
 void generations_free(struct generations *generations);
-/* The bytes of the file as it is in memory. */
+/* The bytes of the file as it is in memory, and back; `path` stands in errors. */
 GBytes *generations_format(const struct generations *generations, GError **error);
+struct generations *generations_parse(const char *path, GBytes *content,
+                                      const struct master_key *master,
+                                      const struct master_key *previous, GError **error);
+/* Whether the file is authentic, and the one that is in memory. Changes nothing. */
+bool generations_check_file(const struct generations *generations, GError **error);
 
 /* Adds a generation, which is the current one when this returns true. There must be no older one.
  */
 bool generations_begin(struct generations *generations, GError **error);
+/* The same, and the file is under `master` (borrowed) from then on. With `reseal` values are to get
+ * new data keys while they are moved: the file says so until finish. */
+bool generations_rekey(struct generations *generations, const struct master_key *master,
+                       bool reseal, GError **error);
 /* Destroys the older one. An error leaves it; repeated, it does what is missing. */
 bool generations_finish(struct generations *generations, GError **error);
 /* Puts the file back if it went away. */
@@ -45,6 +55,10 @@ bool generations_ensure(const struct generations *generations, GError **error);
 
 /* Whether there is an older one. */
 bool generations_is_rotating(const struct generations *generations);
+/* Whether what is moved from it is to get a new data key. */
+bool generations_is_resealing(const struct generations *generations);
+/* Whether it is this master key that the file is under. */
+bool generations_is_under(const struct generations *generations, const struct master_key *master);
 /* The current one's number, from 1; 0 for NULL. */
 uint64_t generations_number(const struct generations *generations);
 /* The current one, under which everything is sealed; NULL for NULL. */

@@ -33,6 +33,8 @@ new_empty(const struct secret_service_params *params)
     service->unlock_method = params->unlock_method;
     service->unlock_location = g_strdup(params->unlock_location);
     service->generations_path = g_strdup(params->generations_path);
+    service->libvirt_conf = g_strdup(params->libvirt_conf);
+    service->credentials_dir = g_strdup(params->credentials_dir);
     service->readback = params->readback;
     service->on_event = params->on_event;
     service->opaque = params->opaque;
@@ -89,6 +91,8 @@ secret_service_free(struct secret_service *service)
     g_free(service->locked_reason);
     g_free(service->unlock_location);
     g_free(service->generations_path);
+    g_free(service->libvirt_conf);
+    g_free(service->credentials_dir);
     g_free(service);
 }
 

@@ -31,6 +31,8 @@ enum secret_event_lifecycle { SECRET_EVENT_DEFINED = 0, SECRET_EVENT_UNDEFINED =
 
 struct secret_service_params {
     struct loop *loop;
+    const char *libvirt_conf; /* libvirt's secret.conf, which may name the key of UUID.aes256cbc */
+    const char *credentials_dir; /* $CREDENTIALS_DIRECTORY, which may hold it; or NULL */
     const char *dir; /* of definitions and sealed values; NULL: nothing is kept on disk, and the
                       * five that follow are not used */
     const char *journal_dir;

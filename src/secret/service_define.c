@@ -105,6 +105,13 @@ carry_value(struct change *change, const struct secret *known, GError **error)
     return reseal(change, known, error);
 }
 
+static bool
+has_libvirt_file(int dir_fd, const struct uuid *uuid)
+{
+    return clear_value_exists(dir_fd, uuid, STORE_BASE64) ||
+           clear_value_exists(dir_fd, uuid, STORE_AES256CBC);
+}
+
 /* Files of a value may be there without a definition: put back from a backup, or left by one that
  * could not be read. What is good in them is the value of the new definition, and the guests that
  * have copies own it. */
@@ -119,14 +126,16 @@ adopt_value(struct change *change, GError **error)
     change->owners = owners_copy(g_hash_table_lookup(service->strays, &change->uuid));
     change->changes_owners = true;
     read_value(change, change->owners);
-    if (change->owners || !clear_value_exists(dir_fd, &change->uuid))
+    if (change->owners || !has_libvirt_file(dir_fd, &change->uuid))
         return true;
-    if (!service->master_key) {
+    /* What libvirt encrypted is looked at in an import alone, where its key is weighed. */
+    if (!service->master_key || clear_value_exists(dir_fd, &change->uuid, STORE_AES256CBC)) {
         value->is_clear = true;
         return true;
     }
     clear = change->clear = g_new0(struct clear_value, 1);
     clear->dir_fd = dir_fd;
+    clear->kind = STORE_BASE64;
     clear->generations = service->generations;
     clear->def = secret_def_copy(change->def);
     clear->known = value->sealed ? g_bytes_ref(value->sealed) : NULL;
@@ -144,10 +153,7 @@ adopt_value(struct change *change, GError **error)
 void
 service_wipe_clear(const struct change *change)
 {
-    int dir_fd = store_dir_fd(change->service->store);
-
-    if (clear_value_exists(dir_fd, &change->uuid))
-        clear_value_wipe_one(dir_fd, &change->uuid);
+    clear_value_wipe_all(store_dir_fd(change->service->store), &change->uuid);
 }
 
 /* All that was on disk of the secret is gone. */
@@ -222,7 +228,7 @@ service_apply_define(struct change *change)
         clear_value_verify(change->clear);
     }
     if (change->clear && service_take_clear(change->clear, &secret->value))
-        clear_value_wipe_one(change->clear->dir_fd, &change->uuid);
+        clear_value_wipe_all(change->clear->dir_fd, &change->uuid);
     if (change->disk.xml_action == STORE_REMOVE)
         forget_files(change);
 }

@@ -1,15 +1,169 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: taking over libvirt's clear values, many at a time: read and sealed on all processors,
- * committed in the store's batches, read back, and wiped with one flush for all. The order of these
- * steps is the safety of it: at every instant the value is whole in one of the two files.
+ * Owns: taking over the values in libvirt's files, many at a time: read and sealed on all
+ * processors, committed in the store's batches, read back, and wiped with one flush for all. The
+ * order of these steps is the safety of it: at every instant the value is whole in one of the two
+ * files. Of two files of a secret the newer one comes first.
  */
+#include "secret/libvirt_value.h"
 #include "secret/service_state.h"
 #include "util/error.h"
 #include "util/log.h"
 #include "util/parallel.h"
 
 enum { BATCH_MAX = 1024 };
+
+/* So many files are tried to find out whether libvirt's key is the right one. */
+enum { TRIAL_MAX = 256 };
+
+/* One import: all files of some secrets. */
+struct import {
+    struct secret_service *service;
+    struct libvirt_key *key; /* NULL: no file needs it */
+    GHashTable *closed;      /* set of struct uuid: the newer file can't be opened now */
+    GHashTable *sealed;      /* of a dry run: uuid to the value that UUID.key would have (GBytes) */
+    GArray *reports;         /* of struct secret_import_report, or NULL */
+    bool is_dry;
+    size_t finished;
+};
+
+/* ---- which files ---- */
+
+static bool
+exists(const struct import *import, const struct uuid *uuid, enum store_kind kind)
+{
+    return clear_value_exists(store_dir_fd(import->service->store), uuid, kind);
+}
+
+/* Adds the newer files of these secrets to `first`, and where there are two the older to `second`
+ * (arrays of struct clear_value_file). */
+static void
+list_files(const struct import *import, const GArray *uuids, GArray *first, GArray *second)
+{
+    for (guint i = 0; i < uuids->len; i++) {
+        const struct uuid *uuid = &g_array_index(uuids, struct uuid, i);
+        bool has_base64 = exists(import, uuid, STORE_BASE64);
+        bool has_aes256cbc = exists(import, uuid, STORE_AES256CBC);
+        struct clear_value_file file = {*uuid, has_base64 ? STORE_BASE64 : STORE_AES256CBC};
+        struct clear_value_file other = file;
+
+        if (!has_base64 && !has_aes256cbc)
+            continue;
+        if (has_base64 && has_aes256cbc) {
+            file.kind = clear_value_newer(store_dir_fd(import->service->store), uuid);
+            other.kind = file.kind == STORE_BASE64 ? STORE_AES256CBC : STORE_BASE64;
+            g_array_append_val(second, other);
+        }
+        g_array_append_val(first, file);
+    }
+}
+
+/* ---- libvirt's key ---- */
+
+struct trial {
+    int dir_fd;
+    const struct libvirt_key *key;
+    const GPtrArray *files; /* of const struct clear_value_file */
+    gint counts[LIBVIRT_VALUE_UNKNOWN + 1];
+};
+
+static void
+try_one(size_t index, void *opaque)
+{
+    struct trial *trial = opaque;
+    const struct clear_value_file *file = trial->files->pdata[index];
+
+    g_atomic_int_inc(&trial->counts[libvirt_value_try(trial->dir_fd, &file->uuid, trial->key)]);
+}
+
+static void
+add_encrypted(GPtrArray *files, const GArray *from)
+{
+    for (guint i = 0; i < from->len && files->len < TRIAL_MAX; i++) {
+        struct clear_value_file *file = &g_array_index(from, struct clear_value_file, i);
+
+        if (file->kind == STORE_AES256CBC)
+            g_ptr_array_add(files, file);
+    }
+}
+
+static void
+find_key(struct import *import, const GArray *first, const GArray *second)
+{
+    g_autoptr(GPtrArray) files = g_ptr_array_new();
+    struct trial trial = {.dir_fd = store_dir_fd(import->service->store), .files = files};
+
+    add_encrypted(files, first);
+    add_encrypted(files, second);
+    if (files->len == 0)
+        return;
+    import->key = libvirt_key_find(import->service->libvirt_conf, import->service->credentials_dir);
+    if (!import->key->bytes)
+        return;
+    trial.key = import->key;
+    parallel_run(files->len, try_one, &trial);
+    libvirt_key_weigh(import->key, (size_t)trial.counts[LIBVIRT_VALUE_OPENS],
+                      (size_t)trial.counts[LIBVIRT_VALUE_FAILS]);
+}
+
+/* ---- reports ---- */
+
+static void
+clear_report(void *element)
+{
+    struct secret_import_report *report = element;
+
+    g_free(report->file);
+    g_free(report->problem);
+}
+
+GArray *
+service_import_reports_new(void)
+{
+    GArray *reports = g_array_new(FALSE, TRUE, sizeof(struct secret_import_report));
+
+    g_array_set_clear_func(reports, clear_report);
+    return reports;
+}
+
+static void
+add_report(const struct import *import, const struct clear_value *clear,
+           enum secret_import_action action, const char *problem)
+{
+    struct secret_import_report report = {.secret = clear->def->uuid, .action = action};
+    char name[STORE_NAME_SIZE];
+
+    if (!import->reports)
+        return;
+    report.file = g_strdup(store_parts_name(&clear->def->uuid, clear->kind, name));
+    report.problem = g_strdup(problem);
+    g_array_append_val(import->reports, report);
+}
+
+static void
+report_judged(const struct import *import, const struct clear_value *clear)
+{
+    if (clear->verdict == CLEAR_VALUE_KEEP)
+        add_report(import, clear, SECRET_IMPORT_KEEP, clear->problem);
+    else if (clear->verdict == CLEAR_VALUE_IMPORT)
+        add_report(import, clear, SECRET_IMPORT_SEAL, NULL);
+    else if (clear->verdict == CLEAR_VALUE_WIPE)
+        add_report(import, clear, SECRET_IMPORT_WIPE, NULL);
+}
+
+static void
+report_wiped(const struct import *import, const struct clear_value *clear, bool is_wiped)
+{
+    if (is_wiped)
+        add_report(import, clear, clear->is_committed ? SECRET_IMPORT_SEAL : SECRET_IMPORT_WIPE,
+                   NULL);
+    else
+        add_report(import, clear, SECRET_IMPORT_KEEP,
+                   "its value is sealed, and the file could not be overwritten or removed; the "
+                   "daemon's log says why");
+}
+
+/* ---- a batch ---- */
 
 static struct clear_value *
 clear_at(const GArray *clears, size_t index)
@@ -24,20 +178,29 @@ clear_element(void *element)
 }
 
 static GArray *
-list_clear_values(const struct secret_service *service, const struct uuid *uuids, size_t count)
+list_clear_values(const struct import *import, const struct clear_value_file *files, size_t count)
 {
+    const struct secret_service *service = import->service;
     GArray *clears = g_array_new(FALSE, TRUE, sizeof(struct clear_value));
 
     g_array_set_clear_func(clears, clear_element);
     g_array_set_size(clears, (guint)count);
     for (size_t i = 0; i < count; i++) {
-        const struct secret *secret = registry_find(service->registry, &uuids[i]);
+        const struct secret *secret = registry_find(service->registry, &files[i].uuid);
         struct clear_value *clear = clear_at(clears, i);
 
         clear->dir_fd = store_dir_fd(service->store);
+        clear->kind = files[i].kind;
+        clear->libvirt_key = import->key;
+        clear->is_behind = g_hash_table_contains(import->closed, &files[i].uuid);
         clear->generations = service->generations;
         clear->def = secret_def_copy(secret->def);
-        clear->known = secret->value.sealed ? g_bytes_ref(secret->value.sealed) : NULL;
+        clear->known = g_hash_table_lookup(import->sealed, &files[i].uuid);
+        clear->is_planned = clear->known != NULL;
+        if (!clear->known)
+            clear->known = secret->value.sealed;
+        if (clear->known)
+            g_bytes_ref(clear->known);
         clear->generation = service_last_generation(service, secret);
     }
     return clears;
@@ -61,11 +224,12 @@ verify(size_t index, void *opaque)
 static void
 refuse(struct clear_value *clear, const GError *error)
 {
-    char uuid[UUID_TEXT_SIZE];
+    char name[STORE_NAME_SIZE];
 
     clear->verdict = CLEAR_VALUE_KEEP;
-    clear->problem = g_strdup_printf("%s.base64 could not be sealed (%s); it is left as it is",
-                                     uuid_format(&clear->def->uuid, uuid), error->message);
+    clear->problem =
+        g_strdup_printf("%s could not be sealed (%s); it is left as it is",
+                        store_parts_name(&clear->def->uuid, clear->kind, name), error->message);
 }
 
 static void
@@ -114,67 +278,129 @@ service_take_clear(struct clear_value *clear, struct secret_value *value)
         log_error("%s", clear->problem);
     if (clear->verdict == CLEAR_VALUE_KEEP && clear->is_useless && !value->unavailable)
         value->unavailable =
-            g_strdup_printf("the value of secret %s can't be taken over from libvirt's clear "
-                            "file: %s; put a good copy back and reload the daemon, or set the "
-                            "value again",
+            g_strdup_printf("the value of secret %s can't be taken over from libvirt's file: %s; "
+                            "put a good copy back and reload the daemon, or set the value again",
                             uuid_format(&clear->def->uuid, uuid), clear->problem);
     return clear->verdict == CLEAR_VALUE_WIPE;
 }
 
 static GArray *
-begin_batch(struct secret_service *service, const struct uuid *uuids, size_t count)
+begin_batch(struct import *import, const struct clear_value_file *files, size_t count)
 {
-    GArray *clears = list_clear_values(service, uuids, count);
+    GArray *clears = list_clear_values(import, files, count);
 
     parallel_run(count, judge, clears);
-    submit(service, clears);
+    for (guint i = 0; i < clears->len; i++) {
+        const struct clear_value *clear = clear_at(clears, i);
+
+        if (clear->is_closed)
+            g_hash_table_add(import->closed, g_memdup2(&clear->def->uuid, sizeof(struct uuid)));
+        if (!import->is_dry)
+            continue;
+        report_judged(import, clear);
+        if (clear->verdict == CLEAR_VALUE_IMPORT)
+            g_hash_table_insert(import->sealed, g_memdup2(&clear->def->uuid, sizeof(struct uuid)),
+                                g_bytes_ref(clear->sealed));
+    }
+    if (!import->is_dry)
+        submit(import->service, clears);
     return clears;
 }
 
-/* Its changes have ended. Takes it, and returns how many are sealed and wiped now. */
-static size_t
-end_batch(struct secret_service *service, GArray *take_clears)
+/* Its changes have ended. Takes it. */
+static void
+end_batch(struct import *import, GArray *take_clears)
 {
+    struct secret_service *service = import->service;
     g_autoptr(GArray) clears = take_clears;
-    g_autofree struct uuid *uuids = g_new(struct uuid, clears->len);
+    g_autofree struct clear_value_file *files = g_new(struct clear_value_file, clears->len);
+    g_autofree struct clear_value **owners = g_new(struct clear_value *, clears->len);
     g_autofree bool *wiped = g_new(bool, clears->len);
     size_t count = 0;
-    size_t finished = 0;
 
+    if (import->is_dry)
+        return;
     parallel_run(clears->len, verify, clears);
     for (guint i = 0; i < clears->len; i++) {
         struct clear_value *clear = clear_at(clears, i);
         struct secret *secret = registry_find(service->registry, &clear->def->uuid);
 
-        if (service_take_clear(clear, &secret->value))
-            uuids[count++] = clear->def->uuid;
+        if (service_take_clear(clear, &secret->value)) {
+            owners[count] = clear;
+            files[count++] = (struct clear_value_file){clear->def->uuid, clear->kind};
+        } else if (clear->verdict == CLEAR_VALUE_KEEP) {
+            report_judged(import, clear);
+        }
     }
-    clear_value_wipe(store_dir_fd(service->store), uuids, count, wiped);
-    for (size_t i = 0; i < count; i++)
-        finished += wiped[i];
-    return finished;
+    clear_value_wipe(store_dir_fd(service->store), files, count, wiped);
+    for (size_t i = 0; i < count; i++) {
+        report_wiped(import, owners[i], wiped[i]);
+        import->finished += wiped[i];
+    }
+}
+
+/* ---- the whole ---- */
+
+static void
+run_pass(struct import *import, const GArray *files)
+{
+    GArray *previous = NULL;
+
+    /* One batch is wiped while the store commits the next one. */
+    for (guint at = 0; at < files->len; at += BATCH_MAX) {
+        GArray *batch = begin_batch(import, &g_array_index(files, struct clear_value_file, at),
+                                    MIN(files->len - at, BATCH_MAX));
+
+        if (previous)
+            end_batch(import, previous);
+        store_drain(import->service->store);
+        previous = batch;
+    }
+    if (previous)
+        end_batch(import, previous);
+}
+
+static void
+free_bytes(void *bytes)
+{
+    g_bytes_unref(bytes);
+}
+
+void
+service_import_reported(struct secret_service *service, const GArray *uuids, bool is_dry,
+                        GArray *reports)
+{
+    g_autoptr(GArray) first = g_array_new(FALSE, FALSE, sizeof(struct clear_value_file));
+    g_autoptr(GArray) second = g_array_new(FALSE, FALSE, sizeof(struct clear_value_file));
+    struct import import = {
+        .service = service,
+        .closed = g_hash_table_new_full(uuid_hash_key, uuid_equal_key, g_free, NULL),
+        .sealed = g_hash_table_new_full(uuid_hash_key, uuid_equal_key, g_free, free_bytes),
+        .reports = reports,
+        .is_dry = is_dry,
+    };
+
+    list_files(&import, uuids, first, second);
+    find_key(&import, first, second);
+    run_pass(&import, first);
+    run_pass(&import, second);
+    if (import.finished > 0)
+        log_warn("%zu values that libvirt kept are sealed now, and its files with them are "
+                 "overwritten and removed; backups, snapshots and spare blocks may still have them",
+                 import.finished);
+    libvirt_key_free(import.key);
+    g_hash_table_unref(import.closed);
+    g_hash_table_unref(import.sealed);
 }
 
 void
 service_import(struct secret_service *service, const GArray *uuids)
 {
-    GArray *previous = NULL;
-    size_t finished = 0;
-
-    /* One batch is wiped while the store commits the next one. */
-    for (guint at = 0; at < uuids->len; at += BATCH_MAX) {
-        GArray *batch = begin_batch(service, &g_array_index(uuids, struct uuid, at),
-                                    MIN(uuids->len - at, BATCH_MAX));
-
-        if (previous)
-            finished += end_batch(service, previous);
-        store_drain(service->store);
-        previous = batch;
+    if (!service->defers_import) {
+        service_import_reported(service, uuids, false, NULL);
+        return;
     }
-    if (previous)
-        finished += end_batch(service, previous);
-    if (finished > 0)
-        log_warn("%zu values that libvirt kept in clear are sealed now, and their clear files are "
-                 "overwritten and removed; backups, snapshots and spare blocks may still have them",
-                 finished);
+    for (guint i = 0; i < uuids->len; i++)
+        registry_find(service->registry, &g_array_index(uuids, struct uuid, i))->value.is_clear =
+            true;
 }

@@ -2,8 +2,8 @@
  *
  * Owns: moving what is sealed for one secret to the current key-encryption generation: its
  * files (UUID.key, or the copies of guests), with or without a definition, whether or not its value
- * can be used, and what is in memory of it. A value under a key that is not here needs no
- * generation of ours, and is left alone.
+ * can be used, and what is in memory of it; with a new data key, if that is wanted and the value
+ * opens. A value under a key that is not here needs no generation of ours, and is left alone.
  */
 #include <errno.h>
 #include <string.h>
@@ -48,6 +48,45 @@ rewrap_old(const struct secret_service *service, GBytes *sealed, GBytes **ret_se
 
     *ret_sealed = is_old(service, sealed, &from) ? rewrap(service, sealed, from, error) : NULL;
     return *ret_sealed || !is_old(service, sealed, &from);
+}
+
+/* The same value of the same generation under a new data key; NULL if it does not open. */
+static GBytes *
+reseal(const struct secret_service *service, const struct sealed_binding *binding, GBytes *sealed,
+       const struct master_key *from)
+{
+    gsize len = 0;
+    const void *bytes = g_bytes_get_data(sealed, &len);
+    g_autoptr(secret_buf_t) plain = sealed_parse(from, binding, bytes, len, NULL);
+    uint64_t generation = 0;
+
+    if (!plain || !sealed_parse_generation(bytes, len, &generation))
+        return NULL;
+    return sealed_format(generations_current(service->generations), binding, generation, plain,
+                         NULL);
+}
+
+/* As rewrap_old, for a value that `owner` (or nobody) has of `secret`, which may be NULL. One that
+ * does not open, without a definition perhaps, keeps its data key: it may open some day. */
+static bool
+move_old(struct secret_service *service, const struct secret *secret, const struct uuid *owner,
+         GBytes *sealed, GBytes **ret_sealed, GError **error)
+{
+    const struct master_key *from;
+
+    if (!generations_is_resealing(service->generations) || !is_old(service, sealed, &from))
+        return rewrap_old(service, sealed, ret_sealed, error);
+    if (secret) {
+        const struct sealed_binding binding = {secret->def, owner};
+
+        *ret_sealed = reseal(service, &binding, sealed, from);
+        if (*ret_sealed)
+            return true;
+    }
+    if (!rewrap_old(service, sealed, ret_sealed, error))
+        return false;
+    service_rotate_note_kept_key(service);
+    return true;
 }
 
 /* A file of the value: UUID.key, or the copy of a guest. */
@@ -109,7 +148,7 @@ rewrap_file(struct change *change, const struct secret *secret, const struct uui
         return false;
     }
     if (!check_names_key(&change->uuid, guest, file, error) ||
-        !rewrap_old(change->service, file, &moved, error))
+        !move_old(change->service, secret, guest, file, &moved, error))
         return false;
     if (!moved)
         return true;
@@ -131,7 +170,8 @@ rewrap_memory(struct change *change, const struct secret *secret, GError **error
     if (value->sealed || !secret || !secret->value.sealed ||
         !service_keeps(change->service, secret->def))
         return true;
-    if (!rewrap_old(change->service, secret->value.sealed, &value->sealed, error))
+    if (!move_old(change->service, secret, secret->value.owner, secret->value.sealed,
+                  &value->sealed, error))
         return false;
     change->changes_value = value->sealed != NULL;
     return true;

@@ -3,13 +3,14 @@
  * Owns: the way from one key-encryption generation to the next, in the background. Some time after
  * an erasure a new generation begins; each secret is moved to it by a change of its own, some at a
  * time, so that clients have their turn; when a pass over everything finds nothing to move, and no
- * journal record holds older bytes, the older generation is destroyed. A daemon that starts, or
- * unlocks, goes on where the last one stopped: the file of generations says all that is needed.
+ * journal record holds older bytes, the older generation is destroyed. A new master key takes the
+ * same way, and its slots forget the one of before at the end. A daemon that starts, or unlocks,
+ * goes on where the last one stopped: the files of generations and slots say all that is needed.
  */
 #include "secret/service_state.h"
 #include "util/log.h"
 
-enum { UNDER_WAY_MAX = 64, KEPT_MAX = 8, STEP_MS = 1, RETRY_S = 30 };
+enum { UNDER_WAY_MAX = 64, KEPT_MAX = 8, STEP_MS = 1, BUSY_MS = 500, RETRY_S = 30 };
 
 struct rotation {
     struct secret_service *service;
@@ -30,7 +31,8 @@ struct rotation {
     char *failure; /* the first one */
 
     uint64_t left;
-    char *problem; /* of the last try */
+    uint64_t kept_keys; /* data keys that were not made anew although that is wanted */
+    char *problem;      /* of the last try */
 };
 
 struct rotation *
@@ -83,14 +85,26 @@ static void
 fail(struct rotation *rotation, const char *problem)
 {
     if (g_strcmp0(problem, rotation->problem) != 0) {
-        log_error("the older key-encryption generation cannot be destroyed yet, so that what was "
-                  "erased may still be opened if it is recovered from the disk: %s (tried again "
-                  "every %d s)",
-                  problem, RETRY_S);
+        if (rotation->service->previous_key)
+            log_error("the master key of before cannot be forgotten yet: %s (tried again every %d "
+                      "s)",
+                      problem, RETRY_S);
+        else
+            log_error("the older key-encryption generation cannot be destroyed yet, so that what "
+                      "was erased may still be opened if it is recovered from the disk: %s (tried "
+                      "again every %d s)",
+                      problem, RETRY_S);
         g_free(rotation->problem);
         rotation->problem = g_strdup(problem);
     }
     plan_step(rotation, RETRY_S * 1000);
+}
+
+/* Something is to be moved, or a master key to be forgotten. */
+static bool
+is_under_way(const struct secret_service *service)
+{
+    return service->previous_key || generations_is_rotating(service->generations);
 }
 
 void
@@ -103,7 +117,7 @@ service_rotate_resume(struct secret_service *service)
     rotation->is_paused = false;
     if (!service->generations || rotation->timer)
         return;
-    if (generations_is_rotating(service->generations))
+    if (is_under_way(service))
         plan_step(rotation, 0);
     else if (generations_is_due(service->generations_path))
         plan_step(rotation, rotation->delay_s * 1000);
@@ -127,7 +141,7 @@ service_note_erasure(struct secret_service *service)
     if (!generations_mark_due(service->generations_path, &error))
         log_error("%s; the next key-encryption generation begins only if the daemon runs till then",
                   error->message);
-    if (service->generations && !generations_is_rotating(service->generations) && !rotation->timer)
+    if (service->generations && !is_under_way(service) && !rotation->timer)
         plan_step(rotation, rotation->delay_s * 1000);
 }
 
@@ -252,6 +266,12 @@ service_rotate_note_moved(struct secret_service *service)
     service->rotation->moved++;
 }
 
+void
+service_rotate_note_kept_key(struct secret_service *service)
+{
+    service->rotation->kept_keys++;
+}
+
 static void
 on_rewrapped(void *opaque, const struct secret_def *def, const GError *error)
 {
@@ -333,9 +353,13 @@ finish(struct rotation *rotation)
     log_info("key-encryption generation %" G_GUINT64_FORMAT
              " is the only one now; older ones are destroyed",
              generations_number(service->generations));
+    if (rotation->kept_keys > 0)
+        log_warn("%" G_GUINT64_FORMAT " sealed values keep their data keys, because they open with "
+                 "no definition that is there; set these values again, or remove them",
+                 rotation->kept_keys);
     g_clear_pointer(&rotation->problem, g_free);
     g_clear_pointer(&rotation->timer, loop_timer_free);
-    rotation->left = 0;
+    rotation->left = rotation->kept_keys = 0;
     rotation->is_checking = false;
     service_rotate_resume(service);
 }
@@ -401,23 +425,69 @@ end_pass(struct rotation *rotation)
     }
 }
 
+/* Under another master key, if that was replaced. */
+static bool
+write_generation(struct secret_service *service, GError **error)
+{
+    const struct slots *slots = service->slots.slots;
+
+    if (!service->previous_key)
+        return generations_begin(service->generations, error);
+    return generations_rekey(service->generations, service->master_key,
+                             slots && (slots->flags & SLOTS_RESEAL), error);
+}
+
 static bool
 begin_generation(struct rotation *rotation)
 {
     struct secret_service *service = rotation->service;
     g_autoptr(GError) error = NULL;
 
-    if (!generations_begin(service->generations, &error)) {
+    if (!write_generation(service, &error)) {
         fail(rotation, error->message);
         return false;
     }
-    log_info("key-encryption generation %" G_GUINT64_FORMAT " begins",
-             generations_number(service->generations));
+    log_info("key-encryption generation %" G_GUINT64_FORMAT " begins%s",
+             generations_number(service->generations),
+             service->previous_key ? " under the new master key" : "");
     rotation->is_checking = false;
     /* What was erased before is under the older one. */
     if (!generations_clear_due(service->generations_path, &error))
         log_warn("%s; one more key-encryption generation will follow this one", error->message);
     return true;
+}
+
+static void
+on_forgotten(void *opaque, const struct slot *slot, const GError *error)
+{
+    struct rotation *rotation = opaque;
+
+    rotation->under_way--;
+    if (error_is(error, ERROR_RESOURCE_BUSY)) {
+        plan_step(rotation, BUSY_MS);
+    } else if (error) {
+        fail(rotation, error->message);
+    } else {
+        log_info("the master key of before is forgotten; nothing is under it any more");
+        g_clear_pointer(&rotation->problem, g_free);
+        service_rotate_resume(rotation->service);
+    }
+}
+
+/* Whether there is something to move now. */
+static bool
+prepare_pass(struct rotation *rotation)
+{
+    struct secret_service *service = rotation->service;
+
+    if (generations_is_rotating(service->generations))
+        return true;
+    if (!service->previous_key ||
+        generations_is_under(service->generations, service->previous_key))
+        return begin_generation(rotation);
+    rotation->under_way++;
+    service_master_forget_previous(service, on_forgotten, rotation);
+    return false;
 }
 
 static void
@@ -428,8 +498,7 @@ take_step(struct rotation *rotation)
     if (rotation->is_paused || !service->generations)
         return;
     if (!rotation->uuids) {
-        if (rotation->under_way == 0 &&
-            (generations_is_rotating(service->generations) || begin_generation(rotation)))
+        if (rotation->under_way == 0 && prepare_pass(rotation))
             begin_pass(rotation);
         return;
     }

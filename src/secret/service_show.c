@@ -89,6 +89,14 @@ show_other_value(struct load *load, struct secret *secret)
               uuid, value->unavailable ? value->unavailable : "it is gone");
 }
 
+static const char *
+stray_suffix(const struct load *load)
+{
+    if (load->entry.has_key || load->owners)
+        return "key";
+    return load->entry.has_base64 ? "base64" : "aes256cbc";
+}
+
 /* Files without a definition that is loaded. What guests have of it counts when it is defined. */
 static void
 keep_stray(struct secret_service *service, struct load *load, unsigned int *strays)
@@ -97,8 +105,7 @@ keep_stray(struct secret_service *service, struct load *load, unsigned int *stra
 
     uuid_format(&load->entry.uuid, uuid);
     if (!load->entry.has_xml && (*strays)++ < STRAYS_LOGGED_MAX)
-        log_warn("%s.%s is there without %s.xml; it is left alone", uuid,
-                 load->entry.has_key || load->owners ? "key" : "base64", uuid);
+        log_warn("%s.%s is there without %s.xml; it is left alone", uuid, stray_suffix(load), uuid);
     if (load->owners)
         g_hash_table_replace(service->strays, g_memdup2(&load->entry.uuid, sizeof(struct uuid)),
                              g_steal_pointer(&load->owners));
@@ -140,12 +147,13 @@ show_clear(const struct load *load, struct secret *secret, bool is_unlocked, GAr
     char uuid[UUID_TEXT_SIZE];
 
     secret->value.is_clear = false;
-    if (!load->entry.has_base64)
+    if (!load->entry.has_base64 && !load->entry.has_aes256cbc)
         return;
     if (secret->owners)
-        log_error("%s.base64 is there, and the secret belongs to guests; it is left as it is: set "
+        log_error("%s.%s is there, and the secret belongs to guests; it is left as it is: set "
                   "the value again if that one shall count, or remove the file",
-                  uuid_format(&load->entry.uuid, uuid));
+                  uuid_format(&load->entry.uuid, uuid),
+                  load->entry.has_base64 ? "base64" : "aes256cbc");
     else if (is_unlocked)
         g_array_append_val(clear, load->entry.uuid);
     else

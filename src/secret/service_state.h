@@ -10,6 +10,7 @@
 #include "secret/owners.h"
 #include "secret/registry.h"
 #include "secret/service.h"
+#include "secret/service_import.h"
 #include "secret/service_read.h"
 #include "secret/store.h"
 
@@ -17,6 +18,9 @@ struct secret_service {
     const struct master_key_source *unlock_method;
     char *unlock_location;
     char *generations_path;
+    char *libvirt_conf;    /* libvirt's secret.conf, which names the key of UUID.aes256cbc */
+    char *credentials_dir; /* or NULL */
+    bool defers_import;    /* a reload leaves libvirt's files to the import that it is part of */
     enum secret_readback readback;
     void (*on_event)(void *opaque, enum secret_event_id event, int detail,
                      const struct secret_def *def);
@@ -25,6 +29,7 @@ struct secret_service {
     struct registry *registry;
     struct store *store;             /* NULL: nothing is kept on disk */
     struct master_key *master_key;   /* NULL while locked, and without a store */
+    struct master_key *previous_key; /* of before a rotation that has not ended, or NULL */
     struct generations *generations; /* exactly when there is a master key: what values are under */
     char *locked_reason;             /* exactly when there is a store and no master key */
     struct master_key *memory_key;   /* of values that are never on disk; gone with the process */
@@ -116,7 +121,7 @@ void service_apply_rewrap(struct change *change);
 GBytes *service_format_xml(const struct secret_def *def);
 /* Adds UUID.key to what `change` writes. */
 void service_write_key(struct change *change, GBytes *sealed);
-/* Wipes UUID.base64, which the change made void. */
+/* Wipes libvirt's files, which the change made void. */
 void service_wipe_clear(const struct change *change);
 
 /* ---- service_owner.c: guests and their copies ---- */
@@ -196,6 +201,8 @@ const GArray *service_rotate_find_guests(const struct secret_service *service,
 bool service_rewrap_kept(void *opaque, GBytes *content, GBytes **ret_content, GError **error);
 /* Files were read that somebody may have put back: what was looked at has to be again. */
 void service_rotate_look_again(struct secret_service *service);
+/* A value that is to get a new data key does not open, and keeps its own. */
+void service_rotate_note_kept_key(struct secret_service *service);
 /* A rewrap has changed something. */
 void service_rotate_note_moved(struct secret_service *service);
 
@@ -206,9 +213,14 @@ void service_note_erasure(struct secret_service *service);
 
 /* ---- service_import.c ---- */
 
-/* Seals and wipes the clear values of these secrets (array of struct uuid, all known). Unlocked,
- * and no change is under way. */
+/* Seals and wipes the values in libvirt's files of these secrets (array of struct uuid, all known).
+ * Unlocked, and no change is under way. */
 void service_import(struct secret_service *service, const GArray *uuids);
-/* What the value is after a clear one was dealt with; logs what stands in the way. Whether the file
- * is to be wiped. */
+/* The same, or (`is_dry`) nothing but the telling of what would be; adds to `reports`
+ * (of service_import_reports_new; or NULL) what became of each file. */
+void service_import_reported(struct secret_service *service, const GArray *uuids, bool is_dry,
+                             GArray *reports);
+GArray *service_import_reports_new(void);
+/* What the value is after a file of libvirt's was dealt with; logs what stands in the way. Whether
+ * the file is to be wiped. */
 bool service_take_clear(struct clear_value *clear, struct secret_value *value);

@@ -107,9 +107,9 @@ open_keys(struct secret_service *service, const struct service_stock *stock, GEr
                         !has_stored_value(service, stock) && !has_generations, error);
     if (!service->master_key)
         return false;
-    service->generations =
-        has_generations ? generations_open(service->generations_path, service->master_key, error)
-                        : make_generations(service, stock, error);
+    service->generations = has_generations ? generations_open(service->generations_path,
+                                                              service->master_key, NULL, error)
+                                           : make_generations(service, stock, error);
     return service->generations != NULL;
 }
 

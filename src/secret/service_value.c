@@ -65,8 +65,8 @@ service_open_value(const struct secret_service *service, const struct secret *se
     }
     if (!value->sealed) {
         error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_SECRET,
-                  "the value of secret %s is in libvirt's clear file, which was not taken over: "
-                  "put its .xml file right and reload the daemon, or set the value again",
+                  "the value of secret %s is in libvirt's own file, which was not taken over: "
+                  "run 'virtcrypt store import', or set the value again",
                   uuid_format(&secret->def->uuid, uuid));
         return NULL;
     }

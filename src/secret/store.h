@@ -63,7 +63,8 @@ struct store_entry {
     struct uuid uuid;
     bool has_xml;
     bool has_key;
-    bool has_base64; /* a value in libvirt's own clear format, to be imported */
+    bool has_base64;    /* a value in libvirt's own clear format, to be imported */
+    bool has_aes256cbc; /* the same, encrypted with libvirt's key */
 };
 
 /* That a guest has a copy of a secret's value. */

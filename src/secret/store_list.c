@@ -30,7 +30,8 @@ add_item(void *opaque, const struct dirent *item)
     entry.has_xml = strcmp(suffix, ".xml") == 0;
     entry.has_key = strcmp(suffix, ".key") == 0;
     entry.has_base64 = strcmp(suffix, ".base64") == 0;
-    if (entry.has_xml || entry.has_key || entry.has_base64) {
+    entry.has_aes256cbc = strcmp(suffix, ".aes256cbc") == 0;
+    if (entry.has_xml || entry.has_key || entry.has_base64 || entry.has_aes256cbc) {
         g_array_append_val(listing->entries, entry);
     } else if ((strcmp(suffix, ".xml.new") == 0 || strcmp(suffix, ".key.new") == 0) &&
                store_names_is_regular(listing->dir_fd, item)) {
@@ -66,6 +67,7 @@ merge_entries(GArray *entries)
         all[merged - 1].has_xml |= all[i].has_xml;
         all[merged - 1].has_key |= all[i].has_key;
         all[merged - 1].has_base64 |= all[i].has_base64;
+        all[merged - 1].has_aes256cbc |= all[i].has_aes256cbc;
     }
     g_array_set_size(entries, merged);
 }

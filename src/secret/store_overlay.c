@@ -227,7 +227,7 @@ overlay_amend(struct overlay *overlay, GArray *entries)
     for (guint i = entries->len; i > 0; i--) {
         const struct store_entry *entry = &g_array_index(entries, struct store_entry, i - 1);
 
-        if (!entry->has_xml && !entry->has_key && !entry->has_base64)
+        if (!entry->has_xml && !entry->has_key && !entry->has_base64 && !entry->has_aes256cbc)
             g_array_remove_index_fast(entries, i - 1);
     }
     g_array_sort(entries, store_files_compare);

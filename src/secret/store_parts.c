@@ -9,9 +9,9 @@
 const char *
 store_parts_name(const struct uuid *uuid, enum store_kind kind, char text[STORE_NAME_SIZE])
 {
-    static const char *const suffixes[] = {".xml", ".key", ".base64"};
+    static const char *const suffixes[] = {".xml", ".key", ".base64", ".aes256cbc"};
 
-    G_STATIC_ASSERT(G_N_ELEMENTS(suffixes) == STORE_BASE64 + 1);
+    G_STATIC_ASSERT(G_N_ELEMENTS(suffixes) == STORE_AES256CBC + 1);
     uuid_format(uuid, text);
     g_strlcat(text, suffixes[kind], STORE_NAME_SIZE);
     return text;

@@ -9,7 +9,8 @@
 
 #include "secret/store.h"
 
-enum store_kind { STORE_XML, STORE_KEY, STORE_BASE64 };
+/* The last two are values in libvirt's own formats. */
+enum store_kind { STORE_XML, STORE_KEY, STORE_BASE64, STORE_AES256CBC };
 
 /* Of a name in its folder, and of one with its guest's folder before it. */
 enum { STORE_NAME_SIZE = UUID_TEXT_SIZE + 16, STORE_PATH_SIZE = UUID_TEXT_SIZE + STORE_NAME_SIZE };

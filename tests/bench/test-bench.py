@@ -55,6 +55,26 @@ class Bench(unittest.TestCase):
         for what in ("libvirt lists them", "nothing is to do", "all keys are bound"):
             self.assertTrue(seconds[what], done.stdout)
 
+    def test_unlocking_and_rotations_are_measured_beside_their_floors(self):
+        with tempfile.TemporaryDirectory(prefix="vcbench-") as folder:
+            done = subprocess.run(
+                ["/usr/bin/python3", os.path.join(SOURCE_ROOT, "tests/bench/master.py"),
+                 "--build-dir", BUILD_ROOT, "--work-dir", folder, "smoke"],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                text=True, timeout=240, check=False)
+            # Whether targets are met is not judged.
+            self.assertIn("Targets", done.stdout)
+            with open(os.path.join(folder, "master.json"), encoding="utf-8") as file:
+                figures = json.load(file)["figures"]
+        for size in (10, 20):
+            for way in ("key file", "credential", "locked"):
+                self.assertGreater(figures[f"start, {way}, {size}"][0], 0)
+        self.assertGreater(figures["start, libvirtd, 20"][0], 0)
+        for what in ("rotation", "rotation with --reseal"):
+            for figure in ("s", "flushes", "MiB written", "floor s"):
+                self.assertGreater(figures[f"{what}, {figure}"][0], 0)
+        self.assertGreater(figures["new slots of an empty store, s"][0], 0)
+
     def test_an_unknown_call_is_refused(self):
         done = self.bench("quick", "--ops", "lookup-name")
         self.assertEqual(done.returncode, 2)

@@ -66,7 +66,7 @@ LLVMFuzzerTestOneInput(const uint8_t *input, size_t len)
         atexit(remove_file);
     }
     put_file(path, input, len);
-    generations = generations_open(path, master, &error);
+    generations = generations_open(path, master, NULL, &error);
     if (!generations)
         check(strstr(error->message, path) != NULL || strstr(error->message, "generations"));
     else

@@ -268,7 +268,7 @@ MESSAGES = [
     ("virtcrypt_store_import_ret", array([
         fixed(UUID) + text("a.base64") + text("import") + optional(None),
         fixed(OTHER_UUID) + text("b.aes256cbc") + text("keep") + optional(text("no key"))])
-     + boolean(True)),
+     + optional(fixed(OTHER_UUID)) + boolean(True)),
     ("virtcrypt_store_verify_args", optional(fixed(UUID)) + uint32(1000)),
     ("virtcrypt_store_verify_ret", uint32(12) + array([text("a.key") + text("damaged")])
      + optional(fixed(UUID)) + boolean(True)),

@@ -24,6 +24,7 @@ struct custodian {
     char *audit;
     char *master_key;
     char *generations;
+    char *libvirt_conf; /* libvirt's secret.conf */
     unsigned int rotation_delay; /* s */
     enum secret_readback readback;
     bool without_disk;
@@ -70,6 +71,7 @@ custodian_open(struct custodian *test)
     g_autoptr(GError) error = NULL;
     struct secret_service_params params = {
         .loop = test->loop,
+        .libvirt_conf = test->libvirt_conf,
         .dir = test->without_disk ? NULL : test->secrets.path,
         .journal_dir = test->journal_dir,
         .guests_dir = test->guests_dir,
@@ -116,6 +118,7 @@ custodian_init(struct custodian *test)
     test->audit = folder_path(&test->folder, "lib/audit.log");
     test->master_key = folder_path(&test->folder, "master.key");
     test->generations = folder_path(&test->folder, "generations");
+    test->libvirt_conf = folder_path(&test->folder, "secret.conf");
     test->rotation_delay = 86400;
     test->readback = SECRET_READBACK_ANY;
     test->events = g_string_new(NULL);
@@ -139,6 +142,7 @@ custodian_clear(struct custodian *test)
     g_free(test->audit);
     g_free(test->master_key);
     g_free(test->generations);
+    g_free(test->libvirt_conf);
     g_string_free(test->events, TRUE);
 }
 

@@ -27,6 +27,7 @@ test_the_hosts_files_are_where_libvirt_has_them(void)
     expect_path(paths->journal_dir, SYSCONFDIR, "libvirt/virtcrypt/journal");
     expect_path(paths->guests_dir, SYSCONFDIR, "libvirt/qemu/keys");
     expect_path(paths->audit, LOCALSTATEDIR, "lib/libvirt/virtcrypt/audit.log");
+    expect_path(paths->libvirt_conf, SYSCONFDIR, "libvirt/secret.conf");
     expect_path(paths->driver_lock, RUNSTATEDIR, "libvirt/secrets/driver.pid");
 }
 
@@ -40,6 +41,7 @@ test_a_sessions_files_are_its_users(void)
     expect_path(paths->journal_dir, home.path, "config/libvirt/virtcrypt/journal");
     expect_path(paths->guests_dir, home.path, "config/libvirt/qemu/keys");
     expect_path(paths->audit, home.path, "data/libvirt/virtcrypt/audit.log");
+    expect_path(paths->libvirt_conf, home.path, "config/libvirt/secret.conf");
     expect_path(paths->driver_lock, home.path, "run/libvirt/secrets/run/driver.pid");
 }
 

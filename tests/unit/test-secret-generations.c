@@ -64,7 +64,7 @@ static struct generations *
 open_file(const struct fixture *test)
 {
     g_autoptr(GError) error = NULL;
-    struct generations *generations = generations_open(test->path, test->master, &error);
+    struct generations *generations = generations_open(test->path, test->master, NULL, &error);
 
     g_assert_no_error(error);
     return generations;
@@ -105,7 +105,7 @@ expect_refused(const struct fixture *test, const void *bytes, size_t len, const 
     g_autoptr(GError) error = NULL;
 
     folder_put(&test->folder, NAME, bytes, len);
-    g_assert_null(generations_open(test->path, test->master, &error));
+    g_assert_null(generations_open(test->path, test->master, NULL, &error));
     expect_error_part(error, ERROR_INVALID_SECRET, ERROR_FROM_SECRET, test->text);
     expect_error_part(error, ERROR_INVALID_SECRET, ERROR_FROM_SECRET, part);
 }
@@ -191,6 +191,108 @@ test_the_master_key_counts_until_what_is_under_it_was_moved(struct fixture *test
     g_assert_null(generations_find(generations, master_key_id(test->master)));
 }
 
+static struct generations *
+open_under(const struct fixture *test, const struct master_key *master,
+           const struct master_key *previous)
+{
+    g_autoptr(GError) error = NULL;
+    struct generations *generations = generations_open(test->path, master, previous, &error);
+
+    g_assert_no_error(error);
+    return generations;
+}
+
+/* As a start finds it that was killed before the file was rewritten, and one after it. */
+static void
+test_the_file_names_the_present_or_the_previous_master_key(struct fixture *test,
+                                                           gconstpointer unused)
+{
+    g_autoptr(generations_t) made = make_file(test, false);
+    g_autoptr(master_key_t) next = new_key(77, 3);
+    g_autoptr(generations_t) before = open_under(test, next, test->master);
+    g_autoptr(generations_t) after = NULL;
+    g_autoptr(GError) error = NULL;
+    uint8_t old[MASTER_KEY_ID_SIZE];
+
+    memcpy(old, master_key_id(generations_current(made)), sizeof(old));
+    g_assert_true(generations_is_under(before, test->master));
+    g_assert_false(generations_is_under(before, next));
+    generations_rekey(before, next, false, &error);
+    g_assert_no_error(error);
+    g_assert_true(generations_is_under(before, next));
+    g_assert_cmpuint(generations_number(before), ==, 2);
+    after = open_under(test, next, test->master);
+    g_assert_true(generations_is_under(after, next));
+    g_assert_true(generations_is_rotating(after));
+    g_assert_false(generations_is_resealing(after));
+    g_assert_nonnull(generations_find(after, old));
+    g_assert_cmpmem(master_key_id(generations_current(after)), MASTER_KEY_ID_SIZE,
+                    master_key_id(generations_current(before)), MASTER_KEY_ID_SIZE);
+    g_assert_null(generations_open(test->path, test->master, NULL, &error));
+    expect_error_part(error, ERROR_INVALID_SECRET, ERROR_FROM_SECRET,
+                      "were made with another master key than the present one");
+}
+
+static void
+test_what_was_under_the_previous_master_key_is_overwritten(struct fixture *test,
+                                                           gconstpointer unused)
+{
+    g_autoptr(generations_t) made = make_file(test, false);
+    g_autoptr(master_key_t) next = new_key(77, 3);
+    g_autofree char *link = folder_path(&test->folder, "link");
+    g_autoptr(GBytes) seen = NULL;
+
+    g_assert_cmpint(linkat(AT_FDCWD, test->path, AT_FDCWD, link, 0), ==, 0);
+    g_assert_true(generations_rekey(made, next, false, NULL));
+    seen = folder_get(&test->folder, "link");
+    for (size_t i = 0; i < g_bytes_get_size(seen); i++)
+        g_assert_cmpuint(((const uint8_t *)g_bytes_get_data(seen, NULL))[i], ==, 0);
+}
+
+static void
+test_new_data_keys_are_wanted_until_the_end(struct fixture *test, gconstpointer unused)
+{
+    g_autoptr(generations_t) made = make_file(test, false);
+    g_autoptr(master_key_t) next = new_key(77, 3);
+    g_autoptr(generations_t) reopened = NULL;
+    g_autoptr(generations_t) finished = NULL;
+
+    g_assert_false(generations_is_resealing(made));
+    g_assert_true(generations_rekey(made, next, true, NULL));
+    reopened = open_under(test, next, NULL);
+    g_assert_true(generations_is_resealing(reopened));
+    finish(reopened);
+    g_assert_false(generations_is_resealing(reopened));
+    finished = open_under(test, next, NULL);
+    g_assert_false(generations_is_resealing(finished));
+    g_assert_false(generations_is_rotating(finished));
+    begin(finished);
+    g_assert_false(generations_is_resealing(finished));
+}
+
+/* A file in the way of the new one: nothing is changed, and what is sealed goes on opening. */
+static void
+test_a_failed_rekey_leaves_everything(struct fixture *test, gconstpointer unused)
+{
+    g_autoptr(generations_t) made = make_file(test, false);
+    g_autoptr(master_key_t) next = new_key(77, 3);
+    g_autoptr(generations_t) reopened = NULL;
+    g_autofree char *obstacle = folder_path(&test->folder, NAME ".new");
+    g_autoptr(GError) error = NULL;
+
+    g_assert_cmpint(g_mkdir(obstacle, 0700), ==, 0);
+    g_assert_false(generations_rekey(made, next, true, &error));
+    g_assert_nonnull(error);
+    g_assert_false(generations_is_rotating(made));
+    g_assert_false(generations_is_resealing(made));
+    g_assert_true(generations_is_under(made, test->master));
+    g_assert_cmpint(g_rmdir(obstacle), ==, 0);
+    reopened = open_file(test);
+    g_assert_cmpuint(generations_number(reopened), ==, 1);
+    g_assert_true(generations_rekey(made, next, true, NULL));
+    g_assert_true(generations_is_resealing(made));
+}
+
 static void
 test_each_changed_byte_is_refused(struct fixture *test, gconstpointer unused)
 {
@@ -233,7 +335,7 @@ test_a_file_that_is_not_there_is_no_other_error(struct fixture *test, gconstpoin
     g_autoptr(GError) error = NULL;
 
     g_assert_false(generations_exists(test->path));
-    g_assert_null(generations_open(test->path, test->master, &error));
+    g_assert_null(generations_open(test->path, test->master, NULL, &error));
     g_assert_cmpint(error_get_errno(error), ==, ENOENT);
 }
 
@@ -310,6 +412,10 @@ main(int argc, char **argv)
     ADD(what_was_made_opens_again);
     ADD(an_older_generation_is_there_until_the_end);
     ADD(the_master_key_counts_until_what_is_under_it_was_moved);
+    ADD(the_file_names_the_present_or_the_previous_master_key);
+    ADD(what_was_under_the_previous_master_key_is_overwritten);
+    ADD(new_data_keys_are_wanted_until_the_end);
+    ADD(a_failed_rekey_leaves_everything);
     ADD(each_changed_byte_is_refused);
     ADD(each_other_length_is_refused);
     ADD(refusals_say_what_to_do);

@@ -77,7 +77,7 @@ test_clear_value_is_sealed_and_wiped(struct custodian *test, gconstpointer unuse
     expect_no_clear(test, UUID_1);
     expect_no_clear(test, UUID_2);
     expect_no_value(test, UUID_3, ERROR_NO_SECRET, "does not have a value");
-    expect_logged(test, "2 values that libvirt kept in clear are sealed now");
+    expect_logged(test, "2 values that libvirt kept are sealed now");
     g_assert_cmpuint(folder_count(&test->secrets), ==, 5);
     custodian_reopen(test);
     expect_value(test, UUID_1, "secret");

@@ -71,7 +71,8 @@ test_a_rotation_that_was_stopped_goes_on(struct custodian *test, gconstpointer u
     {
         g_autoptr(master_key_t) master =
             master_key_open(&master_key_source_file, test->master_key, false, NULL);
-        g_autoptr(generations_t) generations = generations_open(test->generations, master, NULL);
+        g_autoptr(generations_t) generations =
+            generations_open(test->generations, master, NULL, NULL);
 
         g_assert_true(generations_begin(generations, NULL));
         g_assert_true(generations_clear_due(test->generations, NULL));

@@ -104,7 +104,8 @@ make_legacy(struct custodian *test)
     master = master_key_open(&master_key_source_file, test->master_key, false, NULL);
     for (unsigned int i = 0; i < 2; i++) {
         const char *name = i == 0 ? UUID_1 ".key" : UUID_2 ".key";
-        g_autoptr(generations_t) generations = generations_open(test->generations, master, NULL);
+        g_autoptr(generations_t) generations =
+            generations_open(test->generations, master, NULL, NULL);
         g_autoptr(GBytes) key = back_up(test, name);
         g_autoptr(GBytes) legacy =
             sealed_rewrap(generations_current(generations), master, g_bytes_get_data(key, NULL),

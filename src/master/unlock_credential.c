@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: the unlock method "credential": 32 bytes that systemd decrypted for this service, in a file
+ * of $CREDENTIALS_DIRECTORY. That folder is systemd's, which sees to who can read it.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "master/unlock_methods.h"
+#include "util/error.h"
+#include "util/file.h"
+
+#define NAME_FIELD "name"
+
+enum { NAME_MAX_LEN = 255, READ_MAX = 4096 };
+
+/* As systemd has them, without what a shell or a line of a log would trip over. */
+static bool
+is_credential_name(const char *name)
+{
+    size_t len = strlen(name);
+
+    return len >= 1 && len <= NAME_MAX_LEN && name[0] != '.' &&
+           strspn(name, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "._-") == len;
+}
+
+static struct secret_buf *
+check_size(struct secret_buf *take_bytes, const char *name, GError **error)
+{
+    g_autoptr(secret_buf_t) bytes = take_bytes;
+
+    if (secret_buf_len(bytes) != SLOT_KEY_SIZE) {
+        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+                  "the credential '%s' has %zu bytes instead of %d; make it anew by 'head -c %d "
+                  "/dev/urandom | systemd-creds encrypt --name=%s - FILE'",
+                  name, secret_buf_len(bytes), SLOT_KEY_SIZE, SLOT_KEY_SIZE, name);
+        return NULL;
+    }
+    return g_steal_pointer(&bytes);
+}
+
+static struct secret_buf *
+read_credential(const struct unlock_context *context, const char *name, GError **error)
+{
+    g_autoptr(GError) failure = NULL;
+    g_auto(file_fd) dir_fd = -1;
+    struct secret_buf *bytes;
+
+    if (!context->credentials_dir) {
+        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+                  "this service was started without credentials ($CREDENTIALS_DIRECTORY is not "
+                  "set); '%s' is needed, see LoadCredentialEncrypted= in systemd.exec(5)",
+                  name);
+        return NULL;
+    }
+    dir_fd = file_open_dir(context->credentials_dir, false, 0, error);
+    if (dir_fd < 0)
+        return NULL;
+    bytes = file_read_secret(dir_fd, name, READ_MAX, &failure);
+    if (bytes)
+        return check_size(bytes, name, error);
+    if (error_get_errno(failure) == ENOENT)
+        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+                  "this service was not given the credential '%s'; see LoadCredentialEncrypted= in "
+                  "systemd.exec(5)",
+                  name);
+    else
+        g_propagate_prefixed_error(error, g_steal_pointer(&failure), "the credential '%s': ", name);
+    return NULL;
+}
+
+static struct secret_buf *
+credential_open(const struct unlock_context *context, const struct slot *slot,
+                const struct secret_buf *secret, GError **error)
+{
+    const char *name = fields_get(slot->fields, NAME_FIELD);
+
+    if (!name || !is_credential_name(name)) {
+        error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
+                  "the name of a credential has letters, digits, '_', '-' and '.', and no '.' at "
+                  "its start");
+        return NULL;
+    }
+    return read_credential(context, name, error);
+}
+
+const char *
+unlock_find_credential(const struct unlock_context *context)
+{
+    static const char *const names[] = {"virtcrypt-master-key", "secrets-encryption-key"};
+
+    for (size_t i = 0; context->credentials_dir && i < G_N_ELEMENTS(names); i++) {
+        g_autofree char *path = g_build_filename(context->credentials_dir, names[i], NULL);
+        struct stat info;
+
+        if (lstat(path, &info) == 0 || errno != ENOENT)
+            return names[i];
+    }
+    return NULL;
+}
+
+/* A credential is the operator's to make and to replace: renewing keeps it. */
+static struct secret_buf *
+credential_enroll(const struct unlock_context *context, struct slot *slot,
+                  const struct secret_buf *secret, GError **error)
+{
+    if (!fields_get(slot->fields, NAME_FIELD)) {
+        const char *name = unlock_find_credential(context);
+
+        if (!name) {
+            error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+                      "this service was given neither the credential 'virtcrypt-master-key' nor "
+                      "'secrets-encryption-key'; name another, or see LoadCredentialEncrypted= in "
+                      "systemd.exec(5)");
+            return NULL;
+        }
+        if (!fields_set(slot->fields, NAME_FIELD, name, error))
+            return NULL;
+    }
+    return credential_open(context, slot, secret, error);
+}
+
+static const char *const name_fields[] = {NAME_FIELD, NULL};
+
+const struct unlock_method unlock_method_credential = {
+    .method = SLOT_CREDENTIAL,
+    .name = "credential",
+    .open = credential_open,
+    .enroll = credential_enroll,
+    .asked_fields = name_fields,
+    .shown_fields = name_fields,
+    .unique_field = NAME_FIELD,
+};

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: the unlock method "key-file": 32 raw bytes in a file that only its owner can read. One that
+ * is there is used as it is, and stays the operator's. One that virtcrypt makes (field "made") is
+ * PATH.next until the slots file names it, takes the place of PATH then, and is renewed in the same
+ * way. The field "check", which is derived from the key and tells nothing about it, says which of
+ * the two is the slot's, so that a start after a kill anywhere finds the right one. A file that is
+ * not the slot's is never overwritten but by settling a slot that virtcrypt renewed.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "master/hkdf.h"
+#include "master/unlock_methods.h"
+#include "util/error.h"
+#include "util/file.h"
+
+#define PATH_FIELD  "path"
+#define MADE_FIELD  "made"
+#define MADE_YES    "yes"
+#define CHECK_FIELD "check"
+#define NEXT_SUFFIX ".next"
+#define NEW_SUFFIX  ".new"
+
+enum { FOLDER_MODE = 0700, FILE_MODE = 0600, CHECK_SIZE = 8 };
+
+static const char check_purpose[] = "virtcrypt key file v1";
+
+/* ---- the place ---- */
+
+struct place {
+    char *path;
+    char *next_path;
+    char *name;
+    char *next_name;
+    char *new_name; /* of file_replace_wiping */
+    file_fd dir_fd;
+};
+
+static void
+place_clear(struct place *place)
+{
+    g_free(place->path);
+    g_free(place->next_path);
+    g_free(place->name);
+    g_free(place->next_name);
+    g_free(place->new_name);
+    file_fd_clear(&place->dir_fd);
+}
+
+typedef struct place place_t; /* for g_auto only */
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(place_t, place_clear)
+
+static const char *
+get_path(const struct slot *slot, GError **error)
+{
+    const char *path = fields_get(slot->fields, PATH_FIELD);
+    g_autofree char *plain = path ? g_canonicalize_filename(path, "/") : NULL;
+
+    if (path && strcmp(path, plain) == 0 && strcmp(path, "/") != 0 &&
+        strlen(path) + strlen(NEXT_SUFFIX) < PATH_MAX)
+        return path;
+    error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
+              "the path of a key file is needed: an absolute one, without '..', and not too long");
+    return NULL;
+}
+
+static bool
+open_place(const struct slot *slot, bool create, struct place *ret_place, GError **error)
+{
+    const char *path = get_path(slot, error);
+    g_autofree char *folder = path ? g_path_get_dirname(path) : NULL;
+
+    if (!path)
+        return false;
+    ret_place->path = g_strdup(path);
+    ret_place->next_path = g_strconcat(path, NEXT_SUFFIX, NULL);
+    ret_place->name = g_path_get_basename(path);
+    ret_place->next_name = g_strconcat(ret_place->name, NEXT_SUFFIX, NULL);
+    ret_place->new_name = g_strconcat(ret_place->name, NEW_SUFFIX, NULL);
+    ret_place->dir_fd = file_open_dir(folder, create, FOLDER_MODE, error);
+    return ret_place->dir_fd >= 0;
+}
+
+static bool
+is_there(int dir_fd, const char *name)
+{
+    struct stat info;
+
+    return fstatat(dir_fd, name, &info, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT;
+}
+
+static bool
+is_made(const struct slot *slot)
+{
+    return g_strcmp0(fields_get(slot->fields, MADE_FIELD), MADE_YES) == 0;
+}
+
+/* ---- reading ---- */
+
+static bool
+check_info(const struct stat *info, const char *path, GError **error)
+{
+    if (!S_ISREG(info->st_mode))
+        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+                  "the key file %s is not a regular file", path);
+    else if (info->st_uid != 0 && info->st_uid != geteuid())
+        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+                  "the key file %s belongs to user %u; check where it comes from and run 'chown "
+                  "root %s'",
+                  path, info->st_uid, path);
+    else if (info->st_mode & 077)
+        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+                  "the key file %s is open to others (mode %04o); run 'chmod 600 %s', and think "
+                  "about who may have read it",
+                  path, info->st_mode & 07777, path);
+    else if (info->st_size != SLOT_KEY_SIZE)
+        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+                  "the key file %s has %lld bytes instead of %d; put your copy of it back", path,
+                  (long long)info->st_size, SLOT_KEY_SIZE);
+    else
+        return true;
+    return false;
+}
+
+/* Before a slot is made for it: who made the file may not have flushed it. Media that can't be
+ * written or flushed hold what they hold. */
+static bool
+make_durable(int dir_fd, int fd, const char *path, GError **error)
+{
+    if ((fsync(fd) == 0 || errno == EROFS || errno == EINVAL) &&
+        (fsync(dir_fd) == 0 || errno == EROFS || errno == EINVAL))
+        return true;
+    error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot flush the key file %s", path);
+    return false;
+}
+
+static struct secret_buf *
+read_key(int dir_fd, const char *name, const char *path, GError **error)
+{
+    g_auto(file_fd) fd =
+        openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    g_autoptr(secret_buf_t) bytes = NULL;
+    struct stat info;
+
+    if (fd < 0 && errno == ELOOP) {
+        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+                  "the key file %s is a symbolic link; name the file that it points to", path);
+        return NULL;
+    }
+    if (fd < 0 || fstat(fd, &info) < 0) {
+        error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot open the key file %s", path);
+        return NULL;
+    }
+    if (!check_info(&info, path, error) || !make_durable(dir_fd, fd, path, error))
+        return NULL;
+    bytes = secret_buf_read_fd(fd, SLOT_KEY_SIZE, error);
+    if (!bytes) {
+        g_prefix_error(error, "the key file %s: ", path);
+        return NULL;
+    }
+    if (secret_buf_len(bytes) != SLOT_KEY_SIZE) {
+        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+                  "the key file %s changed while it was read; try again", path);
+        return NULL;
+    }
+    return g_steal_pointer(&bytes);
+}
+
+static char *
+make_check(const struct slot *slot, const struct secret_buf *bytes, GError **error)
+{
+    g_autoptr(secret_buf_t) derived =
+        hkdf_derive(slot->id.bytes, sizeof(slot->id.bytes), bytes, check_purpose, error);
+
+    return derived ? g_base64_encode(secret_buf_bytes(derived), CHECK_SIZE) : NULL;
+}
+
+/* Whether the bytes (NULL: no) are those that the slot was made with. */
+static bool
+is_slots_own(const struct slot *slot, const struct secret_buf *bytes)
+{
+    g_autofree char *check = bytes ? make_check(slot, bytes, NULL) : NULL;
+
+    return check && g_strcmp0(check, fields_get(slot->fields, CHECK_FIELD)) == 0;
+}
+
+static struct secret_buf *
+key_file_open(const struct unlock_context *context, const struct slot *slot,
+              const struct secret_buf *secret, GError **error)
+{
+    g_auto(place_t) place = {.dir_fd = -1};
+    g_autoptr(GError) problem = NULL;
+    g_autoptr(secret_buf_t) bytes = NULL;
+    g_autoptr(secret_buf_t) next = NULL;
+
+    if (!open_place(slot, false, &place, error))
+        return NULL;
+    bytes = read_key(place.dir_fd, place.name, place.path, &problem);
+    /* Without a check: a slot that is not in a file yet. */
+    if (is_slots_own(slot, bytes) || (bytes && !fields_get(slot->fields, CHECK_FIELD)))
+        return g_steal_pointer(&bytes);
+    next = read_key(place.dir_fd, place.next_name, place.next_path, NULL);
+    if (is_slots_own(slot, next))
+        return g_steal_pointer(&next);
+    if (bytes)
+        error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_SECRET,
+                  "the key file %s is not the one that the slot was made with; put that one back",
+                  place.path);
+    else
+        g_propagate_error(error, g_steal_pointer(&problem));
+    return NULL;
+}
+
+/* ---- making ---- */
+
+/* Files of before had a second name while they were made. As one file they must not be wiped. */
+static void
+remove_second_name(const struct place *place, const char *other_name)
+{
+    struct stat info;
+    struct stat other;
+
+    if (fstatat(place->dir_fd, place->name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+        fstatat(place->dir_fd, other_name, &other, AT_SYMLINK_NOFOLLOW) == 0 &&
+        other.st_dev == info.st_dev && other.st_ino == info.st_ino)
+        unlinkat(place->dir_fd, other_name, 0);
+}
+
+static bool
+write_new_key(const struct place *place, const struct secret_buf *bytes)
+{
+    g_auto(file_fd) fd = openat(place->dir_fd, place->next_name,
+                                O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
+
+    return fd >= 0 && fchmod(fd, FILE_MODE) == 0 &&
+           file_write_all(fd, secret_buf_bytes(bytes), secret_buf_len(bytes)) && fsync(fd) == 0;
+}
+
+/* A new key under the name PATH.next, durable. What has that name was never used, or is not any
+ * more: settling comes before. */
+static struct secret_buf *
+make_next(const struct place *place, GError **error)
+{
+    g_autoptr(secret_buf_t) bytes = secret_buf_new_random(SLOT_KEY_SIZE, error);
+
+    if (!bytes)
+        return NULL;
+    remove_second_name(place, place->next_name);
+    if (!file_wipe(place->dir_fd, place->next_name, error))
+        return NULL;
+    if (!write_new_key(place, bytes)) {
+        error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot make the key file %s",
+                        place->next_path);
+        unlinkat(place->dir_fd, place->next_name, 0);
+        return NULL;
+    }
+    return file_sync_dir(place->dir_fd, error) ? g_steal_pointer(&bytes) : NULL;
+}
+
+/* The folder's real name, so that two slots do not name one file in two ways. */
+static bool
+set_real_path(struct slot *slot, const struct place *place, GError **error)
+{
+    g_autofree char *folder = g_path_get_dirname(place->path);
+    char *real = realpath(folder, NULL);
+    g_autofree char *path = real ? g_build_filename(real, place->name, NULL) : NULL;
+
+    free(real);
+    if (!path) {
+        error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot find the folder %s", folder);
+        return false;
+    }
+    return fields_set(slot->fields, PATH_FIELD, path, error);
+}
+
+static bool key_file_settle(const struct unlock_context *context, const struct slot *slot,
+                            enum unlock_outcome outcome, GError **error);
+
+static struct secret_buf *
+enroll_file(const struct unlock_context *context, struct slot *slot, const struct place *place,
+            GError **error)
+{
+    if (context->is_renewing && is_made(slot)) {
+        /* The key of before may still be PATH.next, which is about to be written. */
+        if (!key_file_settle(context, slot, UNLOCK_COUNTS, error))
+            return NULL;
+        return make_next(place, error);
+    }
+    if (context->is_renewing || is_there(place->dir_fd, place->name))
+        return read_key(place->dir_fd, place->name, place->path, error);
+    if (!fields_set(slot->fields, MADE_FIELD, MADE_YES, error))
+        return NULL;
+    return make_next(place, error);
+}
+
+static struct secret_buf *
+key_file_enroll(const struct unlock_context *context, struct slot *slot,
+                const struct secret_buf *secret, GError **error)
+{
+    g_auto(place_t) place = {.dir_fd = -1};
+    g_autoptr(secret_buf_t) bytes = NULL;
+    g_autofree char *check = NULL;
+
+    if (!open_place(slot, !context->is_renewing, &place, error) ||
+        !set_real_path(slot, &place, error))
+        return NULL;
+    bytes = enroll_file(context, slot, &place, error);
+    check = bytes ? make_check(slot, bytes, error) : NULL;
+    if (!check || !fields_set(slot->fields, CHECK_FIELD, check, error))
+        return NULL;
+    return g_steal_pointer(&bytes);
+}
+
+/* ---- settling ---- */
+
+/* Only what looks like a key file of ours gives way. */
+static bool
+check_replaceable(const struct place *place, GError **error)
+{
+    g_autoptr(secret_buf_t) bytes = NULL;
+
+    if (!is_there(place->dir_fd, place->name))
+        return true;
+    bytes = read_key(place->dir_fd, place->name, place->path, error);
+    if (bytes)
+        return true;
+    g_prefix_error(error, "%s cannot take its place: ", place->next_path);
+    return false;
+}
+
+/* PATH.next takes the place of PATH, whose bytes are overwritten. */
+static bool
+move_next(const struct place *place, const struct secret_buf *bytes, GError **error)
+{
+    return check_replaceable(place, error) &&
+           file_replace_wiping(place->dir_fd, place->name, secret_buf_bytes(bytes),
+                               secret_buf_len(bytes), FILE_MODE, error);
+}
+
+/* What counts is PATH, alone. */
+static bool
+settle_counting(const struct slot *slot, const struct place *place, GError **error)
+{
+    g_autoptr(secret_buf_t) bytes = read_key(place->dir_fd, place->name, place->path, NULL);
+    g_autoptr(secret_buf_t) next =
+        read_key(place->dir_fd, place->next_name, place->next_path, NULL);
+
+    if (!is_slots_own(slot, bytes)) {
+        if (!is_slots_own(slot, next))
+            return true; /* Neither is: opening it says so. */
+        if (!move_next(place, next, error))
+            return false;
+    }
+    /* What a kill left of a move of before. */
+    return file_finish_replace(place->dir_fd, place->name, error) &&
+           file_wipe(place->dir_fd, place->next_name, error);
+}
+
+static bool
+wipe_own(const struct slot *slot, const struct place *place, bool is_next, GError **error)
+{
+    const char *name = is_next ? place->next_name : place->name;
+    g_autoptr(secret_buf_t) bytes =
+        read_key(place->dir_fd, name, is_next ? place->next_path : place->path, NULL);
+
+    return !is_slots_own(slot, bytes) || file_wipe(place->dir_fd, name, error);
+}
+
+static bool
+key_file_settle(const struct unlock_context *context, const struct slot *slot,
+                enum unlock_outcome outcome, GError **error)
+{
+    g_auto(place_t) place = {.dir_fd = -1};
+
+    if (!is_made(slot))
+        return true;
+    /* A folder that is gone, or a medium that is not in, has nothing to settle. */
+    if (!open_place(slot, false, &place, NULL))
+        return true;
+    remove_second_name(&place, place.next_name);
+    remove_second_name(&place, place.new_name);
+    switch (outcome) {
+    case UNLOCK_COUNTS:
+        return settle_counting(slot, &place, error);
+    case UNLOCK_REMOVED:
+        return wipe_own(slot, &place, false, error) && wipe_own(slot, &place, true, error);
+    case UNLOCK_ABANDONED:
+        return wipe_own(slot, &place, true, error);
+    }
+    return true;
+}
+
+static const char *const asked_fields[] = {PATH_FIELD, NULL};
+static const char *const shown_fields[] = {PATH_FIELD, MADE_FIELD, NULL};
+
+const struct unlock_method unlock_method_key_file = {
+    .method = SLOT_KEY_FILE,
+    .name = "key-file",
+    .open = key_file_open,
+    .enroll = key_file_enroll,
+    .settle = key_file_settle,
+    .asked_fields = asked_fields,
+    .shown_fields = shown_fields,
+    .unique_field = PATH_FIELD,
+};
