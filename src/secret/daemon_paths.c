@@ -17,6 +17,8 @@ daemon_paths_new(const struct daemon_folders *folders)
     paths->audit = g_build_filename(data, "libvirt", "virtcrypt", "audit.log", NULL);
     paths->generations = g_build_filename(folders->config_dir, "virtcrypt", "generations", NULL);
     paths->libvirt_conf = g_build_filename(folders->config_dir, "secret.conf", NULL);
+    paths->slots = g_build_filename(folders->config_dir, "virtcrypt", "master.slots", NULL);
+    paths->index = g_build_filename(folders->config_dir, "virtcrypt", "index", NULL);
     paths->driver_lock = g_build_filename(folders->runtime_dir, "secrets",
                                           folders->session ? "run" : "", "driver.pid", NULL);
     return paths;
@@ -33,6 +35,8 @@ daemon_paths_free(struct daemon_paths *paths)
     g_free(paths->audit);
     g_free(paths->generations);
     g_free(paths->libvirt_conf);
+    g_free(paths->slots);
+    g_free(paths->index);
     g_free(paths->driver_lock);
     g_free(paths);
 }
