@@ -327,6 +327,7 @@ static const struct key secretd_keys[] = {
     {"rotation_delay", CONF_INT, apply_number, FIELD(rotation_delay), 0, 86400},
     {"sandbox", CONF_INT, apply_yes_no, FIELD(sandbox), 0, 1},
     {"sandbox_paths", CONF_LIST, apply_folders, FIELD(sandbox_paths)},
+    {"index_delay", CONF_INT, apply_number, FIELD(index_delay), 0, 3600},
 };
 
 static const struct key virtcryptd_keys[] = {
@@ -435,6 +436,7 @@ daemon_conf_new_default(enum daemon_conf_program program, bool session)
     conf->value_readback = DAEMON_CONF_READBACK_LOCAL_ROOT;
     conf->rotation_delay = 60;
     conf->sandbox = true;
+    conf->index_delay = 5;
     if (program == DAEMON_CONF_SECRETD)
         conf->master_key_file = g_build_filename(etc, "libvirt", "virtcrypt", "master.key", NULL);
     else

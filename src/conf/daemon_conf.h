@@ -60,6 +60,7 @@ struct daemon_conf {
     bool sandbox;                /* true */
     char **sandbox_paths;        /* folders beside its own, or NULL */
     unsigned int rotation_delay; /* 60 s from an erasure to the next key-encryption generation */
+    unsigned int index_delay;    /* 5 s from a change to the write of the index of generations */
 
     /* virtcryptd alone; all ours */
     char *custodian_socket; /* of virtcrypt-secretd: RUNSTATEDIR/libvirt/virtsecretd-sock; session:

@@ -17,7 +17,10 @@ append_uuid(GString *text, const struct uuid *uuid)
 {
     char name[UUID_TEXT_SIZE];
 
-    g_string_append_printf(text, "\"%s\"", uuid_format(uuid, name));
+    if (uuid)
+        g_string_append_printf(text, "\"%s\"", uuid_format(uuid, name));
+    else
+        g_string_append(text, "null");
 }
 
 /* One guest, as most events have, is "guest"; of none it is null, and several are "guests". */

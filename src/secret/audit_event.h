@@ -13,8 +13,8 @@
 enum { AUDIT_REASON_MAX = 1024 };
 
 struct audit_event {
-    const char *event; /* "undefine", "erase", "unbind", "bind", ... */
-    const struct uuid *secret;
+    const char *event;         /* "undefine", "erase", "unbind", "bind", ... */
+    const struct uuid *secret; /* or NULL: it is about none */
     const struct uuid *guests; /* those that it is about; an error if more than STORE_OWNERS_MAX */
     size_t guest_count;
     const char *reason;

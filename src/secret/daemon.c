@@ -94,6 +94,8 @@ open_service(struct daemon *daemon, GError **error)
         .audit = daemon->paths->audit,
         .generations_path = daemon->paths->generations,
         .rotation_delay = conf->rotation_delay,
+        .index_path = daemon->paths->index,
+        .index_delay = conf->index_delay,
         .unlock_method = &master_key_source_file,
         .unlock_location = conf->master_key_file,
         .readback = readbacks[conf->value_readback],

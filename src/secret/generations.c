@@ -406,12 +406,6 @@ generations_new_legacy(const struct master_key *master, GError **error)
     return g_steal_pointer(&generations);
 }
 
-GBytes *
-generations_format(const struct generations *generations, GError **error)
-{
-    return format(generations, 0, generations->flags, error);
-}
-
 /* Adds a generation to the file, which gets these flags, too. */
 static bool
 write_next(struct generations *generations, uint64_t flags, GError **error)

@@ -8,6 +8,7 @@
 #include "secret/service.h"
 
 #include "secret/sealed.h"
+#include "secret/service_index.h"
 #include "secret/service_state.h"
 #include "util/error.h"
 
@@ -68,6 +69,8 @@ secret_service_new(const struct secret_service_params *params, GError **error)
         if (!service->store)
             return NULL;
         service->rotation = service_rotate_new(service, params);
+        if (params->index_path)
+            service->index = service_index_new(service, params);
         if (!service_load(service, error))
             return NULL;
     }
@@ -80,6 +83,7 @@ secret_service_free(struct secret_service *service)
     if (!service)
         return;
     store_free(service->store);
+    service_index_free(service->index);
     g_hash_table_unref(service->strays);
     service_rotate_free(service->rotation);
     g_hash_table_unref(service->queues);

@@ -40,6 +40,8 @@ struct secret_service_params {
     const char *audit;      /* the file; both as in struct store_params */
     const char *generations_path;
     unsigned int rotation_delay; /* s from an erasure to the next key-encryption generation */
+    const char *index_path;      /* the index of generations; NULL: none is kept */
+    unsigned int index_delay;    /* s from a change to the write of the index */
     const struct master_key_source *unlock_method;
     const char *unlock_location;
     enum secret_readback readback;
@@ -84,6 +86,15 @@ void secret_service_get_generation(const struct secret_service *service,
  * none. */
 GPtrArray *secret_service_read_audit(const struct secret_service *service, uint64_t from,
                                      size_t max, bool *ret_more, GError **error);
+
+/* What is wrong with the index of generations, or NULL. Borrowed until the loop goes on. */
+const char *secret_service_rollback_problem(const struct secret_service *service);
+/* What was put back from an older backup, and is refused, counts as the newest: of one secret
+ * (ERROR_OPERATION_INVALID if nothing of it is refused), or of all (`uuid` NULL), and whatever is
+ * wrong with the index then. `count` values were accepted, even if there is an error. */
+typedef void (*secret_accepted_func)(void *opaque, unsigned int count, const GError *error);
+void secret_service_accept(struct secret_service *service, const struct uuid *uuid,
+                           secret_accepted_func done, void *opaque);
 
 /* Whether a next generation is due or under way, and nothing keeps it from going on. */
 bool secret_service_has_rotation(const struct secret_service *service);

@@ -4,6 +4,7 @@
  * listeners, answered. The store never has two changes of one uuid under way, and rules are checked
  * against a state that no change under way will alter for that uuid.
  */
+#include "secret/service_index.h"
 #include "secret/service_state.h"
 #include "secret/store_change.h"
 
@@ -22,8 +23,9 @@ static const struct {
     [CHANGE_UNBIND] = {service_prepare_unbind, service_apply_owners, NEWS_NONE},
     [CHANGE_PUT] = {service_prepare_put, service_apply_put, NEWS_DEFINED | NEWS_VALUE},
     [CHANGE_REWRAP] = {service_prepare_rewrap, service_apply_rewrap, NEWS_NONE},
+    [CHANGE_ACCEPT] = {service_prepare_accept, service_apply_accept, NEWS_VALUE},
 };
-G_STATIC_ASSERT(G_N_ELEMENTS(kinds) == CHANGE_REWRAP + 1);
+G_STATIC_ASSERT(G_N_ELEMENTS(kinds) == CHANGE_ACCEPT + 1);
 
 /* Changes of one uuid; the first one is under way. */
 struct queue {
@@ -112,6 +114,9 @@ end_change(struct change *change, const GError *error)
     release_usage(change);
     if (!error) {
         kinds[change->kind].apply(change);
+        if (change->changes_disk)
+            service_index_follow(change->service, &change->uuid,
+                                 change->disk.xml_action == STORE_REMOVE);
         tell(change);
     }
     change->done(change->opaque, error ? NULL : change->def, error);

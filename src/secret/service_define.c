@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "secret/sealed.h"
+#include "secret/service_index.h"
 #include "secret/service_state.h"
 #include "util/error.h"
 
@@ -38,6 +39,7 @@ read_value(struct change *change, const GArray *owners)
     const struct service_source source = {
         .store = service->store,
         .generations = service->generations,
+        .index = service_index_get(service),
         .def = change->def,
         .owners = owners,
     };
@@ -139,7 +141,8 @@ adopt_value(struct change *change, GError **error)
     clear->generations = service->generations;
     clear->def = secret_def_copy(change->def);
     clear->known = value->sealed ? g_bytes_ref(value->sealed) : NULL;
-    clear->generation = MAX(value->generation, service_last_generation(service, NULL));
+    clear->generation =
+        MAX(value->generation, service_last_generation(service, &change->uuid, NULL));
     clear_value_judge(clear);
     if (clear->verdict != CLEAR_VALUE_IMPORT)
         return true;

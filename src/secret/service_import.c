@@ -201,7 +201,7 @@ list_clear_values(const struct import *import, const struct clear_value_file *fi
             clear->known = secret->value.sealed;
         if (clear->known)
             g_bytes_ref(clear->known);
-        clear->generation = service_last_generation(service, secret);
+        clear->generation = service_last_generation(service, &files[i].uuid, secret);
     }
     return clears;
 }

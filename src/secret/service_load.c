@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "secret/sealed.h"
+#include "secret/service_index.h"
 #include "secret/service_load.h"
 #include "util/error.h"
 #include "util/log.h"
@@ -89,6 +90,7 @@ load_value(size_t index, void *opaque)
     const struct service_source source = {
         .store = loading->service->store,
         .generations = loading->service->generations,
+        .index = service_index_get(loading->service),
         .def = load->def,
         .owners = load->owners,
         .known = load->known,
@@ -124,7 +126,7 @@ check_generations(struct loading *loading)
     for (guint i = 0; i < loading->loads->len; i++) {
         const struct load *load = service_load_at(loading, i);
 
-        opened += load->reading.value.sealed != NULL;
+        opened += load->reading.value.sealed != NULL || load->reading.is_old;
         foreign += load->reading.is_foreign;
     }
     if (!service->generations || foreign == 0 || opened > 0)
@@ -152,6 +154,7 @@ finish_loading(struct loading *loading)
     g_clear_pointer(&loading->stock.owned, g_array_unref);
     service_repair(service, repairs);
     service_import(service, clear);
+    service_index_follow_all(service);
 }
 
 static struct load *

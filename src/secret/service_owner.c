@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "secret/sealed.h"
+#include "secret/service_index.h"
 #include "secret/service_state.h"
 #include "secret/store_change.h"
 #include "util/error.h"
@@ -62,6 +63,8 @@ bool
 service_write_value(struct change *change, const struct secret_def *def, const GArray *owners,
                     uint64_t generation, const struct secret_buf *plain, GError **error)
 {
+    /* What was in memory alone may be older than what was stored before. */
+    generation = MAX(generation, service_index_floor(change->service, &change->uuid));
     if (owners_count(owners) == 0)
         return write_unowned(change, def, generation, plain, error);
     for (guint i = 0; i < owners->len; i++) {
@@ -284,8 +287,8 @@ service_prepare_put(struct change *change, GError **error)
 {
     if (!check_new(change, error) ||
         !service_write_value(change, change->def, change->owners,
-                             service_last_generation(change->service, NULL) + 1, change->wanted,
-                             error))
+                             service_last_generation(change->service, &change->uuid, NULL) + 1,
+                             change->wanted, error))
         return false;
     if (!service_keeps(change->service, change->def))
         return true;

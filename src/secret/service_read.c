@@ -40,7 +40,10 @@ service_reading_clear(struct service_reading *reading)
     *reading = (struct service_reading){0};
 }
 
-/* What an unauthenticated header says may be anything; the next one has to be greater. */
+/* What an unauthenticated header says may be anything, and the next one has to be greater: nobody
+ * sets a value as often as that. */
+enum { PLAUSIBLE_BITS = 56 };
+
 static uint64_t
 read_generation(GBytes *sealed)
 {
@@ -48,7 +51,7 @@ read_generation(GBytes *sealed)
     const void *bytes = g_bytes_get_data(sealed, &len);
     uint64_t generation = 0;
 
-    if (!sealed_parse_generation(bytes, len, &generation) || generation > G_MAXINT64)
+    if (!sealed_parse_generation(bytes, len, &generation) || generation >> PLAUSIBLE_BITS)
         return 0;
     return generation;
 }
@@ -103,6 +106,7 @@ open_copy(struct choice *choice, struct copy *copy)
         return;
     }
     copy->is_good = true;
+    sealed_parse_generation(bytes, len, &copy->generation);
     if (best && best->generation > copy->generation)
         return;
     if (best && best->generation == copy->generation) {
@@ -179,6 +183,33 @@ note_unavailable(const struct choice *choice, struct service_reading *reading)
     reading->is_foreign = choice->has_foreign;
 }
 
+/* The newest that there is was put back from a backup. */
+static bool
+is_too_old(const struct choice *choice)
+{
+    const struct service_source *source = choice->source;
+
+    return source->generations && source->index &&
+           choice->best->generation < value_index_floor(source->index, &source->def->uuid);
+}
+
+static void
+note_old(const struct choice *choice, struct service_reading *reading)
+{
+    const struct service_source *source = choice->source;
+    uint64_t floor = value_index_floor(source->index, &source->def->uuid);
+    char uuid[UUID_TEXT_SIZE];
+
+    uuid_format(&source->def->uuid, uuid);
+    reading->value.generation = choice->best->generation;
+    reading->is_old = true;
+    reading->value.unavailable = g_strdup_printf(
+        "secret %s: its file has generation %" G_GUINT64_FORMAT ", but generation "
+        "%" G_GUINT64_FORMAT " was stored: it was put back from an older backup; put the newest "
+        "one back and reload the daemon, or accept it with 'virtcrypt store accept %s'",
+        uuid, choice->best->generation, floor, uuid);
+}
+
 static void
 clear_choice(struct choice *choice)
 {
@@ -213,7 +244,9 @@ service_read(const struct service_source *source, struct service_reading *ret_re
         else if (copy->sealed)
             take_unproven(&choice, copy);
     }
-    if (choice.best) {
+    if (choice.best && is_too_old(&choice)) {
+        note_old(&choice, ret_reading);
+    } else if (choice.best) {
         ret_reading->value.sealed = g_bytes_ref(choice.best->sealed);
         ret_reading->value.owner = secret_value_owner(choice.best->owner);
         ret_reading->value.generation = choice.best->generation;

@@ -13,6 +13,7 @@
 #include "secret/service_import.h"
 #include "secret/service_read.h"
 #include "secret/store.h"
+#include "secret/value_index.h"
 
 struct secret_service {
     const struct master_key_source *unlock_method;
@@ -34,6 +35,7 @@ struct secret_service {
     char *locked_reason;             /* exactly when there is a store and no master key */
     struct master_key *memory_key;   /* of values that are never on disk; gone with the process */
     struct rotation *rotation;       /* exactly when there is a store */
+    struct index_keeper *index;      /* NULL: there is none (service_index.h) */
 
     GHashTable *strays;   /* guests' copies without a definition: by uuid, owners.h's array */
     GHashTable *queues;   /* of changes, by uuid; only where there are some */
@@ -56,8 +58,10 @@ bool service_has_value(const struct secret *secret);
 /* The value, whoever asks, of a secret that has one. */
 struct secret_buf *service_open_value(const struct secret_service *service,
                                       const struct secret *secret, GError **error);
-/* The generation that the next value of `known` (NULL: a new secret) is to be greater than. */
-uint64_t service_last_generation(const struct secret_service *service, const struct secret *known);
+/* The generation that the next value of the secret `known` (NULL: a new one of that uuid) is to be
+ * greater than. */
+uint64_t service_last_generation(const struct secret_service *service, const struct uuid *uuid,
+                                 const struct secret *known);
 /* What clients may set. */
 bool service_check_value(const struct secret_buf *value, GError **error);
 /* ERROR_NO_SECRET. */
@@ -73,6 +77,7 @@ enum change_kind {
     CHANGE_UNBIND,
     CHANGE_PUT,
     CHANGE_REWRAP,
+    CHANGE_ACCEPT,
 };
 
 struct change {
@@ -108,6 +113,7 @@ bool service_prepare_bind(struct change *change, GError **error);
 bool service_prepare_unbind(struct change *change, GError **error);
 bool service_prepare_put(struct change *change, GError **error);
 bool service_prepare_rewrap(struct change *change, GError **error);
+bool service_prepare_accept(struct change *change, GError **error);
 /* Cannot fail. Leaves in `change->def` what the event and the caller are told. */
 void service_apply_define(struct change *change);
 void service_apply_set_value(struct change *change);
@@ -116,6 +122,7 @@ void service_apply_undefine(struct change *change);
 void service_apply_owners(struct change *change);
 void service_apply_put(struct change *change);
 void service_apply_rewrap(struct change *change);
+void service_apply_accept(struct change *change);
 
 /* UUID.xml of a definition. */
 GBytes *service_format_xml(const struct secret_def *def);

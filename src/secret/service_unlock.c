@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "secret/sealed.h"
+#include "secret/service_index.h"
 #include "secret/service_state.h"
 #include "util/error.h"
 #include "util/log.h"
@@ -14,6 +15,7 @@
 void
 service_lock(struct secret_service *service, const char *reason)
 {
+    service_index_close(service);
     g_clear_pointer(&service->generations, generations_free);
     g_clear_pointer(&service->master_key, master_key_free);
     g_free(service->locked_reason);
@@ -118,10 +120,13 @@ service_unlock(struct secret_service *service, const struct service_stock *stock
 {
     g_autoptr(GError) error = NULL;
 
-    if (open_keys(service, stock, &error))
+    if (open_keys(service, stock, &error)) {
         g_clear_pointer(&service->locked_reason, g_free);
-    else
-        service_lock(service, error->message);
+        if (service->index)
+            service_index_open(service, NULL, false);
+        return;
+    }
+    service_lock(service, error->message);
 }
 
 /* One that is not there may be on a medium that was taken out. */

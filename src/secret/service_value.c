@@ -5,6 +5,7 @@
  * no copy of it is anywhere in clear between two calls.
  */
 #include "secret/sealed.h"
+#include "secret/service_index.h"
 #include "secret/service_state.h"
 #include "util/error.h"
 
@@ -147,13 +148,15 @@ may_have_others(const struct secret_service *service)
 /* Such a copy may be of any generation that there was till now, and must not be taken for the newer
  * one. Each value adds one, so that none is ahead of the clock's microseconds. */
 uint64_t
-service_last_generation(const struct secret_service *service, const struct secret *known)
+service_last_generation(const struct secret_service *service, const struct uuid *uuid,
+                        const struct secret *known)
 {
     uint64_t generation = known ? known->value.generation : 0;
+    uint64_t floor = service_index_floor(service, uuid);
 
     if (generation > 0 || !may_have_others(service))
-        return generation;
-    return (uint64_t)MAX(g_get_real_time(), 0);
+        return MAX(generation, floor);
+    return MAX((uint64_t)MAX(g_get_real_time(), 0), floor);
 }
 
 void
@@ -190,8 +193,8 @@ service_prepare_set_value(struct change *change, GError **error)
         return false;
     }
     if (!service_write_value(change, secret->def, secret->owners,
-                             service_last_generation(change->service, secret) + 1, change->wanted,
-                             error))
+                             service_last_generation(change->service, &change->uuid, secret) + 1,
+                             change->wanted, error))
         return false;
     if (secret->value.is_stored)
         service_note_erasure(change->service);

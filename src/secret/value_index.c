@@ -10,6 +10,7 @@
 #include <gnutls/crypto.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "util/big_endian.h"
 #include "util/error.h"
@@ -102,27 +103,19 @@ value_index_count(const struct value_index *index)
 }
 
 void
-value_index_set(struct value_index *index, const struct uuid *uuid, uint64_t generation)
+value_index_raise(struct value_index *index, const struct uuid *uuid, uint64_t generation)
 {
     struct entry *entry = find(index, uuid);
 
     if (!entry && value_index_count(index) >= VALUE_INDEX_ENTRIES_MAX)
         return;
     if (!entry)
-        add(index, uuid, generation);
-    else if (entry->generation == generation && !entry->is_removed)
+        entry = add(index, uuid, 0);
+    else if (entry->generation >= generation && !entry->is_removed)
         return;
-    if (entry) {
-        entry->generation = generation;
-        entry->is_removed = false;
-    }
+    entry->generation = MAX(entry->generation, generation);
+    entry->is_removed = false;
     index->version++;
-}
-
-void
-value_index_raise(struct value_index *index, const struct uuid *uuid, uint64_t generation)
-{
-    value_index_set(index, uuid, MAX(generation, value_index_floor(index, uuid)));
 }
 
 void
@@ -312,10 +305,13 @@ read_file(const char *path, GError **error)
 {
     g_autofree char *folder = g_path_get_dirname(path);
     g_autofree char *name = g_path_get_basename(path);
+    g_autofree char *new_name = g_strconcat(name, ".new", NULL);
     g_auto(file_fd) dir_fd = file_open_dir(folder, false, FOLDER_MODE, error);
 
     if (dir_fd < 0)
         return NULL;
+    /* What a crash left of an image. */
+    unlinkat(dir_fd, new_name, 0);
     return file_read(dir_fd, name, SIZE_MIN + (size_t)VALUE_INDEX_ENTRIES_MAX * ENTRY_SIZE, error);
 }
 

@@ -35,7 +35,7 @@ struct value_index_params {
 };
 
 /* Never fails: without a good file the index is empty. One that is damaged is kept under another
- * name when the first image is written. */
+ * name when the first image is written. What a crash left of an image is removed. */
 struct value_index *value_index_open(const struct value_index_params *params,
                                      enum value_index_state *ret_state);
 void value_index_free(struct value_index *index); /* writes nothing */
@@ -52,8 +52,6 @@ void value_index_raise(struct value_index *index, const struct uuid *uuid, uint6
 /* The secret is durably gone. Its floor counts until a file without it is durable: the file that is
  * there refuses what is below it, so the next secret of that uuid has to be above it. */
 void value_index_remove(struct value_index *index, const struct uuid *uuid);
-/* What is there is right, whatever the index said. */
-void value_index_set(struct value_index *index, const struct uuid *uuid, uint64_t generation);
 size_t value_index_count(const struct value_index *index);
 /* Removes those that `keeps` says no to. */
 typedef bool (*value_index_func)(const struct uuid *uuid, void *opaque);

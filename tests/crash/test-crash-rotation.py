@@ -74,7 +74,7 @@ class Rotation(SecretdCase):
         self.assertEqual(len(machine.read(_CONFIG + "/virtcrypt/generations")),
                          _ONE_GENERATION_SIZE, what)
         self.assertEqual(set(os.listdir(machine.path(_CONFIG + "/virtcrypt"))),
-                         {"master.key", "generations", "journal"}, what)
+                         {"master.key", "generations", "index", "journal"}, what)
 
     def before(self):
         return self.made_by(define(A), set_value(A, b"first value"), define(B),

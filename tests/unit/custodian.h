@@ -25,6 +25,8 @@ struct custodian {
     char *master_key;
     char *generations;
     char *libvirt_conf; /* libvirt's secret.conf */
+    char *index;
+    unsigned int index_delay;    /* s */
     unsigned int rotation_delay; /* s */
     enum secret_readback readback;
     bool without_disk;
@@ -78,6 +80,8 @@ custodian_open(struct custodian *test)
         .audit = test->audit,
         .generations_path = test->generations,
         .rotation_delay = test->rotation_delay,
+        .index_path = test->index,
+        .index_delay = test->index_delay,
         .unlock_method = &master_key_source_file,
         .unlock_location = test->master_key,
         .readback = test->readback,
@@ -119,6 +123,8 @@ custodian_init(struct custodian *test)
     test->master_key = folder_path(&test->folder, "master.key");
     test->generations = folder_path(&test->folder, "generations");
     test->libvirt_conf = folder_path(&test->folder, "secret.conf");
+    test->index = folder_path(&test->folder, "index");
+    test->index_delay = 3600;
     test->rotation_delay = 86400;
     test->readback = SECRET_READBACK_ANY;
     test->events = g_string_new(NULL);
@@ -143,6 +149,7 @@ custodian_clear(struct custodian *test)
     g_free(test->master_key);
     g_free(test->generations);
     g_free(test->libvirt_conf);
+    g_free(test->index);
     g_string_free(test->events, TRUE);
 }
 

@@ -97,6 +97,7 @@ test_the_defaults_are_libvirts_where_it_has_them(void)
     g_assert_cmpuint(conf->rotation_delay, ==, 60);
     g_assert_true(conf->sandbox);
     g_assert_null(conf->sandbox_paths);
+    g_assert_cmpuint(conf->index_delay, ==, 5);
 }
 
 static void
@@ -121,7 +122,8 @@ test_every_setting_is_applied(void)
               "max_anonymous_clients = 3\nmax_client_requests = 4\nkeepalive_interval = 6\n"
               "keepalive_count = 7\nhandshake_timeout = 8\nlog_level = 1\nlog_filters = \"1:rpc\"\n"
               "log_outputs = \"1:stderr\"\nvalue_readback = \"any\"\nmaster_key_file = \"/k\"\n"
-              "rotation_delay = 9\nsandbox = 0\nsandbox_paths = [\"/a\", \"/b/c\"]\n");
+              "rotation_delay = 9\nindex_delay = 10\nsandbox = 0\n"
+              "sandbox_paths = [\"/a\", \"/b/c\"]\n");
 
     g_assert_cmpstr(conf->unix_sock_dir, ==, "/s");
     g_assert_cmpstr(conf->unix_sock_group, ==, "g");
@@ -145,6 +147,7 @@ test_every_setting_is_applied(void)
     g_assert_false(conf->sandbox);
     g_assert_cmpuint(g_strv_length(conf->sandbox_paths), ==, 2);
     g_assert_cmpstr(conf->sandbox_paths[1], ==, "/b/c");
+    g_assert_cmpuint(conf->index_delay, ==, 10);
 }
 
 static void
@@ -235,6 +238,17 @@ test_the_sandbox_is_on_or_off(void)
     expect_refused("sandbox = -1", "d.conf:1: sandbox: -1 is not between 0 and 1");
     expect_refused("sandbox_paths = [\"/a\", \"b\"]",
                    "d.conf:1: sandbox_paths: 'b' is not an absolute path");
+}
+
+static void
+test_an_index_waits_for_an_hour_at_most(void)
+{
+    g_autoptr(daemon_conf_t) least = apply("index_delay = 0");
+    g_autoptr(daemon_conf_t) most = apply("index_delay = 3600");
+
+    g_assert_cmpuint(least->index_delay, ==, 0);
+    g_assert_cmpuint(most->index_delay, ==, 3600);
+    expect_refused("index_delay = 3601", "d.conf:1: index_delay: 3601 is not between 0 and 3600");
 }
 
 static void
@@ -511,6 +525,7 @@ main(int argc, char **argv)
     ADD(an_empty_group_and_log_level_zero_mean_not_set);
     ADD(a_number_out_of_bounds_is_refused);
     ADD(a_rotation_waits_for_a_day_at_most);
+    ADD(an_index_waits_for_an_hour_at_most);
     ADD(a_malformed_mode_is_refused);
     ADD(a_relative_path_is_refused);
     ADD(a_wrong_type_is_refused);

@@ -29,19 +29,44 @@ put_key(struct custodian *test, GBytes *content)
 }
 
 static void
-test_value_from_a_backup_counts_at_once_and_after_a_start(struct custodian *test,
-                                                          gconstpointer unused)
+test_value_from_a_backup_is_refused(struct custodian *test, gconstpointer unused)
 {
     g_autoptr(GBytes) backup = folder_get(&test->secrets, UUID_1 ".key");
 
     set_value(test, UUID_1, "newer");
     put_key(test, backup);
     secret_service_reload(test->service);
-    expect_value(test, UUID_1, "first");
-    expect_logged(test, UUID_1 ".key was replaced by another program: the value in it, of "
-                               "generation 1, counts now, instead of that of generation 2");
+    expect_value(test, UUID_1, "newer");
+    expect_logged(test, "its file has generation 1, but generation 2 was stored: it was put back "
+                        "from an older backup");
+    expect_logged(test, "the value that is in memory stays in use, and is lost when the daemon "
+                        "ends");
     custodian_reopen(test);
+    expect_no_value(test, UUID_1, ERROR_INVALID_SECRET, "has generation 1, but generation 2 was");
+}
+
+/* A file that the index says nothing against. */
+static void
+test_another_good_file_counts_at_once_and_after_a_start(struct custodian *test,
+                                                        gconstpointer unused)
+{
+    g_autoptr(GBytes) first = folder_get(&test->secrets, UUID_1 ".key");
+    g_autoptr(GBytes) newer = NULL;
+
+    set_value(test, UUID_1, "newer");
+    newer = folder_get(&test->secrets, UUID_1 ".key");
+    custodian_close(test);
+    g_clear_pointer(&test->index, g_free);
+    put_key(test, first);
+    custodian_open(test);
     expect_value(test, UUID_1, "first");
+    put_key(test, newer);
+    secret_service_reload(test->service);
+    expect_value(test, UUID_1, "newer");
+    expect_logged(test, UUID_1 ".key was replaced by another program: the value in it, of "
+                               "generation 2, counts now, instead of that of generation 1");
+    custodian_reopen(test);
+    expect_value(test, UUID_1, "newer");
 }
 
 static void
@@ -177,7 +202,8 @@ int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    ADD(value_from_a_backup_counts_at_once_and_after_a_start);
+    ADD(value_from_a_backup_is_refused);
+    ADD(another_good_file_counts_at_once_and_after_a_start);
     ADD(value_set_after_a_backup_was_put_back_counts);
     ADD(good_value_is_not_given_up_for_a_bad_file);
     ADD(good_value_is_not_given_up_for_no_file);
