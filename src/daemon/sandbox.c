@@ -12,11 +12,13 @@
 #include "daemon/sandbox_calls.h"
 #include "util/log.h"
 
-/* What any daemon reads: time zones, processes of clients; what it writes: nothing, to the full. */
+/* What any daemon reads: time zones, processes of clients, and how many processors there are, for
+ * memory's sake; what it writes: nothing, to the full. */
 static const struct sandbox_path common_paths[] = {
     {"/proc", SANDBOX_READ},
     {"/etc/localtime", SANDBOX_READ},
     {"/usr/share/zoneinfo", SANDBOX_READ},
+    {"/sys/devices/system/cpu/online", SANDBOX_READ},
     {"/dev/null", SANDBOX_WRITE},
 };
 

@@ -21,16 +21,16 @@
 /* ---- calls of libraries ---- */
 
 SYSCALLS_DECLARE(memory, "brk mmap munmap mremap mprotect madvise");
-/* Threads of GLib's pools take over the scheduling of the one that made the pool. */
 SYSCALLS_DECLARE(threads, "clone exit exit_group futex gettid rseq set_robust_list sched_yield "
-                          "sched_getaffinity sched_getattr sched_setattr prctl");
+                          "sched_getaffinity sched_getattr prctl");
 SYSCALLS_DECLARE(signals, "rt_sigaction rt_sigprocmask rt_sigreturn restart_syscall tgkill kill");
 /* Where the kernel's clock can't be read without a call. */
 SYSCALLS_DECLARE(time, "clock_gettime clock_getres gettimeofday time clock_nanosleep nanosleep");
 SYSCALLS_DECLARE(identity, "getpid getppid getuid geteuid getgid getegid uname");
 /* stdio, and reading of files by GLib. ioctl is isatty. */
 SYSCALLS_DECLARE(files, "openat close read readv write writev lseek fcntl ioctl fstat newfstatat "
-                        "stat lstat statx access faccessat faccessat2 getdents64");
+                        "stat lstat statx access faccessat faccessat2 getdents64 readlink "
+                        "readlinkat");
 /* syslog, the journal, and GDBus where the daemon asks polkit itself. */
 SYSCALLS_DECLARE(sockets, "socket connect sendto sendmsg sendmmsg recvfrom recvmsg getsockopt "
                           "setsockopt getsockname getpeername shutdown poll ppoll eventfd2");
@@ -46,9 +46,8 @@ SYSCALLS_DECLARE(limits, "getrlimit prlimit64 getrusage getrandom");
 #endif
 #ifdef HAS_SANITIZER
 /* The search for leaks at the end looks at all threads as a debugger does. */
-SYSCALLS_DECLARE(sanitizers,
-                 "sigaltstack ptrace pipe pipe2 wait4 readlink readlinkat mincore msync "
-                 "process_vm_readv tkill unlink");
+SYSCALLS_DECLARE(sanitizers, "sigaltstack ptrace pipe pipe2 wait4 mincore msync "
+                             "process_vm_readv tkill unlink");
 #endif
 
 /* ---- arguments ---- */
@@ -92,12 +91,16 @@ static const struct restriction {
       {1, {SCMP_CMP(1, SCMP_CMP_MASKED_EQ, LOW_HALF, FIONREAD)}}}},
     /* Our own limits, to be read. */
     {"prlimit64", {{2, {SCMP_CMP(0, SCMP_CMP_EQ, 0), SCMP_CMP(2, SCMP_CMP_EQ, 0)}}}},
-    {"sched_setattr", {{1, {SCMP_CMP(0, SCMP_CMP_MASKED_EQ, LOW_HALF, 0)}}}},
     /* To be asked (file_own_uid), not to be changed. */
     {"setfsuid", {{1, {SCMP_CMP(0, SCMP_CMP_MASKED_EQ, LOW_HALF, LOW_HALF)}}}},
     /* No program that runs as its owner. */
     {"fchmod", {{1, {SCMP_CMP(1, SCMP_CMP_MASKED_EQ, S_ISUID | S_ISGID, 0)}}}},
 };
+
+/* What this kernel does not have, as far as libraries see: they do without. The flags of clone3 are
+ * in memory, where no filter sees them: glibc then uses clone. GLib would set the scheduling of new
+ * threads. */
+static const char *const missing_names[] = {"clone3", "sched_setattr"};
 
 /* To ourselves alone. */
 static const char *const signal_names[] = {"kill", "tgkill"};
@@ -199,9 +202,9 @@ fill(scmp_filter_ctx filter)
      * and an old library no tree. */
     (void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_LOG, 1);
     (void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-    /* Its flags are in memory, where no filter sees them; glibc then uses clone. */
-    if (result == 0)
-        result = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+    for (size_t i = 0; i < G_N_ELEMENTS(missing_names) && result == 0; i++)
+        result = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS),
+                                  seccomp_syscall_resolve_name(missing_names[i]), 0);
     for (guint i = 0; i < names->len && result == 0; i++)
         result = allow(filter, g_ptr_array_index(names, i));
     return result;

@@ -33,8 +33,9 @@ enum fs_right {
     FS_REMOVE_FILE = 1 << 5,
     FS_MAKE_DIR = 1 << 7,
     FS_MAKE_REG = 1 << 8,
-    FS_REFER = 1 << 13,    /* links and renames from folder to folder */
-    FS_TRUNCATE = 1 << 14, /* also by opening */
+    FS_MAKE_OTHERS = 1 << 9 | 1 << 10 | 1 << 12, /* sockets, pipes, links: to be put aside */
+    FS_REFER = 1 << 13,                          /* links and renames from folder to folder */
+    FS_TRUNCATE = 1 << 14,                       /* also by opening */
     FS_FIRST = (1 << 13) - 1,
     FS_OF_FILES = FS_EXECUTE | FS_WRITE_FILE | FS_READ_FILE | FS_TRUNCATE,
 };
@@ -42,9 +43,9 @@ enum fs_right {
 static const uint64_t rights_of[] = {
     [SANDBOX_READ] = FS_READ_FILE | FS_READ_DIR,
     [SANDBOX_WRITE] = FS_READ_FILE | FS_READ_DIR | FS_WRITE_FILE | FS_TRUNCATE | FS_MAKE_REG |
-                      FS_MAKE_DIR | FS_REMOVE_FILE | FS_REMOVE_DIR | FS_REFER,
+                      FS_MAKE_DIR | FS_MAKE_OTHERS | FS_REMOVE_FILE | FS_REMOVE_DIR | FS_REFER,
     [SANDBOX_APPEND] = FS_WRITE_FILE | FS_MAKE_REG,
-    [SANDBOX_REMOVE] = FS_REMOVE_FILE,
+    [SANDBOX_REMOVE] = FS_READ_DIR | FS_REMOVE_FILE,
 };
 
 /* What each version of the interface added. */
