@@ -243,3 +243,34 @@ command_find(const struct command_group *groups, size_t group_count, const char 
     }
     return NULL;
 }
+
+const struct command *
+command_find_words(const struct command_group *groups, size_t group_count, char *const *words,
+                   size_t *ret_used)
+{
+    const struct command *command = command_find(groups, group_count, words[0]);
+    g_autofree char *both = NULL;
+
+    *ret_used = 1;
+    if (command || !words[1])
+        return command;
+    *ret_used = 2;
+    both = g_strconcat(words[0], " ", words[1], NULL);
+    return command_find(groups, group_count, both);
+}
+
+const struct command_group *
+command_find_first_word(const struct command_group *groups, size_t group_count, const char *word)
+{
+    size_t len = strlen(word);
+
+    for (size_t i = 0; i < group_count; i++) {
+        for (size_t j = 0; j < groups[i].count; j++) {
+            const char *name = groups[i].commands[j].name;
+
+            if (strncmp(name, word, len) == 0 && name[len] == ' ')
+                return &groups[i];
+        }
+    }
+    return NULL;
+}

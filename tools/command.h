@@ -91,5 +91,14 @@ bool command_check_exclusive(const struct command_args *args, const char *one, c
 const struct command *command_find(const struct command_group *groups, size_t group_count,
                                    const char *name);
 
+/* The command whose name is the first of `words` (up to a NULL), or the first two with a blank
+ * between; *ret_used is how many. */
+const struct command *command_find_words(const struct command_group *groups, size_t group_count,
+                                         char *const *words, size_t *ret_used);
+
+/* The group that has commands of two words of which the first is `word`; NULL if there is none. */
+const struct command_group *command_find_first_word(const struct command_group *groups,
+                                                    size_t group_count, const char *word);
+
 void command_print_help(const struct command *command);
 void command_print_group_help(const struct command_group *group, const char *colon);

@@ -17,7 +17,9 @@
 #include "tools/virsh-daemon.h"
 #include "tools/virsh-guest.h"
 #include "tools/virsh-key.h"
+#include "tools/virsh-master.h"
 #include "tools/virsh-secret.h"
+#include "tools/virsh-store.h"
 #include "tools/virsh-volume.h"
 
 static bool run_help(struct session *session, const struct command_args *args);
@@ -32,12 +34,13 @@ static const struct command help_command[] = {
         .run = run_help,
         .options = {{"command", OPTION_TEXT, 0,
                      "Prints global help, command specific help, or help for a group of related "
-                     "commands"}},
+                     "commands"},
+                    {"second", OPTION_TEXT, 0, "second word of a command of two words"}},
     },
 };
 
 /* `groups` has room for as many as there are. */
-enum { GROUP_COUNT = 6 };
+enum { GROUP_COUNT = 8 };
 
 static void
 init_groups(struct command_group *groups)
@@ -46,8 +49,10 @@ init_groups(struct command_group *groups)
     groups[1] = volume_commands;
     groups[2] = guest_commands;
     groups[3] = key_commands;
-    groups[4] = daemon_commands;
-    groups[5] = (struct command_group){
+    groups[4] = master_commands;
+    groups[5] = store_commands;
+    groups[6] = daemon_commands;
+    groups[7] = (struct command_group){
         .title = "Virtcrypt itself",
         .keyword = "virtcrypt",
         .commands = help_command,
@@ -60,10 +65,15 @@ run_help(struct session *session, const struct command_args *args)
 {
     g_autoptr(GError) error = NULL;
     const struct command *command;
+    g_autofree char *both = NULL;
     char *name = NULL;
+    char *second = NULL;
 
-    if (!command_get_text(args, "command", &name, &error))
+    if (!command_get_text(args, "command", &name, &error) ||
+        !command_get_text(args, "second", &second, &error))
         return output_gerror(error);
+    if (name && second)
+        name = both = g_strconcat(name, " ", second, NULL);
     if (!name) {
         printf("Grouped commands:\n\n");
         for (size_t i = 0; i < session->group_count; i++) {
@@ -185,19 +195,41 @@ run_command(struct session *session, const struct command_args *args)
     return is_done;
 }
 
+/* What is no command, but may be the first word of some. */
+static bool
+run_first_word(const struct session *session, char *const *words)
+{
+    const struct command_group *group =
+        command_find_first_word(session->groups, session->group_count, words[0]);
+
+    if (!group)
+        return output_error("unknown command: '%s'", words[0]);
+    if (words[1] && strcmp(words[1], "--help") == 0) {
+        command_print_group_help(group, ":");
+        if (!session->is_quiet)
+            putchar('\n');
+        return true;
+    }
+    if (!words[1] || g_str_has_prefix(words[1], "--"))
+        return output_error("command '%s' requires a second word. See 'virtcrypt help %s'.",
+                            words[0], group->keyword);
+    return output_error("unknown command: '%s %s'", words[0], words[1]);
+}
+
 static bool
 parse_and_run(struct session *session, char **words)
 {
     g_autoptr(GError) error = NULL;
     const struct command *command;
     struct command_args args;
+    size_t used;
 
     if (!*words)
         return output_error("no command was given. See --help.");
-    command = command_find(session->groups, session->group_count, *words);
+    command = command_find_words(session->groups, session->group_count, words, &used);
     if (!command)
-        return output_error("unknown command: '%s'", *words);
-    if (!command_parse(command, words + 1, &args, &error))
+        return run_first_word(session, words);
+    if (!command_parse(command, words + used, &args, &error))
         return output_gerror(error);
     if (args.wants_help) {
         command_print_help(command);

@@ -126,6 +126,27 @@ session_connect(struct session *session)
 }
 
 bool
+session_try(struct session *session, int timeout_ms, GError **error)
+{
+    g_autoptr(rpc_client_t) client = NULL;
+    g_autoptr(uri_t) uri = NULL;
+
+    if (session->client) {
+        rpc_client_set_timeout(session->client, timeout_ms);
+        return true;
+    }
+    uri = session_parse_uri(session, error);
+    client = uri ? reach(session, uri, error) : NULL;
+    if (!client)
+        return false;
+    rpc_client_set_timeout(client, timeout_ms);
+    if (!rpc_client_open(client, uri->name, session->is_readonly, error))
+        return false;
+    session->client = g_steal_pointer(&client);
+    return true;
+}
+
+bool
 session_keep(struct session *session)
 {
     if (session->client && rpc_client_wait(session->client, 0, NULL))

@@ -31,6 +31,9 @@ struct uri *session_parse_uri(const struct session *session, GError **error);
 /* Connects, once. Errors are printed. */
 bool session_connect(struct session *session);
 
+/* The same within `timeout_ms`, without an agent for polkit; errors are returned. */
+bool session_try(struct session *session, int timeout_ms, GError **error);
+
 /* Answers what the daemon asks meanwhile, where no call is made for long; connects again if the
  * connection ended. */
 bool session_keep(struct session *session);

@@ -61,6 +61,8 @@ print_text(const struct secretd_status *all)
     printf("%-15s %s\n", "Master key:", status->locked ? "locked" : "unlocked");
     if (status->locked && status->locked_reason)
         printf("%-15s %s\n", "Reason:", status->locked_reason);
+    if (status->locked)
+        printf("%-15s virtcrypt master unlock\n", "Unlocked by:");
     printf("%-15s %u\n", "Secrets:", status->secrets);
     printf("%-15s %u\n", "Ephemeral:", status->ephemeral);
     printf("%-15s %u\n", "Unavailable:", status->unavailable);
@@ -149,8 +151,9 @@ describe_secretd(struct session *session, bool is_json)
     if (is_json)
         return to_json(&status);
     return g_strdup_printf("master key %s, %u secrets, %u unavailable%s",
-                           status.daemon.locked ? "locked" : "unlocked", status.daemon.secrets,
-                           status.daemon.unavailable,
+                           status.daemon.locked ? "locked (run 'virtcrypt master unlock')"
+                                                : "unlocked",
+                           status.daemon.secrets, status.daemon.unavailable,
                            status.generation.is_rotating ? ", key generation rotating" : "");
 }
 
@@ -158,6 +161,7 @@ describe_secretd(struct session *session, bool is_json)
 struct virtcryptd_status {
     struct virtcrypt_volume_daemon_status_ret daemon;
     struct virtcrypt_guest_status_ret guests;
+    struct virtcrypt_guest_autostart_ret autostart; /* zeros of one that is older */
     bool has_guests;
 };
 
@@ -172,25 +176,46 @@ typedef struct virtcryptd_status virtcryptd_status_t;
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(virtcryptd_status_t, virtcryptd_status_clear)
 
 static char *
-format_guests(const struct virtcrypt_guest_status_ret *guests)
+format_autostart(const struct virtcrypt_guest_autostart_ret *autostart)
 {
-    return g_strdup_printf("; %u guests own %u keys, %u orphaned, %u to be erased; %s%s%s",
+    if (autostart->waiting == 0)
+        return g_strdup("");
+    return g_strdup_printf("; %u guests were not started at boot and wait for %s",
+                           autostart->waiting,
+                           autostart->is_unlocked  ? "somebody to start them"
+                           : autostart->is_enabled ? "the master key"
+                                                   : "the master key, and then for somebody to "
+                                                     "start them");
+}
+
+static char *
+format_guests(const struct virtcryptd_status *all)
+{
+    const struct virtcrypt_guest_status_ret *guests = &all->guests;
+    g_autofree char *autostart = format_autostart(&all->autostart);
+
+    return g_strdup_printf("; %u guests own %u keys, %u orphaned, %u to be erased; %s%s%s%s",
                            guests->guests, guests->keys, guests->orphaned, guests->waiting,
                            guests->is_connected ? "libvirt is watched" : "libvirt is not watched",
-                           guests->problem ? ": " : "", guests->problem ? guests->problem : "");
+                           guests->problem ? ": " : "", guests->problem ? guests->problem : "",
+                           autostart);
 }
 
 static void
-append_guests(GString *json, const struct virtcrypt_guest_status_ret *guests)
+append_guests(GString *json, const struct virtcryptd_status *all)
 {
+    const struct virtcrypt_guest_status_ret *guests = &all->guests;
+
     g_string_append(json, "{\"libvirt\": ");
     output_append_json(json, guests->uri);
     g_string_append_printf(
         json, ", \"connected\": %s, \"problem\": ", guests->is_connected ? "true" : "false");
     output_append_json(json, guests->problem);
     g_string_append_printf(json,
-                           ", \"guests\": %u, \"keys\": %u, \"orphaned\": %u, \"waiting\": %u}",
-                           guests->guests, guests->keys, guests->orphaned, guests->waiting);
+                           ", \"guests\": %u, \"keys\": %u, \"orphaned\": %u, \"waiting\": %u, "
+                           "\"waiting-for-unlock\": %u, \"starts-after-unlock\": %s}",
+                           guests->guests, guests->keys, guests->orphaned, guests->waiting,
+                           all->autostart.waiting, all->autostart.is_enabled ? "true" : "false");
 }
 
 static char *
@@ -198,7 +223,7 @@ format_virtcryptd(const struct virtcryptd_status *all, bool is_json)
 {
     const struct virtcrypt_volume_daemon_status_ret *status = &all->daemon;
     g_autoptr(GString) json = g_string_new("{\"version\": ");
-    g_autofree char *guests = all->has_guests ? format_guests(&all->guests) : NULL;
+    g_autofree char *guests = all->has_guests ? format_guests(all) : NULL;
 
     if (!is_json)
         return g_strdup_printf("%u volumes, %u pending%s%s%s", status->volumes, status->pending,
@@ -212,7 +237,7 @@ format_virtcryptd(const struct virtcryptd_status *all, bool is_json)
     output_append_json(json, status->custodian);
     g_string_append(json, ", \"guests\": ");
     if (all->has_guests)
-        append_guests(json, &all->guests);
+        append_guests(json, all);
     else
         output_append_json(json, NULL);
     g_string_append_c(json, '}');
@@ -232,6 +257,13 @@ describe_virtcryptd(struct session *session, bool is_json)
     status.has_guests = virtcrypt_guest_status_call(session->client, &status.guests, &error);
     if (!status.has_guests && !is_not_known(error)) {
         output_failure(error, "Failed to get what is known of guests");
+        return NULL;
+    }
+    g_clear_error(&error);
+    if (status.has_guests &&
+        !virtcrypt_guest_autostart_call(session->client, &status.autostart, &error) &&
+        !is_not_known(error)) {
+        output_failure(error, "Failed to get which guests wait for the master key");
         return NULL;
     }
     return format_virtcryptd(&status, is_json);

@@ -327,6 +327,7 @@ static const struct key secretd_keys[] = {
     {"rotation_delay", CONF_INT, apply_number, FIELD(rotation_delay), 0, 86400},
     {"sandbox", CONF_INT, apply_yes_no, FIELD(sandbox), 0, 1},
     {"sandbox_paths", CONF_LIST, apply_folders, FIELD(sandbox_paths)},
+    {"unlock_timeout", CONF_INT, apply_number, FIELD(unlock_timeout), 1, 120},
     {"index_delay", CONF_INT, apply_number, FIELD(index_delay), 0, 3600},
 };
 
@@ -337,6 +338,7 @@ static const struct key virtcryptd_keys[] = {
     {"erase_delay_migrated", CONF_INT, apply_number, FIELD(erase_delay_migrated), 0, YEAR},
     {"erase_orphans", CONF_STRING, apply_orphans, FIELD(erase_orphans)},
     {"bind_referenced_secrets", CONF_INT, apply_yes_no, FIELD(bind_referenced_secrets), 0, 1},
+    {"autostart_after_unlock", CONF_INT, apply_yes_no, FIELD(autostart_after_unlock), 0, 1},
     {"reconcile_interval", CONF_INT, apply_number, FIELD(reconcile_interval), 5, 86400},
 };
 
@@ -403,6 +405,13 @@ default_rw_perms(enum daemon_conf_auth auth)
 }
 
 static void
+set_secretd_defaults(struct daemon_conf *conf, const char *etc)
+{
+    conf->master_key_file = g_build_filename(etc, "libvirt", "virtcrypt", "master.key", NULL);
+    conf->unlock_timeout = 10;
+}
+
+static void
 set_virtcryptd_defaults(struct daemon_conf *conf, bool session, const char *run)
 {
     conf->custodian_socket = g_build_filename(run, "libvirt", "virtsecretd-sock", NULL);
@@ -438,7 +447,7 @@ daemon_conf_new_default(enum daemon_conf_program program, bool session)
     conf->sandbox = true;
     conf->index_delay = 5;
     if (program == DAEMON_CONF_SECRETD)
-        conf->master_key_file = g_build_filename(etc, "libvirt", "virtcrypt", "master.key", NULL);
+        set_secretd_defaults(conf, etc);
     else
         set_virtcryptd_defaults(conf, session, run);
     return conf;

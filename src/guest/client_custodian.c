@@ -146,6 +146,25 @@ list_with_value(void *opaque, GError **error)
     return client ? g_steal_pointer(&uuids) : NULL;
 }
 
+static bool
+is_locked(void *opaque, bool *ret_locked, GError **error)
+{
+    const struct client_custodian *custodian = opaque;
+    g_autoptr(rpc_client_t) client = client_link_open(&custodian->link, error);
+    struct virtcrypt_secret_daemon_status_ret ret = {0};
+    GError *reason = NULL;
+
+    if (!client)
+        return false;
+    if (!virtcrypt_secret_daemon_status_call(client, &ret, &reason)) {
+        client_link_pass_on(&custodian->link, error, reason);
+        return false;
+    }
+    *ret_locked = ret.locked;
+    virtcrypt_secret_daemon_status_ret_clear(&ret);
+    return true;
+}
+
 /* ---- bind, unbind ---- */
 
 /* A part of the bindings, and the call for it. */
@@ -337,5 +356,6 @@ client_custodian_table(struct client_custodian *custodian)
         .find = find,
         .find_usage = find_usage,
         .list_with_value = list_with_value,
+        .is_locked = is_locked,
     };
 }

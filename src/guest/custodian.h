@@ -39,4 +39,6 @@ struct guest_custodian {
                        struct uuid *ret_uuid, GError **error);
     /* Uuids (GArray of struct uuid, ascending) of all secrets that have a value. */
     GArray *(*list_with_value)(void *opaque, GError **error);
+    /* Whether its master key is locked. */
+    bool (*is_locked)(void *opaque, bool *ret_locked, GError **error);
 };

@@ -105,6 +105,7 @@ open_guests(struct daemon *daemon, GError **error)
         .conf = conf,
         .records_dir = daemon->paths->guests_dir,
         .domain_dir = daemon->paths->domain_dir,
+        .autostart_path = daemon->paths->autostart,
         .storage = daemon->service,
     };
     struct guest_service *guests;
@@ -127,14 +128,17 @@ close_guests(struct daemon *daemon)
     client_custodian_free(daemon->custodian);
 }
 
-/* Work goes on for clients that have gone: a volume is being closed, say. */
+/* Work goes on for clients that have gone: a volume is being closed, say. Guests that wait for the
+ * unlock would wait for nobody. */
 static bool
 is_held(void *opaque)
 {
     const struct daemon_core *core = opaque;
     const struct daemon *daemon = core->opaque;
+    struct guest_autostart_status autostart;
 
-    return dispatch_workers_count(daemon->dispatch.workers) > 0;
+    guest_service_autostart(daemon->guests, &autostart);
+    return dispatch_workers_count(daemon->dispatch.workers) > 0 || autostart.waiting > 0;
 }
 
 static bool

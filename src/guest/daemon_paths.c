@@ -16,6 +16,7 @@ virtcryptd_paths_new(const struct daemon_folders *folders)
     paths->guests_dir = g_build_filename(folders->config_dir, "virtcrypt", "guests", NULL);
     paths->domain_dir = g_build_filename(folders->config_dir, "qemu", NULL);
     paths->uses_dir = g_build_filename(folders->runtime_dir, "virtcrypt", "uses", NULL);
+    paths->autostart = g_build_filename(folders->runtime_dir, "virtcrypt", "autostart", NULL);
     paths->pool_state_dir = g_build_filename(folders->runtime_dir, "storage", NULL);
     paths->pool_config_dir = g_build_filename(folders->config_dir, "storage", NULL);
     paths->guest_state_dir = g_build_filename(folders->runtime_dir, "qemu", NULL);
@@ -32,6 +33,7 @@ virtcryptd_paths_free(struct virtcryptd_paths *paths)
     g_free(paths->guests_dir);
     g_free(paths->domain_dir);
     g_free(paths->uses_dir);
+    g_free(paths->autostart);
     g_free(paths->pool_state_dir);
     g_free(paths->pool_config_dir);
     g_free(paths->guest_state_dir);

@@ -15,6 +15,7 @@ struct virtcryptd_paths {
     char *guests_dir;      /* records of guests with keys */
     char *domain_dir;      /* libvirt's: definitions of guests */
     char *uses_dir;        /* who uses what is open */
+    char *autostart;       /* the file of guests that wait for the unlock */
     char *pool_state_dir;  /* libvirt's: active pools */
     char *pool_config_dir; /* libvirt's: all pools */
     char *guest_state_dir; /* libvirt's: running guests */

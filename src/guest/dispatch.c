@@ -291,4 +291,5 @@ const struct virtcrypt_guest_handlers guest_dispatch_handlers = {
     .migrate_receive = guest_dispatch_migrate_receive,
     .migrate_end = guest_dispatch_migrate_end,
     .reconcile = reconcile,
+    .autostart = guest_dispatch_autostart,
 };

@@ -56,6 +56,9 @@ void guest_dispatch_fill_domain(struct remote_nonnull_domain *ret_domain, const 
 
 enum rpc_outcome guest_dispatch_status(struct rpc_call *call, void *opaque,
                                        struct virtcrypt_guest_status_ret *ret, GError **error);
+enum rpc_outcome guest_dispatch_autostart(struct rpc_call *call, void *opaque,
+                                          struct virtcrypt_guest_autostart_ret *ret,
+                                          GError **error);
 enum rpc_outcome guest_dispatch_list(struct rpc_call *call, void *opaque,
                                      const struct virtcrypt_guest_list_args *args,
                                      struct virtcrypt_guest_list_ret *ret, GError **error);

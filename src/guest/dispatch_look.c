@@ -36,6 +36,28 @@ guest_dispatch_status(struct rpc_call *call, void *opaque, struct virtcrypt_gues
     return made ? guest_dispatch_push(made, DISPATCH_POOL_STATUS) : RPC_FAILED;
 }
 
+static bool
+run_autostart(struct guest_call *made, void *opaque, GError **error)
+{
+    struct virtcrypt_guest_autostart_ret *ret = opaque;
+    struct guest_autostart_status status;
+
+    guest_service_autostart(made->service, &status);
+    ret->waiting = status.waiting;
+    ret->is_unlocked = status.is_unlocked;
+    ret->is_enabled = status.is_enabled;
+    return true;
+}
+
+enum rpc_outcome
+guest_dispatch_autostart(struct rpc_call *call, void *opaque,
+                         struct virtcrypt_guest_autostart_ret *ret, GError **error)
+{
+    struct guest_call *made = guest_dispatch_begin(opaque, call, run_autostart, error);
+
+    return made ? guest_dispatch_push(made, DISPATCH_POOL_STATUS) : RPC_FAILED;
+}
+
 /* ---- lists ---- */
 
 static bool

@@ -19,6 +19,7 @@ enum guest_libvirt_event {
     GUEST_LIBVIRT_CONNECTED, /* at first, and again: everything may have changed; no uuid */
     GUEST_LIBVIRT_LOST,      /* no uuid */
     GUEST_LIBVIRT_CHANGED,   /* something became of that domain: defined, started, undefined, ... */
+    GUEST_LIBVIRT_STARTED,   /* the same: it was started, or goes on */
     GUEST_LIBVIRT_MIGRATED,  /* it stopped here because it runs elsewhere now */
 };
 /* In a thread of libvirt's loop: it must not wait nor call back. */
@@ -57,6 +58,12 @@ bool guest_libvirt_define(struct guest_libvirt *libvirt, const char *xml, unsign
                           struct uuid *ret_uuid, GError **error);
 bool guest_libvirt_create(struct guest_libvirt *libvirt, const char *xml, unsigned int flags,
                           struct uuid *ret_uuid, GError **error);
+
+/* Those that libvirt is to start at boot and that do not run: as guest_libvirt_list, in any order.
+ */
+GPtrArray *guest_libvirt_list_unstarted(struct guest_libvirt *libvirt, GError **error);
+/* virDomainCreate; libvirt's errors. */
+bool guest_libvirt_start(struct guest_libvirt *libvirt, const struct uuid *guest, GError **error);
 
 typedef struct guest_libvirt guest_libvirt_t; /* for g_autoptr only */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(guest_libvirt_t, guest_libvirt_free)

@@ -65,7 +65,10 @@ on_lifecycle(virConnectPtr conn G_GNUC_UNUSED, virDomainPtr domain, int event, i
     struct uuid uuid;
 
     if (virDomainGetUUID(domain, uuid.bytes) == 0)
-        guest_libvirt_emit(opaque, has_moved ? GUEST_LIBVIRT_MIGRATED : GUEST_LIBVIRT_CHANGED,
+        guest_libvirt_emit(opaque,
+                           has_moved                           ? GUEST_LIBVIRT_MIGRATED
+                           : event == VIR_DOMAIN_EVENT_STARTED ? GUEST_LIBVIRT_STARTED
+                                                               : GUEST_LIBVIRT_CHANGED,
                            &uuid);
     return 0;
 }

@@ -5,6 +5,7 @@
  */
 #include "guest/service.h"
 
+#include "guest/autostart.h"
 #include "guest/reconcile.h"
 #include "guest/service_state.h"
 #include "guest/watch.h"
@@ -31,6 +32,8 @@ on_event(void *opaque, enum guest_libvirt_event event, const struct uuid *guest)
         guest_watch_set_connected(service->watch, event == GUEST_LIBVIRT_CONNECTED);
         return;
     }
+    if (event == GUEST_LIBVIRT_STARTED && service->autostart)
+        guest_autostart_note_started(service->autostart, guest);
     if (event == GUEST_LIBVIRT_MIGRATED) {
         gint64 when = g_get_monotonic_time();
 
@@ -64,6 +67,7 @@ guest_service_new(const struct guest_service_params *params, GError **error)
     service->migrated = table_new();
     service->troubles = table_new();
     service->domain_dir = g_strdup(params->domain_dir);
+    service->autostart_path = g_strdup(params->autostart_path);
     service->conf = params->conf;
     service->storage = params->storage;
     service->custodian = params->custodian;
@@ -87,6 +91,8 @@ guest_service_start(struct guest_service *service)
     g_mutex_lock(&service->lock);
     service->watch = guest_watch_new(&params);
     service->libvirt = guest_libvirt_new(service->conf->libvirt_uri, on_event, service);
+    if (service->autostart_path)
+        service->autostart = guest_autostart_new(service, service->autostart_path);
     g_mutex_unlock(&service->lock);
 }
 
@@ -95,6 +101,8 @@ guest_service_stop(struct guest_service *service)
 {
     if (service->watch)
         guest_watch_stop(service->watch);
+    if (service->autostart)
+        guest_autostart_stop(service->autostart);
     if (service->libvirt)
         guest_libvirt_stop(service->libvirt);
 }
@@ -107,6 +115,7 @@ guest_service_free(struct guest_service *service)
         return;
     guest_service_stop(service);
     guest_watch_free(service->watch);
+    guest_autostart_free(service->autostart);
     guest_libvirt_free(service->libvirt);
     guest_records_free(service->records);
     g_hash_table_unref(service->busy);
@@ -114,6 +123,7 @@ guest_service_free(struct guest_service *service)
     g_hash_table_unref(service->troubles);
     g_free(service->trouble_of_all);
     g_free(service->domain_dir);
+    g_free(service->autostart_path);
     g_mutex_clear(&service->lock);
     g_cond_clear(&service->unlocked);
     g_mutex_clear(&service->owners_mutex);

@@ -21,6 +21,8 @@ struct guest_service_params {
     const struct daemon_conf *conf;  /* libvirt_uri and the settings of erasing */
     const char *records_dir;         /* SYSCONFDIR/libvirt/virtcrypt/guests */
     const char *domain_dir;          /* SYSCONFDIR/libvirt/qemu: libvirt's own definitions */
+    const char *autostart_path;      /* file below /run of guests that wait for the unlock (with
+                                      * custodian.is_locked); NULL: none does */
     struct storage_service *storage; /* borrowed */
     struct guest_custodian custodian;
 };
@@ -114,6 +116,15 @@ struct guest_status {
 /* Asks nobody. */
 void guest_service_status(struct guest_service *service, struct guest_status *ret_status);
 void guest_status_clear(struct guest_status *status);
+
+/* Guests that were not started at boot for want of the master key (autostart.h). */
+struct guest_autostart_status {
+    unsigned int waiting;
+    bool is_enabled;  /* autostart_after_unlock */
+    bool is_unlocked; /* those that still wait have to be started by somebody */
+};
+void guest_service_autostart(struct guest_service *service,
+                             struct guest_autostart_status *ret_status);
 
 /* ---- service_check.c ---- */
 

@@ -5,6 +5,7 @@
  */
 #include "guest/service.h"
 
+#include "guest/autostart.h"
 #include "guest/survey.h"
 #include "util/error.h"
 
@@ -109,12 +110,17 @@ state_of(const struct view *view, const struct guest_seen *seen, const struct gu
         [GUEST_STATE_DEFINING] = "being defined", [GUEST_STATE_ARRIVING] = "arriving",
         [GUEST_STATE_LEAVING] = "leaving",
     };
+    const char *waiting = NULL;
     bool is_under_way =
         record && (record->state == GUEST_STATE_DEFINING || record->state == GUEST_STATE_ARRIVING ||
                    record->state == GUEST_STATE_LEAVING);
 
     if (is_under_way || (!seen && record && kept[record->state]))
         return kept[record->state];
+    if (seen && !seen->is_active && view->service->autostart)
+        waiting = guest_autostart_state(view->service->autostart, &seen->uuid);
+    if (waiting)
+        return waiting;
     if (seen)
         return seen->is_active ? "running" : "shut off";
     return view->is_known ? "undefined" : "unknown";
@@ -345,4 +351,20 @@ guest_status_clear(struct guest_status *status)
 {
     g_clear_pointer(&status->uri, g_free);
     g_clear_pointer(&status->problem, g_free);
+}
+
+void
+guest_service_autostart(struct guest_service *service, struct guest_autostart_status *ret_status)
+{
+    struct guest_autostart_status status = {.is_enabled = service->conf->autostart_after_unlock};
+    g_autoptr(GArray) guests = service->autostart ? guest_autostart_list(service->autostart) : NULL;
+
+    for (guint i = 0; guests && i < guests->len; i++) {
+        const char *state =
+            guest_autostart_state(service->autostart, &g_array_index(guests, struct uuid, i));
+
+        status.waiting += state != NULL;
+        status.is_unlocked = status.is_unlocked || g_strcmp0(state, "waiting for start") == 0;
+    }
+    *ret_status = status;
 }

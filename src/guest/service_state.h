@@ -7,6 +7,7 @@
 #include "guest/plan.h"
 #include "guest/service.h"
 
+struct guest_autostart;
 struct guest_watch;
 
 struct guest_service {
@@ -15,8 +16,10 @@ struct guest_service {
     struct storage_service *storage;
     struct guest_custodian custodian;
     struct guest_records *records;
-    struct guest_libvirt *libvirt; /* NULL: libvirt_uri is "" */
-    struct guest_watch *watch;     /* the thread */
+    struct guest_libvirt *libvirt;     /* NULL: libvirt_uri is "" */
+    struct guest_watch *watch;         /* the thread */
+    char *autostart_path;              /* or NULL */
+    struct guest_autostart *autostart; /* NULL: no guest waits for the unlock */
     GMutex lock;
     GCond unlocked;
     GHashTable *busy;     /* set of struct uuid: guests that an operation is under way for */

@@ -22,6 +22,7 @@ enum { SLOTS_MAX = 32, SLOTS_FILE_MAX = 1024 * 1024 };
 
 enum slots_flags {
     SLOTS_HAS_INDEX = 1, /* an index of generations was made (secret/value_index.h) */
+    SLOTS_RESEAL = 2,    /* a rotation that gives new data keys began (secret/generations.h) */
 };
 
 struct slots {

@@ -46,8 +46,8 @@ warn_of_unused_pcrs(const struct slot *slot)
         if (bytes[i] != 0)
             return;
     }
-    log_warn("nothing was measured into the PCRs %s of the TPM: a slot of these opens with "
-             "whatever this host is started",
+    log_warn("nothing was measured into the chosen PCRs (%s) of the TPM: such a slot opens however "
+             "this host is started",
              fields_get(slot->fields, PCRS_FIELD));
 }
 

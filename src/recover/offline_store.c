@@ -26,6 +26,7 @@ struct offline_store {
     struct offline_keys keys;
     GArray *secrets; /* of struct offline_secret, in the order of uuids */
     GPtrArray *problems;
+    bool takes_old;
 };
 
 static void
@@ -167,6 +168,7 @@ offline_store_open(const struct offline_params *params, GError **error)
     g_autoptr(offline_store_t) store = g_new0(struct offline_store, 1);
     struct store_params store_params;
 
+    store->takes_old = params->takes_old;
     store->problems = g_ptr_array_new_with_free_func(g_free);
     store->secrets = g_array_new(FALSE, TRUE, sizeof(struct offline_secret));
     g_array_set_clear_func(store->secrets, clear_secret);
@@ -260,6 +262,7 @@ load_value(size_t index, void *opaque)
     const struct service_source source = {
         .store = store->store,
         .generations = store->keys.generations,
+        .index = store->takes_old ? NULL : store->keys.index,
         .def = secret->def,
         .owners = secret->owners,
     };

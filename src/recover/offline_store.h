@@ -20,6 +20,7 @@ struct offline_store;
 struct offline_params {
     const char *root; /* a folder with the files of a host, or NULL: this host */
     bool is_session;  /* this user's store; not with a root */
+    bool takes_old;   /* values that the index of generations refuses, too */
 };
 
 /* What is known of one secret. */

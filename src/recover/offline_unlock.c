@@ -10,6 +10,7 @@
 void
 offline_keys_clear(struct offline_keys *keys)
 {
+    g_clear_pointer(&keys->index, value_index_free);
     g_clear_pointer(&keys->generations, generations_free);
     g_clear_pointer(&keys->previous, master_key_free);
     g_clear_pointer(&keys->master, master_key_free);
@@ -39,21 +40,27 @@ needs_person(const struct slot *slot)
 }
 
 bool
-offline_unlock_needs_person(const struct offline_keys *keys, const struct offline_key *key)
+offline_unlock_slots_need_person(const struct slots *slots, const struct offline_key *key)
 {
     const struct slot *named;
 
-    if (!keys->slots || key->key_file)
+    if (key->key_file)
         return false;
     if (key->slot) {
-        named = slots_find_named(keys->slots, key->slot, NULL);
+        named = slots_find_named(slots, key->slot, NULL);
         return named && needs_person(named);
     }
-    for (guint i = 0; i < keys->slots->slots->len; i++) {
-        if (needs_person(keys->slots->slots->pdata[i]))
+    for (guint i = 0; i < slots->slots->len; i++) {
+        if (needs_person(slots->slots->pdata[i]))
             return true;
     }
     return false;
+}
+
+bool
+offline_unlock_needs_person(const struct offline_keys *keys, const struct offline_key *key)
+{
+    return keys->slots && offline_unlock_slots_need_person(keys->slots, key);
 }
 
 /* ---- one slot ---- */
@@ -256,6 +263,25 @@ open_generations(const struct offline_paths *paths, struct offline_keys *keys, G
     return keys->generations != NULL;
 }
 
+/* Which values were put back from an older backup. */
+static void
+open_index(const struct offline_paths *paths, struct offline_keys *keys, GPtrArray *problems)
+{
+    const struct value_index_params params = {
+        .path = paths->index,
+        .master = keys->master,
+        .previous = keys->previous,
+        .is_expected = keys->slots && keys->slots->flags & SLOTS_HAS_INDEX,
+    };
+    enum value_index_state state;
+    const char *problem;
+
+    keys->index = value_index_open(&params, &state);
+    problem = value_index_problem(keys->index);
+    if (problem)
+        g_ptr_array_add(problems, g_strdup(problem));
+}
+
 bool
 offline_unlock(const struct offline_paths *paths, const struct unlock_context *context,
                const struct offline_key *key, struct offline_keys *keys, GPtrArray *problems,
@@ -266,5 +292,6 @@ offline_unlock(const struct offline_paths *paths, const struct unlock_context *c
         return false;
     open_previous(keys, problems);
     check_slots(paths, keys, problems);
+    open_index(paths, keys, problems);
     return open_generations(paths, keys, problems, error);
 }

@@ -12,6 +12,7 @@
 #include "master/unlock.h"
 #include "recover/offline_paths.h"
 #include "secret/generations.h"
+#include "secret/value_index.h"
 
 /* How it is to be unlocked. Borrowed. */
 struct offline_key {
@@ -29,6 +30,7 @@ struct offline_keys {
     struct master_key *master;   /* NULL: locked */
     struct master_key *previous; /* while a rotation of the master key is not finished, or NULL */
     struct generations *generations; /* with a master key: never NULL */
+    struct value_index *index;       /* likewise */
 };
 void offline_keys_clear(struct offline_keys *keys);
 
@@ -38,6 +40,8 @@ void offline_unlock_read(const struct offline_paths *paths, struct offline_keys 
 
 /* Whether the slot that `key` names, or one of all, needs what a person types. */
 bool offline_unlock_needs_person(const struct offline_keys *keys, const struct offline_key *key);
+
+bool offline_unlock_slots_need_person(const struct slots *slots, const struct offline_key *key);
 
 /* Opens the master key by a slot of `slots`, whose paths are relocated. The error names every slot
  * that was tried and why it does not open. `ret_opener` may be NULL. */

@@ -79,9 +79,10 @@ open_known(const struct clear_value *clear)
     gsize len = 0;
     const void *bytes = clear->known ? g_bytes_get_data(clear->known, &len) : NULL;
 
-    return bytes ? sealed_parse(generations_key_of(clear->generations, bytes, len),
-                                &(struct sealed_binding){.def = clear->def}, bytes, len, NULL)
-                 : NULL;
+    return bytes
+               ? sealed_parse(generations_key_of(clear->generations, bytes, len),
+                              &(struct sealed_binding){clear->def, clear->owner}, bytes, len, NULL)
+               : NULL;
 }
 
 static void
@@ -108,15 +109,18 @@ seal(struct clear_value *clear, const struct secret_buf *value)
         keep(clear, error->message);
 }
 
-/* Whether UUID.key has the known value, which may be in memory only: then the clear one is not to
+/* Whether the known value is on disk, too: it may be in memory only: then the clear one is not to
  * be wiped. */
 static bool
 is_on_disk(const struct clear_value *clear)
 {
     char name[STORE_NAME_SIZE];
-    g_autoptr(GBytes) found = file_read(
-        clear->dir_fd, store_parts_name(&clear->def->uuid, STORE_KEY, name), STORE_KEY_MAX, NULL);
+    g_autoptr(GBytes) found = NULL;
 
+    if (clear->is_owned)
+        return clear->has_copy;
+    found = file_read(clear->dir_fd, store_parts_name(&clear->def->uuid, STORE_KEY, name),
+                      STORE_KEY_MAX, NULL);
     return found && g_bytes_equal(found, clear->known);
 }
 
@@ -144,6 +148,9 @@ judge_value(struct clear_value *clear, const struct secret_buf *value,
 
     if (is_same && (clear->is_planned || is_on_disk(clear)))
         clear->verdict = CLEAR_VALUE_WIPE;
+    else if (clear->is_owned)
+        keep(clear, "is there, and the secret belongs to guests, who have another value (set the "
+                    "value again if this one shall count, or remove the file)");
     else if (!is_same && clear->is_behind)
         keep(clear,
              "is older than the file that libvirt encrypted, which can't be opened now (give "

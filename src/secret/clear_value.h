@@ -30,11 +30,14 @@ struct clear_value {
     const struct libvirt_key *libvirt_key; /* with STORE_AES256CBC */
     bool is_behind; /* the other file is newer, and can't be opened now: this one waits for it */
     const struct generations *generations;
-    struct secret_def *def; /* taken */
-    GBytes *known;          /* what UUID.key holds, or NULL; taken */
-    bool is_planned;        /* of a dry run: that is what UUID.key would hold by then */
-    uint64_t generation;    /* of it, or 0 */
-    bool is_committed;      /* `sealed` is UUID.key now */
+    struct secret_def *def;   /* taken */
+    GBytes *known;            /* what UUID.key holds, or NULL; taken */
+    const struct uuid *owner; /* the guest whose copy `known` is, or NULL */
+    bool is_owned;   /* the secret belongs to guests: a file is wiped at most, never taken over */
+    bool has_copy;   /* with it: that copy was read from disk, and is `known` */
+    bool is_planned; /* of a dry run: that is what UUID.key would hold by then */
+    uint64_t generation; /* of it, or 0 */
+    bool is_committed;   /* `sealed` is UUID.key now */
 
     /* Of clear_value_judge's. */
     enum clear_value_verdict verdict;

@@ -18,8 +18,9 @@
 #include "secret/daemon_polkit.h"
 #include "secret/daemon_sandbox.h"
 #include "secret/dispatch.h"
+#include "secret/dispatch_store.h"
 #include "secret/events.h"
-#include "secret/service.h"
+#include "secret/service_master.h"
 #include "util/log.h"
 
 enum { LOCK_FOLDER_MODE = 0700 };
@@ -53,6 +54,7 @@ struct daemon {
     struct secret_events *events;
     struct helper *helper;
     bool has_own_user;
+    struct unlock_context unlock;
     struct secret_service *service;
     struct rpc_server *server;
     struct dispatch dispatch;
@@ -94,15 +96,21 @@ open_service(struct daemon *daemon, GError **error)
         .audit = daemon->paths->audit,
         .generations_path = daemon->paths->generations,
         .rotation_delay = conf->rotation_delay,
+        .slots_path = daemon->paths->slots,
+        .key_file = conf->master_key_file,
+        .unlock = &daemon->unlock,
         .index_path = daemon->paths->index,
         .index_delay = conf->index_delay,
-        .unlock_method = &master_key_source_file,
-        .unlock_location = conf->master_key_file,
         .readback = readbacks[conf->value_readback],
         .on_event = on_event,
         .opaque = daemon,
     };
 
+    daemon->unlock = (struct unlock_context){
+        .helper = daemon->helper,
+        .credentials_dir = g_getenv("CREDENTIALS_DIRECTORY"),
+        .timeout_ms = conf->unlock_timeout * 1000,
+    };
     daemon->events = secret_events_new();
     daemon->service = secret_service_new(&params, error);
     return daemon->service != NULL;
@@ -135,6 +143,8 @@ add_programs(struct daemon *daemon)
     rpc_server_add_program(daemon->server, &remote_secret_program, &dispatch_remote_handlers,
                            &daemon->dispatch);
     rpc_server_add_program(daemon->server, &virtcrypt_secret_program, &dispatch_virtcrypt_handlers,
+                           &daemon->dispatch);
+    rpc_server_add_program(daemon->server, &virtcrypt_master_program, &dispatch_master_handlers,
                            &daemon->dispatch);
     rpc_server_add_program(daemon->server, &virtcrypt_store_program, &dispatch_store_handlers,
                            &daemon->dispatch);
@@ -169,10 +179,13 @@ close_daemon(void *opened)
     struct daemon *daemon = opened;
 
     /* Changes that were submitted are finished and answered before their connections go. */
-    if (daemon->service)
+    if (daemon->service) {
+        secret_service_cancel_master(daemon->service);
         secret_service_drain(daemon->service);
+    }
     if (daemon->server)
         rpc_server_free(daemon->server);
+    dispatch_backup_clear(&daemon->dispatch);
     secret_service_free(daemon->service);
     helper_free(daemon->helper);
     secret_events_free(daemon->events);

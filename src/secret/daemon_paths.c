@@ -16,6 +16,7 @@ daemon_paths_new(const struct daemon_folders *folders)
     paths->guests_dir = g_build_filename(folders->config_dir, "qemu", "keys", NULL);
     paths->audit = g_build_filename(data, "libvirt", "virtcrypt", "audit.log", NULL);
     paths->generations = g_build_filename(folders->config_dir, "virtcrypt", "generations", NULL);
+    paths->slots = g_build_filename(folders->config_dir, "virtcrypt", "master.slots", NULL);
     paths->libvirt_conf = g_build_filename(folders->config_dir, "secret.conf", NULL);
     paths->slots = g_build_filename(folders->config_dir, "virtcrypt", "master.slots", NULL);
     paths->index = g_build_filename(folders->config_dir, "virtcrypt", "index", NULL);
@@ -34,6 +35,7 @@ daemon_paths_free(struct daemon_paths *paths)
     g_free(paths->guests_dir);
     g_free(paths->audit);
     g_free(paths->generations);
+    g_free(paths->slots);
     g_free(paths->libvirt_conf);
     g_free(paths->slots);
     g_free(paths->index);

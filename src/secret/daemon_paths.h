@@ -16,8 +16,8 @@ struct daemon_paths {
     char *audit;        /* the file */
     char *generations;  /* the file of key-encryption generations */
     char *slots;        /* the file of the master key's slots */
-    char *index;        /* the index of values' generations */
     char *libvirt_conf; /* secret.conf of libvirt 12.1 and later */
+    char *index;        /* the index of values' generations */
     char *driver_lock;  /* the lock that libvirt's secret driver takes for the secrets_dir */
 };
 

@@ -10,6 +10,7 @@
 #include "conf/secret_def.h"
 #include "rpc/protocol/remote_secret_server.h"
 #include "rpc/protocol/virtcrypt_secret_server.h"
+#include "rpc/protocol/virtcrypt_master_server.h"
 #include "rpc/protocol/virtcrypt_store_server.h"
 #include "rpc/server.h"
 #include "secret/events.h"
@@ -22,6 +23,7 @@ struct dispatch {
     const struct rpc_server *server;
     uid_t root_uid;       /* who counts as local root: 0; in a session its user */
     bool believes_claims; /* a session, which no other user reaches, also through others */
+    GHashTable *backups;  /* dispatch_backup.c's: by connection; NULL: none yet */
 };
 
 /* What a list can be filtered by. */
@@ -32,6 +34,7 @@ enum {
 
 extern const struct remote_secret_handlers dispatch_remote_handlers;
 extern const struct virtcrypt_secret_handlers dispatch_virtcrypt_handlers;
+extern const struct virtcrypt_master_handlers dispatch_master_handlers;
 extern const struct virtcrypt_store_handlers dispatch_store_handlers;
 
 /* Whether the caller is root on this host (in a session: its user), for itself. (dispatch_access.c)

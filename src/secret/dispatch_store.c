@@ -6,5 +6,9 @@
 #include "secret/dispatch_store.h"
 
 const struct virtcrypt_store_handlers dispatch_store_handlers = {
+    .accept = dispatch_accept,
     .import = dispatch_import,
+    .verify = dispatch_verify,
+    .backup_begin = dispatch_backup_begin,
+    .backup_read = dispatch_backup_read,
 };

@@ -9,6 +9,7 @@
 
 #include "secret/sealed.h"
 #include "secret/service_index.h"
+#include "secret/service_master_work.h"
 #include "secret/service_state.h"
 #include "util/error.h"
 
@@ -26,13 +27,35 @@ free_stray_owners(void *owners)
     owners_free(owners);
 }
 
+static void
+init_slots(struct service_slots *slots, const struct secret_service_params *params)
+{
+    slots->path = g_strdup(params->slots_path);
+    slots->key_file = g_strdup(params->key_file);
+    if (params->unlock)
+        slots->unlock = *params->unlock;
+    slots->unlock.cancel = &slots->cancel;
+    slots->attempts = unlock_attempts_new();
+    slots->loop = params->loop;
+    slots->event_fd = -1;
+}
+
+static void
+clear_slots(struct service_slots *slots)
+{
+    slots_free(slots->slots);
+    g_array_unref(slots->attempts);
+    g_free(slots->problem);
+    g_free(slots->path);
+    g_free(slots->key_file);
+}
+
 static struct secret_service *
 new_empty(const struct secret_service_params *params)
 {
     struct secret_service *service = g_new0(struct secret_service, 1);
 
-    service->unlock_method = params->unlock_method;
-    service->unlock_location = g_strdup(params->unlock_location);
+    init_slots(&service->slots, params);
     service->generations_path = g_strdup(params->generations_path);
     service->libvirt_conf = g_strdup(params->libvirt_conf);
     service->credentials_dir = g_strdup(params->credentials_dir);
@@ -71,7 +94,7 @@ secret_service_new(const struct secret_service_params *params, GError **error)
         service->rotation = service_rotate_new(service, params);
         if (params->index_path)
             service->index = service_index_new(service, params);
-        if (!service_load(service, error))
+        if (!service_master_open_work(service, error) || !service_load(service, error))
             return NULL;
     }
     return g_steal_pointer(&service);
@@ -82,6 +105,7 @@ secret_service_free(struct secret_service *service)
 {
     if (!service)
         return;
+    service_master_close_work(service);
     store_free(service->store);
     service_index_free(service->index);
     g_hash_table_unref(service->strays);
@@ -90,10 +114,11 @@ secret_service_free(struct secret_service *service)
     g_hash_table_unref(service->reserved);
     registry_free(service->registry);
     generations_free(service->generations);
+    master_key_free(service->previous_key);
     master_key_free(service->master_key);
     master_key_free(service->memory_key);
     g_free(service->locked_reason);
-    g_free(service->unlock_location);
+    clear_slots(&service->slots);
     g_free(service->generations_path);
     g_free(service->libvirt_conf);
     g_free(service->credentials_dir);
@@ -101,12 +126,19 @@ secret_service_free(struct secret_service *service)
 }
 
 void
-secret_service_drain(struct secret_service *service)
+service_drain_changes(struct secret_service *service)
 {
     service_rotate_pause(service);
     /* A change that ends may let the next one of its queue begin. */
     while (service->submitted > 0)
         store_drain(service->store);
+}
+
+void
+secret_service_drain(struct secret_service *service)
+{
+    service_master_end_work(service);
+    service_drain_changes(service);
     service_rotate_resume(service);
 }
 

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 
 #include "conf/secret_def.h"
-#include "master/master_key.h"
+#include "master/unlock.h"
 #include "util/loop.h"
 #include "util/secret_buf.h"
 
@@ -33,17 +33,18 @@ struct secret_service_params {
     struct loop *loop;
     const char *libvirt_conf; /* libvirt's secret.conf, which may name the key of UUID.aes256cbc */
     const char *credentials_dir; /* $CREDENTIALS_DIRECTORY, which may hold it; or NULL */
-    const char *dir; /* of definitions and sealed values; NULL: nothing is kept on disk, and the
-                      * five that follow are not used */
+    const char *dir; /* of definitions and sealed values; NULL: nothing is kept on disk, and what
+                      * follows up to `readback` is not used */
     const char *journal_dir;
     const char *guests_dir; /* of guests' copies */
     const char *audit;      /* the file; both as in struct store_params */
     const char *generations_path;
     unsigned int rotation_delay; /* s from an erasure to the next key-encryption generation */
-    const char *index_path;      /* the index of generations; NULL: none is kept */
-    unsigned int index_delay;    /* s from a change to the write of the index */
-    const struct master_key_source *unlock_method;
-    const char *unlock_location;
+    const char *slots_path;      /* the file of slots */
+    const char *key_file;        /* where a first start makes a key file */
+    const struct unlock_context *unlock; /* borrowed; lives as long as the service */
+    const char *index_path;              /* the index of generations; NULL: none is kept */
+    unsigned int index_delay;            /* s from a change to the write of the index */
     enum secret_readback readback;
     void (*on_event)(void *opaque, enum secret_event_id event, int detail,
                      const struct secret_def *def);
@@ -58,12 +59,13 @@ struct secret_service *secret_service_new(const struct secret_service_params *pa
 /* Changes under way are finished on disk; their `done` is not called: see secret_service_drain. */
 void secret_service_free(struct secret_service *service);
 
-/* Waits until every change has ended, and calls what `done` functions are due. */
+/* Waits until every change has ended, and what is under way with the master key, and calls what
+ * `done` functions are due. */
 void secret_service_drain(struct secret_service *service);
 
 /* SIGHUP: reads definitions that appeared or changed on disk; removes none, and emits no event, as
- * libvirt. Unlocks if locked. Takes values that were put back or replaced, if they are good. Drains
- * first. */
+ * libvirt. Unlocks if locked (which may block; see secret_service_unlock). Takes values that were
+ * put back or replaced, if they are good. Drains first. */
 void secret_service_reload(struct secret_service *service);
 
 /* NULL while unlocked, else why values can't be used. */

@@ -24,6 +24,7 @@ struct import {
     GHashTable *sealed;      /* of a dry run: uuid to the value that UUID.key would have (GBytes) */
     GArray *reports;         /* of struct secret_import_report, or NULL */
     bool is_dry;
+    bool is_settled; /* what is committed is where it belongs on disk, not in memory alone */
     size_t finished;
 };
 
@@ -177,6 +178,21 @@ clear_element(void *element)
     clear_value_clear(element);
 }
 
+/* What guests own is compared with what one of them has on disk. */
+static void
+note_owner(const struct import *import, struct clear_value *clear, const struct secret *secret)
+{
+    const struct secret_value *value = &secret->value;
+    g_autoptr(GBytes) copy = NULL;
+
+    clear->is_owned = secret->owners != NULL;
+    clear->owner = value->owner;
+    if (!clear->is_owned || !value->sealed || !value->owner || !import->is_settled)
+        return;
+    copy = store_read_owned_key(import->service->store, &secret->def->uuid, value->owner, NULL);
+    clear->has_copy = copy && g_bytes_equal(copy, value->sealed);
+}
+
 static GArray *
 list_clear_values(const struct import *import, const struct clear_value_file *files, size_t count)
 {
@@ -194,6 +210,7 @@ list_clear_values(const struct import *import, const struct clear_value_file *fi
         clear->libvirt_key = import->key;
         clear->is_behind = g_hash_table_contains(import->closed, &files[i].uuid);
         clear->generations = service->generations;
+        note_owner(import, clear, secret);
         clear->def = secret_def_copy(secret->def);
         clear->known = g_hash_table_lookup(import->sealed, &files[i].uuid);
         clear->is_planned = clear->known != NULL;
@@ -382,6 +399,7 @@ service_import_reported(struct secret_service *service, const GArray *uuids, boo
 
     list_files(&import, uuids, first, second);
     find_key(&import, first, second);
+    import.is_settled = first->len > 0 && store_checkpoint(service->store, NULL);
     run_pass(&import, first);
     run_pass(&import, second);
     if (import.finished > 0)

@@ -63,9 +63,6 @@ find_problem(const struct secret_service *service, const struct store_entry *ent
         return "there is no definition of it (.xml)";
     if (secret->def->is_ephemeral)
         return "there is an ephemeral secret of this uuid";
-    if (secret->owners)
-        return "the secret belongs to guests: set the value again if that one shall count, or "
-               "remove the file";
     return NULL;
 }
 

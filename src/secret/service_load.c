@@ -249,7 +249,7 @@ service_load(struct secret_service *service, GError **error)
 
     if (!begin_loading(service, &loading, error))
         return false;
-    service_unlock(service, &loading.stock);
+    service_unlock(service, &loading.stock, NULL);
     parallel_run(loading.loads->len, load_both, &loading);
     check_generations(&loading);
     finish_loading(&loading);
@@ -271,33 +271,45 @@ note_known_values(struct loading *loading)
     }
 }
 
-void
-secret_service_reload(struct secret_service *service)
+/* What was read while locked is unproven. */
+static void
+load_again(struct secret_service *service, struct service_try *tried)
 {
     bool was_locked = service->locked_reason != NULL;
     g_autoptr(GError) error = NULL;
     struct loading loading;
 
-    if (!service->store)
-        return;
-    service_rotate_look_again(service);
-    secret_service_drain(service);
     if (!begin_loading(service, &loading, &error)) {
         log_error("definitions are not loaded again: %s", error->message);
         return;
     }
-    if (was_locked)
-        service_unlock(service, &loading.stock);
+    if (was_locked && !tried && service->slots.work)
+        log_warn("the daemon is not unlocked by this reload: the master key is in use");
+    else if (was_locked)
+        service_unlock(service, &loading.stock, tried);
     else
         service_check_keys_in_use(service);
     parallel_run(loading.loads->len, load_definition, &loading);
-    /* What was read while locked is unproven. */
     if (!was_locked)
         note_known_values(&loading);
     parallel_run(loading.loads->len, load_value, &loading);
     if (was_locked)
         check_generations(&loading);
     finish_loading(&loading);
-    if (was_locked)
-        service_rotate_resume(service);
+}
+
+void
+service_load_unlocked(struct secret_service *service, struct service_try *tried)
+{
+    service_rotate_look_again(service);
+    service_drain_changes(service);
+    load_again(service, tried);
+    service_rotate_resume(service);
+}
+
+void
+secret_service_reload(struct secret_service *service)
+{
+    if (service->store)
+        service_load_unlocked(service, NULL);
 }

@@ -26,6 +26,7 @@ struct master_slot_state {
 /* Borrowed until the loop goes on. */
 struct master_status {
     const char *locked_reason; /* NULL: unlocked */
+    const char *slots_problem; /* why slots can't be changed, or NULL */
     const uint8_t *key_id;     /* MASTER_KEY_ID_SIZE bytes, or NULL: no slots file */
     bool is_rotating;          /* values are still under an older master key's generations */
     uint64_t left;
@@ -36,6 +37,9 @@ struct master_status {
 void secret_service_get_master(const struct secret_service *service,
                                struct master_status *ret_status);
 void master_status_clear(struct master_status *status);
+
+/* Nothing more is tried by what is under way: it ends within the time of one method. */
+void secret_service_cancel_master(struct secret_service *service);
 
 /* Unlocks by one slot (`slot` not NULL), by all that need no person (`take_secret` NULL), or by any
  * that needs one. Already unlocked: success, after the slot was proven. Values and changes work

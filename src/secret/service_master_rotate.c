@@ -184,8 +184,7 @@ abandon(const struct rotate_work *own, const struct slots *next)
         g_autofree char *name = slot_describe(slot);
         g_autoptr(GError) error = NULL;
 
-        if (method->settle &&
-            !method->settle(&own->work.unlock, slot, UNLOCK_ABANDONED, &error))
+        if (method->settle && !method->settle(&own->work.unlock, slot, UNLOCK_ABANDONED, &error))
             log_warn("what was made for the %s is left behind: %s", name, error->message);
     }
 }
@@ -345,9 +344,8 @@ new_work(struct secret_service *service, const struct master_rotation *rotation)
 }
 
 void
-secret_service_rotate_master(struct secret_service *service,
-                             const struct master_rotation *rotation, master_done_func done,
-                             void *opaque)
+secret_service_rotate_master(struct secret_service *service, const struct master_rotation *rotation,
+                             master_done_func done, void *opaque)
 {
     struct rotate_work *own = new_work(service, rotation);
     g_autoptr(GError) error = NULL;

@@ -7,7 +7,9 @@
  * same way, and its slots forget the one of before at the end. A daemon that starts, or unlocks,
  * goes on where the last one stopped: the files of generations and slots say all that is needed.
  */
+#include "secret/service_master_work.h"
 #include "secret/service_state.h"
+#include "util/error.h"
 #include "util/log.h"
 
 enum { UNDER_WAY_MAX = 64, KEPT_MAX = 8, STEP_MS = 1, BUSY_MS = 500, RETRY_S = 30 };
@@ -100,6 +102,15 @@ fail(struct rotation *rotation, const char *problem)
     plan_step(rotation, RETRY_S * 1000);
 }
 
+static void
+clear_pass(struct rotation *rotation)
+{
+    g_clear_pointer(&rotation->uuids, g_array_unref);
+    g_clear_pointer(&rotation->guests, g_hash_table_unref);
+    g_clear_pointer(&rotation->failure, g_free);
+    rotation->next = rotation->moved = rotation->failed = 0;
+}
+
 /* Something is to be moved, or a master key to be forgotten. */
 static bool
 is_under_way(const struct secret_service *service)
@@ -131,6 +142,19 @@ service_rotate_pause(struct secret_service *service)
 }
 
 void
+service_rotate_stop(struct secret_service *service)
+{
+    struct rotation *rotation = service->rotation;
+
+    clear_pass(rotation);
+    g_clear_pointer(&rotation->timer, loop_timer_free);
+    g_clear_pointer(&rotation->problem, g_free);
+    rotation->must_look_again = true;
+    rotation->is_checking = false;
+    rotation->left = rotation->kept_keys = 0;
+}
+
+void
 service_note_erasure(struct secret_service *service)
 {
     struct rotation *rotation = service->rotation;
@@ -146,15 +170,6 @@ service_note_erasure(struct secret_service *service)
 }
 
 /* ---- a pass ---- */
-
-static void
-clear_pass(struct rotation *rotation)
-{
-    g_clear_pointer(&rotation->uuids, g_array_unref);
-    g_clear_pointer(&rotation->guests, g_hash_table_unref);
-    g_clear_pointer(&rotation->failure, g_free);
-    rotation->next = rotation->moved = rotation->failed = 0;
-}
 
 struct collection {
     GHashTable *seen;
@@ -370,6 +385,9 @@ on_checkpointed(void *opaque, const GError *error)
     struct rotation *rotation = opaque;
 
     rotation->under_way--;
+    /* The service was locked meanwhile. */
+    if (!rotation->service->generations)
+        return;
     if (error)
         fail(rotation, error->message);
     else if (rotation->must_look_again || has_old_in_memory(rotation->service))
@@ -482,8 +500,7 @@ prepare_pass(struct rotation *rotation)
 
     if (generations_is_rotating(service->generations))
         return true;
-    if (!service->previous_key ||
-        generations_is_under(service->generations, service->previous_key))
+    if (!service->previous_key || generations_is_under(service->generations, service->previous_key))
         return begin_generation(rotation);
     rotation->under_way++;
     service_master_forget_previous(service, on_forgotten, rotation);

@@ -144,19 +144,12 @@ show_files(struct load *load, struct secret *secret)
 static void
 show_clear(const struct load *load, struct secret *secret, bool is_unlocked, GArray *clear)
 {
-    char uuid[UUID_TEXT_SIZE];
-
     secret->value.is_clear = false;
     if (!load->entry.has_base64 && !load->entry.has_aes256cbc)
         return;
-    if (secret->owners)
-        log_error("%s.%s is there, and the secret belongs to guests; it is left as it is: set "
-                  "the value again if that one shall count, or remove the file",
-                  uuid_format(&load->entry.uuid, uuid),
-                  load->entry.has_base64 ? "base64" : "aes256cbc");
-    else if (is_unlocked)
+    if (is_unlocked)
         g_array_append_val(clear, load->entry.uuid);
-    else
+    else if (!secret->owners)
         secret->value.is_clear = true;
 }
 

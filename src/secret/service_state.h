@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "master/unlock.h"
 #include "secret/audit_event.h"
 #include "secret/clear_value.h"
 #include "secret/generations.h"
@@ -15,9 +16,28 @@
 #include "secret/store.h"
 #include "secret/value_index.h"
 
+struct master_work;
+
+/* The file of slots, and what is known of it. (service_unlock.c, service_master.c) */
+struct service_slots {
+    char *path;
+    char *key_file;               /* where a first start makes one */
+    struct unlock_context unlock; /* its `cancel` is the one below */
+    gint cancel;                  /* atomic: the service ends */
+    struct slots *slots;          /* of the file, when it was last read or written, or NULL */
+    GArray *attempts;             /* of struct unlock_attempt: the last one of each slot */
+    bool has_opener;
+    struct uuid opener; /* the slot that unlocked the present run */
+    char *problem;      /* why the file is not what who has the master key wrote, or NULL */
+
+    struct loop *loop;
+    struct master_work *work; /* under way, or NULL */
+    int event_fd;             /* its thread has ended */
+    struct loop_watch *watch;
+};
+
 struct secret_service {
-    const struct master_key_source *unlock_method;
-    char *unlock_location;
+    struct service_slots slots;
     char *generations_path;
     char *libvirt_conf;    /* libvirt's secret.conf, which names the key of UUID.aes256cbc */
     char *credentials_dir; /* or NULL */
@@ -30,7 +50,7 @@ struct secret_service {
     struct registry *registry;
     struct store *store;             /* NULL: nothing is kept on disk */
     struct master_key *master_key;   /* NULL while locked, and without a store */
-    struct master_key *previous_key; /* of before a rotation that has not ended, or NULL */
+    struct master_key *previous_key; /* only while it is being replaced */
     struct generations *generations; /* exactly when there is a master key: what values are under */
     char *locked_reason;             /* exactly when there is a store and no master key */
     struct master_key *memory_key;   /* of values that are never on disk; gone with the process */
@@ -185,11 +205,61 @@ struct service_stock {
     GArray *owned;
 };
 
-/* Opens both, or locks the service. */
-void service_unlock(struct secret_service *service, const struct service_stock *stock);
+/* What the trying of the slots came to. */
+struct service_try {
+    bool has_slots;      /* there is a file */
+    struct slots *slots; /* NULL: none, or unreadable */
+    GArray *attempts;    /* of struct unlock_attempt */
+    struct master_key *key;
+    char *problem; /* it opened, but the file is not authentic */
+    GError *error; /* there is a file, and no key: why */
+};
+void service_try_clear(struct service_try *tried);
+/* Reads the file and tries one slot (`only`), or all that need no person, or with a `secret` those
+ * that do. Settles the slots of a good one. Blocks; any thread. */
+void service_try_slots(const char *path, const struct unlock_context *unlock,
+                       const struct uuid *only, const struct secret_buf *secret,
+                       struct service_try *ret_try);
+/* The slot that opened, or NULL. */
+const struct slot *service_try_opener(const struct service_try *tried);
+
+/* Opens both with what was tried (NULL: tries now), or locks the service. The one place where keys
+ * come in. */
+void service_unlock(struct secret_service *service, const struct service_stock *stock,
+                    struct service_try *tried);
+/* The one place where keys go. No change is under way. */
 void service_lock(struct secret_service *service, const char *reason);
+/* Remembers what was tried for the status, and logs what failed. Takes slots, attempts, problem. */
+void service_note_try(struct secret_service *service, struct service_try *tried);
 /* Those in use are not read again, and kept whatever became of their files. */
-void service_check_keys_in_use(const struct secret_service *service);
+void service_check_keys_in_use(struct secret_service *service);
+
+/* ---- service_first_start.c: where there is no file of slots ---- */
+
+/* Whose keys the stored values need, where there is no file of generations. */
+struct service_census {
+    size_t legacy; /* the master key itself */
+    size_t others;
+    struct uuid first_other;
+};
+struct service_census service_count_keys(const struct secret_service *service,
+                                         const struct service_stock *stock,
+                                         const struct master_key *master);
+/* Makes a master key and its first slot, or the slots of a store of before; *ret_slots are in the
+ * file then. */
+struct master_key *service_make_slots(const struct secret_service *service,
+                                      const struct service_stock *stock, struct slots **ret_slots,
+                                      GError **error);
+
+/* ---- service_load.c, again ---- */
+
+/* As secret_service_reload, for a service that is locked, with what was tried. */
+void service_load_unlocked(struct secret_service *service, struct service_try *tried);
+
+/* ---- service.c ---- */
+
+/* Waits until every change has ended. What was paused is to be resumed. */
+void service_drain_changes(struct secret_service *service);
 
 /* ---- service_rotate.c: the next generation, in the background ---- */
 
@@ -208,6 +278,8 @@ const GArray *service_rotate_find_guests(const struct secret_service *service,
 bool service_rewrap_kept(void *opaque, GBytes *content, GBytes **ret_content, GError **error);
 /* Files were read that somebody may have put back: what was looked at has to be again. */
 void service_rotate_look_again(struct secret_service *service);
+/* The keys go; what is under way is dropped, and begins anew with the next ones. */
+void service_rotate_stop(struct secret_service *service);
 /* A value that is to get a new data key does not open, and keeps its own. */
 void service_rotate_note_kept_key(struct secret_service *service);
 /* A rewrap has changed something. */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: whether the service has its keys: the master key, and the generations that it opens. Both
- * are made only where there is nothing that new ones could not open; what stands in the way locks
- * the service, with the reason.
+ * Owns: whether the service has its keys: the master key, which a slot unlocks, and the generations
+ * that it opens. Both are made only where there is nothing that new ones could not open (for the
+ * master key: service_first_start.c); what stands in the way locks the service, with the reason.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "secret/sealed.h"
@@ -15,72 +16,192 @@
 void
 service_lock(struct secret_service *service, const char *reason)
 {
+    service_rotate_stop(service);
     service_index_close(service);
     g_clear_pointer(&service->generations, generations_free);
+    g_clear_pointer(&service->previous_key, master_key_free);
     g_clear_pointer(&service->master_key, master_key_free);
+    service->slots.has_opener = false;
     g_free(service->locked_reason);
     service->locked_reason =
-        g_strdup_printf("%s (when that is put right, reload the daemon)", reason);
-    log_error("the daemon is locked, and values can be neither read nor set: %s",
-              service->locked_reason);
+        g_strdup_printf("%s (when that is put right, run 'virtcrypt master unlock')", reason);
 }
 
-/* Or may be. */
-static bool
-has_stored_value(const struct secret_service *service, const struct service_stock *stock)
+/* ---- trying the slots ---- */
+
+void
+service_try_clear(struct service_try *tried)
 {
-    for (guint i = 0; i < stock->entries->len; i++) {
-        if (g_array_index(stock->entries, struct store_entry, i).has_key)
-            return true;
-    }
-    return stock->owned->len > 0 || store_owned_problem(service->store);
+    g_clear_pointer(&tried->slots, slots_free);
+    g_clear_pointer(&tried->attempts, g_array_unref);
+    g_clear_pointer(&tried->key, master_key_free);
+    g_clear_pointer(&tried->problem, g_free);
+    g_clear_error(&tried->error);
 }
 
-/* Whose keys the stored values need, where there is no file of generations. */
-struct census {
-    size_t legacy; /* the master key itself */
-    size_t others;
-    struct uuid first_other;
-};
+typedef struct service_try service_try_t; /* for g_auto only */
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(service_try_t, service_try_clear)
 
 static void
-count_value(struct census *census, const struct secret_service *service, const struct uuid *uuid,
-            GBytes *take_sealed)
+note_attempt(GArray *attempts, const struct slot *slot, const GError *error)
 {
-    g_autoptr(GBytes) sealed = take_sealed;
-    gsize len = 0;
-    const void *bytes = sealed ? g_bytes_get_data(sealed, &len) : NULL;
-    const uint8_t *id = bytes ? sealed_master_key_id(bytes, len) : NULL;
+    const struct unlock_attempt attempt = {slot->id, error ? g_strdup(error->message) : NULL};
 
-    if (!id)
-        return;
-    if (memcmp(id, master_key_id(service->master_key), MASTER_KEY_ID_SIZE) == 0)
-        census->legacy++;
-    else if (census->others++ == 0)
-        census->first_other = *uuid;
+    g_array_append_val(attempts, attempt);
 }
+
+static struct master_key *
+try_one(const struct unlock_context *unlock, const struct uuid *only,
+        const struct secret_buf *secret, struct service_try *tried)
+{
+    const struct slot *slot = slots_find(tried->slots, only);
+    char uuid[UUID_TEXT_SIZE];
+    struct master_key *key;
+
+    if (!slot) {
+        error_set(&tried->error, ERROR_FROM_SECRET, ERROR_NO_SECRET,
+                  "the master key has no slot '%s'; 'virtcrypt master status' lists them",
+                  uuid_format(only, uuid));
+        return NULL;
+    }
+    key = unlock_slot(unlock, tried->slots, slot, secret, &tried->error);
+    note_attempt(tried->attempts, slot, tried->error);
+    return key;
+}
+
+/* One that opens is used even if the file is not what was written: a host with guests that can't
+ * start is worse, and who could change it has had no key. */
+static void
+check_tag(const char *path, GBytes *bytes, struct service_try *tried)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (slots_authenticate(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), tried->key,
+                           &error))
+        return;
+    tried->problem = g_strdup_printf(
+        "%s is not as it was written (%s), and no slot can be changed: put it back from a backup, "
+        "or give all slots a new master key ('virtcrypt master rotate')",
+        path, error->message);
+}
+
+void
+service_try_slots(const char *path, const struct unlock_context *unlock, const struct uuid *only,
+                  const struct secret_buf *secret, struct service_try *ret_try)
+{
+    g_autoptr(GBytes) bytes = NULL;
+
+    *ret_try = (struct service_try){.attempts = unlock_attempts_new()};
+    ret_try->has_slots = slots_exists(path);
+    if (!ret_try->has_slots)
+        return;
+    ret_try->slots = slots_read(path, &bytes, &ret_try->error);
+    if (!ret_try->slots)
+        return;
+    ret_try->key =
+        only ? try_one(unlock, only, secret, ret_try)
+             : unlock_any(unlock, ret_try->slots, secret, ret_try->attempts, &ret_try->error);
+    if (!ret_try->key)
+        return;
+    check_tag(path, bytes, ret_try);
+    if (!ret_try->problem)
+        unlock_settle(unlock, ret_try->slots);
+}
+
+const struct slot *
+service_try_opener(const struct service_try *tried)
+{
+    for (guint i = 0; tried->slots && i < tried->attempts->len; i++) {
+        const struct unlock_attempt *attempt =
+            &g_array_index(tried->attempts, struct unlock_attempt, i);
+
+        if (!attempt->problem)
+            return slots_find(tried->slots, &attempt->slot);
+    }
+    return NULL;
+}
+
+static void
+log_attempts(const struct service_try *tried)
+{
+    for (guint i = 0; i < tried->attempts->len; i++) {
+        const struct unlock_attempt *attempt =
+            &g_array_index(tried->attempts, struct unlock_attempt, i);
+        const struct slot *slot = slots_find(tried->slots, &attempt->slot);
+        g_autofree char *name = slot ? slot_describe(slot) : NULL;
+
+        if (slot && attempt->problem)
+            log_warn("the master key is not unlocked by its %s: %s", name, attempt->problem);
+    }
+}
+
+static struct unlock_attempt *
+find_attempt(const GArray *attempts, const struct uuid *slot)
+{
+    for (guint i = 0; i < attempts->len; i++) {
+        struct unlock_attempt *attempt = &g_array_index(attempts, struct unlock_attempt, i);
+
+        if (uuid_equal(&attempt->slot, slot))
+            return attempt;
+    }
+    return NULL;
+}
+
+/* Attempts of slots that are not there any more go. */
+static void
+merge_attempts(struct service_slots *slots, const GArray *from)
+{
+    for (guint i = slots->attempts->len; i > 0; i--) {
+        const struct unlock_attempt *attempt =
+            &g_array_index(slots->attempts, struct unlock_attempt, i - 1);
+
+        if (!slots->slots || !slots_find(slots->slots, &attempt->slot))
+            g_array_remove_index(slots->attempts, i - 1);
+    }
+    for (guint i = 0; i < from->len; i++) {
+        const struct unlock_attempt *attempt = &g_array_index(from, struct unlock_attempt, i);
+        struct unlock_attempt *known = find_attempt(slots->attempts, &attempt->slot);
+        const struct unlock_attempt copy = {attempt->slot, g_strdup(attempt->problem)};
+
+        if (known) {
+            g_free(known->problem);
+            *known = copy;
+        } else {
+            g_array_append_val(slots->attempts, copy);
+        }
+    }
+}
+
+void
+service_note_try(struct secret_service *service, struct service_try *tried)
+{
+    struct service_slots *slots = &service->slots;
+
+    log_attempts(tried);
+    /* Without a key nothing tells whose file it is; what is in use goes on. */
+    if (tried->slots && (tried->key || !service->master_key)) {
+        slots_free(slots->slots);
+        slots->slots = slots_copy(tried->slots);
+    }
+    merge_attempts(slots, tried->attempts);
+    if (!tried->key)
+        return;
+    if (tried->problem && g_strcmp0(tried->problem, slots->problem) != 0)
+        log_error("%s", tried->problem);
+    g_free(slots->problem);
+    slots->problem = g_strdup(tried->problem);
+}
+
+/* ---- keys ---- */
 
 static struct generations *
 make_generations(const struct secret_service *service, const struct service_stock *stock,
                  GError **error)
 {
     const char *problem = store_owned_problem(service->store);
-    struct census census = {0};
+    struct service_census census = service_count_keys(service, stock, service->master_key);
     char uuid[UUID_TEXT_SIZE];
 
-    for (guint i = 0; i < stock->entries->len; i++) {
-        const struct store_entry *entry = &g_array_index(stock->entries, struct store_entry, i);
-
-        if (entry->has_key)
-            count_value(&census, service, &entry->uuid,
-                        store_read_key(service->store, &entry->uuid, NULL));
-    }
-    for (guint i = 0; i < stock->owned->len; i++) {
-        const struct store_owned *copy = &g_array_index(stock->owned, struct store_owned, i);
-
-        count_value(&census, service, &copy->secret,
-                    store_read_owned_key(service->store, &copy->secret, &copy->guest, NULL));
-    }
     if (census.others == 0 && census.legacy == 0 && problem) {
         error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
                   "there are no key-encryption generations (%s), and guests may have values that "
@@ -100,64 +221,152 @@ make_generations(const struct secret_service *service, const struct service_stoc
 }
 
 static bool
-open_keys(struct secret_service *service, const struct service_stock *stock, GError **error)
+take_master_key(struct secret_service *service, const struct service_stock *stock,
+                struct service_try *tried, GError **error)
 {
-    bool has_generations = generations_exists(service->generations_path);
+    struct service_slots *slots = &service->slots;
+    const struct slot *opener = service_try_opener(tried);
+    g_autofree char *name = opener ? slot_describe(opener) : NULL;
+    struct slots *made = NULL;
 
-    service->master_key =
-        master_key_open(service->unlock_method, service->unlock_location,
-                        !has_stored_value(service, stock) && !has_generations, error);
+    service_note_try(service, tried);
+    if (tried->has_slots) {
+        service->master_key = g_steal_pointer(&tried->key);
+        if (!service->master_key) {
+            g_propagate_error(error, g_steal_pointer(&tried->error));
+            return false;
+        }
+        slots->has_opener = opener != NULL;
+        if (opener)
+            slots->opener = opener->id;
+        log_info("the master key is unlocked by its %s", name);
+        if (!slots->slots->has_previous)
+            return true;
+        service->previous_key = slots_open_previous(slots->slots, service->master_key, error);
+        return service->previous_key != NULL;
+    }
+    service->master_key = service_make_slots(service, stock, &made, error);
     if (!service->master_key)
         return false;
-    service->generations = has_generations ? generations_open(service->generations_path,
-                                                              service->master_key, NULL, error)
-                                           : make_generations(service, stock, error);
+    slots_free(slots->slots);
+    slots->slots = made;
+    slots->opener = ((const struct slot *)g_ptr_array_index(made->slots, 0))->id;
+    slots->has_opener = true;
+    return true;
+}
+
+static bool
+take_keys(struct secret_service *service, const struct service_stock *stock,
+          struct service_try *tried, GError **error)
+{
+    if (!take_master_key(service, stock, tried, error))
+        return false;
+    service->generations = generations_exists(service->generations_path)
+                               ? generations_open(service->generations_path, service->master_key,
+                                                  service->previous_key, error)
+                               : make_generations(service, stock, error);
+    if (service->generations && service->index)
+        service_index_open(service, service->previous_key,
+                           service->slots.slots->flags & SLOTS_HAS_INDEX);
     return service->generations != NULL;
 }
 
 void
-service_unlock(struct secret_service *service, const struct service_stock *stock)
+service_unlock(struct secret_service *service, const struct service_stock *stock,
+               struct service_try *tried)
 {
+    g_auto(service_try_t) own = {0};
     g_autoptr(GError) error = NULL;
 
-    if (open_keys(service, stock, &error)) {
+    if (!tried) {
+        tried = &own;
+        service_try_slots(service->slots.path, &service->slots.unlock, NULL, NULL, tried);
+    }
+    if (take_keys(service, stock, tried, &error)) {
         g_clear_pointer(&service->locked_reason, g_free);
-        if (service->index)
-            service_index_open(service, NULL, false);
         return;
     }
     service_lock(service, error->message);
+    log_error("the daemon is locked, and values can be neither read nor set: %s",
+              service->locked_reason);
 }
 
-/* One that is not there may be on a medium that was taken out. */
-static void
-check_master_key(const struct secret_service *service)
-{
-    const char *location = service->unlock_location;
-    g_autoptr(master_key_t) found = NULL;
-    g_autoptr(GError) error = NULL;
+/* ---- while they are in use ---- */
 
-    if (!service->unlock_method->exists(location))
-        return;
-    found = master_key_open(service->unlock_method, location, false, &error);
+/* Whether what is there is ours, or there is nothing any more. */
+static bool
+check_slots(const struct secret_service *service)
+{
+    const struct service_slots *slots = &service->slots;
+    g_autoptr(GError) error = NULL;
+    g_autoptr(slots_t) found = NULL;
+
+    if (!slots_exists(slots->path))
+        return true;
+    found = slots_read(slots->path, NULL, &error);
     if (!found)
         log_error("%s; the daemon goes on with the master key that it has in memory, and will be "
                   "locked at its next start",
                   error->message);
-    else if (memcmp(master_key_id(found), master_key_id(service->master_key), MASTER_KEY_ID_SIZE) !=
+    else if (memcmp(found->master_key_id, master_key_id(service->master_key), MASTER_KEY_ID_SIZE) !=
              0)
-        log_error("the master key (%s: %s) was replaced by another one; the daemon goes on with "
-                  "the one that it has in memory, and when it ends all sealed values are lost "
-                  "without it: put that one back",
-                  service->unlock_method->name, location);
+        log_error("the master key's slots (%s) were replaced by another master key's; the daemon "
+                  "goes on with the one that it has in memory, and when it ends all sealed values "
+                  "are lost without it: put that file back",
+                  slots->path);
+    else
+        return true;
+    return false;
+}
+
+/* The slot that unlocked this run, if that is done at once: what it needs may be spoilt. */
+static void
+check_opener(struct secret_service *service)
+{
+    struct service_slots *slots = &service->slots;
+    const struct slot *opener = slots->has_opener ? slots_find(slots->slots, &slots->opener) : NULL;
+    g_autoptr(GArray) attempts = unlock_attempts_new();
+    g_autoptr(master_key_t) found = NULL;
+    g_autoptr(GError) error = NULL;
+
+    if (!opener || (opener->method != SLOT_KEY_FILE && opener->method != SLOT_CREDENTIAL))
+        return;
+    found = unlock_slot(&slots->unlock, slots->slots, opener, NULL, &error);
+    note_attempt(attempts, opener, error);
+    merge_attempts(slots, attempts);
+    if (!found)
+        log_error("%s; the daemon goes on with the master key that it has in memory, and will be "
+                  "locked at its next start, unless another slot unlocks it",
+                  error->message);
+}
+
+static void
+ensure_slots(struct secret_service *service)
+{
+    struct service_slots *slots = &service->slots;
+    g_autoptr(GError) error = NULL;
+
+    if (slots_exists(slots->path) || !slots->slots || slots->problem)
+        return;
+    if (slots_write(slots->path, slots->slots, service->master_key, &error))
+        log_warn("the master key's slots (%s) were gone, and are written again from memory",
+                 slots->path);
+    else
+        log_error("the master key's slots (%s) are gone, and cannot be written again: %s; when the "
+                  "daemon ends all sealed values are lost",
+                  slots->path, error->message);
 }
 
 void
-service_check_keys_in_use(const struct secret_service *service)
+service_check_keys_in_use(struct secret_service *service)
 {
     g_autoptr(GError) error = NULL;
 
-    check_master_key(service);
+    /* A thread that writes the file is not to be disturbed: reading it finishes a write. */
+    if (!service->slots.work && check_slots(service)) {
+        ensure_slots(service);
+        check_opener(service);
+    }
     if (generations_exists(service->generations_path))
         return;
     if (generations_ensure(service->generations, &error))

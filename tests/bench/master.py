@@ -76,7 +76,7 @@ class Secretd(daemons.Secretd):
             mastercalls.remove_slot(client, old).reader()
 
     def read_counts(self):
-        """(flushes, bytes written) until now, of files."""
+        """(flushes, flushed appends, bytes appended) until now."""
         with open(self.counts, encoding="ascii") as file:
             return tuple(int(word) for word in file.read().split())
 
@@ -198,14 +198,15 @@ class Bench:
                 for what, reseal in (("rotation", False), ("rotation with --reseal", True)):
                     before = daemon.read_counts()
                     answered, took = self._rotate(daemon, reseal)
-                    syncs, written = (now - then for now, then
-                                      in zip(daemon.read_counts(), before))
-                    if not syncs:
+                    flushes, appends, size = (now - then for now, then
+                                              in zip(daemon.read_counts(), before))
+                    if not appends:
                         raise BenchFailed("nothing was flushed in a rotation")
                     self.note(f"{what}, s", took)
-                    self.note(f"{what}, flushes", syncs)
-                    self.note(f"{what}, MiB written", written / (1 << 20))
-                    self.note(f"{what}, floor s", self._append(syncs, written // syncs))
+                    self.note(f"{what}, flushes", flushes)
+                    self.note(f"{what}, flushed appends", appends)
+                    self.note(f"{what}, MiB appended", size / (1 << 20))
+                    self.note(f"{what}, floor s", self._append(appends, size // appends))
                     self.note("new slots, s", answered)
         finally:
             daemon.remove()
@@ -256,7 +257,7 @@ def _rows_of_rotation(bench):
         ratio = bench.median(f"{what}, s") / bench.median(f"{what}, floor s")
         yield [f"{what}, values/s", f">= {_ROTATION_TARGET}, or the floor", f"{rate:.0f}",
                _verdict(rate >= _ROTATION_TARGET or ratio <= 1.1)]
-        yield ["  times the floor of its flushes", "-", f"{ratio:.2f}x", ""]
+        yield ["  times the floor of its flushed appends", "-", f"{ratio:.2f}x", ""]
 
 
 def print_report(bench):

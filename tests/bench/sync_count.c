@@ -1,22 +1,26 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: counting what a process flushes and writes to files. Preloaded (LD_PRELOAD), it keeps
- * "FLUSHES BYTES" in the file that SYNC_COUNT names: calls of fsync, fdatasync and syncfs, and what
- * write and pwrite wrote to regular files.
+ * Owns: counting what a process flushes. Preloaded (LD_PRELOAD), it keeps "FLUSHES APPENDS BYTES"
+ * in the file that SYNC_COUNT names: calls of fsync, fdatasync and syncfs; those of fdatasync for a
+ * descriptor that was written to with pwrite since the last one, as the journal is; and how much
+ * was written so.
  */
 #include <fcntl.h>
 #include <stdatomic.h>
-#include <stdint.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #define EXPORT __attribute__((visibility("default")))
 
+enum { FDS_MAX = 65536 };
+
 static atomic_ullong flushes;
+static atomic_ullong appends;
 static atomic_ullong bytes;
+static atomic_bool is_dirty[FDS_MAX]; /* by descriptor */
 static int text_fd = -1;
 
 /* Before the process lets go of what it may open. */
@@ -59,6 +63,8 @@ fsync(int fd)
 EXPORT int
 fdatasync(int fd)
 {
+    if (fd >= 0 && fd < FDS_MAX && atomic_exchange(&is_dirty[fd], false))
+        atomic_fetch_add(&appends, 1);
     return count_flush(SYS_fdatasync, fd);
 }
 
@@ -69,23 +75,25 @@ syncfs(int fd)
 }
 
 static ssize_t
-count_bytes(int fd, long result)
+append(int fd, const void *from, size_t len, off64_t at)
 {
-    struct stat info;
+    long result = syscall(SYS_pwrite64, fd, from, len, at);
 
-    if (result > 0 && fstat(fd, &info) == 0 && S_ISREG(info.st_mode))
+    if (result > 0 && fd < FDS_MAX) {
+        atomic_store(&is_dirty[fd], true);
         atomic_fetch_add(&bytes, (unsigned long long)result);
+    }
     return result;
-}
-
-EXPORT ssize_t
-write(int fd, const void *from, size_t len)
-{
-    return count_bytes(fd, syscall(SYS_write, fd, from, len));
 }
 
 EXPORT ssize_t
 pwrite(int fd, const void *from, size_t len, off_t at)
 {
-    return count_bytes(fd, syscall(SYS_pwrite64, fd, from, len, at));
+    return append(fd, from, len, at);
+}
+
+EXPORT ssize_t
+pwrite64(int fd, const void *from, size_t len, off64_t at)
+{
+    return append(fd, from, len, at);
 }

@@ -71,7 +71,7 @@ class Bench(unittest.TestCase):
                 self.assertGreater(figures[f"start, {way}, {size}"][0], 0)
         self.assertGreater(figures["start, libvirtd, 20"][0], 0)
         for what in ("rotation", "rotation with --reseal"):
-            for figure in ("s", "flushes", "MiB written", "floor s"):
+            for figure in ("s", "flushes", "flushed appends", "MiB appended", "floor s"):
                 self.assertGreater(figures[f"{what}, {figure}"][0], 0)
         self.assertGreater(figures["new slots of an empty store, s"][0], 0)
 

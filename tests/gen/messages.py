@@ -274,7 +274,8 @@ MESSAGES = [
      + optional(fixed(UUID)) + boolean(True)),
     ("virtcrypt_store_accept_args", optional(None)),
     ("virtcrypt_store_accept_ret", uint32(3)),
-    ("virtcrypt_store_backup_begin_ret", uint64(1 << 33) + uint32(10000)),
+    ("virtcrypt_store_backup_begin_ret", uint64(1 << 33) + uint32(10000)
+     + array([text("a.key") + text("damaged")])),
     ("virtcrypt_store_backup_read_args", uint64(1 << 20) + uint32(1048576)),
     ("virtcrypt_store_backup_read_ret", opaque(b"VCBACKUP")),
 
@@ -348,6 +349,8 @@ MESSAGES = [
      + array([guest_packet(), guest_packet(None, None, b"")])),
     ("virtcrypt_guest_migrate_end_args", fixed(UUID) + fixed(OTHER_UUID) + boolean(True)),
     ("virtcrypt_guest_migrate_end_ret", text("migrated") + uint32(2) + uint32(1)),
+
+    ("virtcrypt_guest_autostart_ret", uint32(2) + boolean(True) + boolean(False)),
 
     ("sample_bytes", sample_bytes()),
     ("sample_arrays", sample_arrays()),

@@ -190,6 +190,17 @@ def libvirt_driver_folder():
     raise HostError("libvirt_driver_secret.so was not found: is libvirt-daemon installed?")
 
 
+def helper_environment():
+    """What daemons start the unlock helper of the build folder with."""
+    if not BUILD_ROOT:
+        return {}
+    environment = {"VIRTCRYPT_HELPER_" + name: value
+                   for name, value in preloaded(SLOW_PROCESSOR).items()}
+    environment["VIRTCRYPT_UNLOCK_HELPER"] = os.path.join(
+        BUILD_ROOT, "src/master/virtcrypt-unlock-helper")
+    return environment
+
+
 def preloaded(library):
     """The environment of a program that starts with `library`, whether it is built with a sanitizer
     or not; none if that is empty."""
@@ -286,6 +297,7 @@ class Host:
                        if not name.startswith(("LIBVIRT_", "VIRSH_", "VIRTCRYPT_", "XDG_"))}
         environment.update({"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
         environment.update(preloaded(SLOW_PROCESSOR))
+        environment.update(helper_environment())
         environment.update(extra or {})
         return environment
 

@@ -1,82 +1,85 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The calls for the master key as bytes (wire): src/rpc/protocol/virtcrypt_master.x."""
+"""The calls of the program virtcrypt_master as bytes (wire), and its answers as Python has them."""
 
-import dataclasses
-import uuid
+import collections
+import time
 
 import wire
 
 PROGRAM = 0x56434D4B
 STATUS, UNLOCK, LOCK, ADD_SLOT, REMOVE_SLOT, TEST_SLOT, CHANGE_PASSPHRASE, ROTATE = range(1, 9)
 
+BOUND_S = 60
 
-@dataclasses.dataclass
-class Slot:
-    id: uuid.UUID
-    method: str
-    label: str
-    created: int
-    needs_person: bool
-    is_opener: bool
-    problem: str
-    fields: dict
+Slot = collections.namedtuple(
+    "Slot", "id method label created needs_person is_opener problem fields")
+Status = collections.namedtuple(
+    "Status", "locked reason key_id is_rotating left problem rollback slots")
 
 
-@dataclasses.dataclass
-class Status:
-    locked: bool
-    locked_reason: str
-    key_id: bytes
-    is_rotating: bool
-    left: int
-    problem: str
-    rollback: str
-    slots: list
+def _bool(reader):
+    return reader.uint32() == 1
 
 
-def _slot(reader):
-    return Slot(uuid.UUID(bytes=reader.fixed(16)), reader.string(), reader.string(),
-                reader.uint64(), reader.uint32() == 1, reader.uint32() == 1,
-                reader.optional(reader.string),
+def _text(reader):
+    return reader.optional(wire.Reader.string)
+
+
+def read_slot(reader):
+    return Slot(reader.fixed(16), reader.string(), reader.string(), reader.uint64(), _bool(reader),
+                _bool(reader), _text(reader),
                 {reader.string(): reader.string() for _ in range(reader.uint32())})
 
 
-def _call(client, procedure, payload=b""):
-    return client.call(procedure, payload, program=PROGRAM)
+def call(client, procedure, payload=b"", bound=BOUND_S):
+    client.send(wire.message(procedure, payload, program=PROGRAM))
+    return client.reply(bound)
 
 
 def status(client):
-    reader = _call(client, STATUS).reader()
-    return Status(reader.uint32() == 1, reader.optional(reader.string), reader.opaque(),
-                  reader.uint32() == 1, reader.uint64(), reader.optional(reader.string),
-                  reader.optional(reader.string),
-                  [_slot(reader) for _ in range(reader.uint32())])
+    reader = call(client, STATUS).reader()
+    return Status(_bool(reader), _text(reader), reader.opaque(), _bool(reader), reader.uint64(),
+                  _text(reader), _text(reader), [read_slot(reader) for _ in range(reader.uint32())])
 
 
 def unlock(client, slot=None, passphrase=b""):
-    """Returns the reply, as all that follow."""
-    return _call(client, UNLOCK, wire.optional(slot and slot.bytes) + wire.opaque(passphrase))
+    return call(client, UNLOCK, wire.optional(slot) + wire.opaque(passphrase))
 
 
 def lock(client):
-    return _call(client, LOCK)
+    return call(client, LOCK)
 
 
-def add_slot(client, method, label="", fields=(), passphrase=b""):
-    fields = list(dict(fields).items())
-    return _call(client, ADD_SLOT, wire.string(method) + wire.string(label)
-                 + wire.uint32(len(fields))
-                 + b"".join(wire.string(name) + wire.string(value) for name, value in fields)
-                 + wire.opaque(passphrase))
+def add_slot(client, method, label="", passphrase=b"", **fields):
+    return call(client, ADD_SLOT, add_payload(method, label, passphrase, fields))
+
+
+def add_payload(method, label, passphrase, fields):
+    packed = b"".join(wire.string(name.replace("_", "-")) + wire.string(value)
+                      for name, value in fields.items())
+    return (wire.string(method) + wire.string(label) + wire.uint32(len(fields)) + packed +
+            wire.opaque(passphrase))
+
+
+def added(client, *arguments, **fields):
+    return read_slot(add_slot(client, *arguments, **fields).reader())
 
 
 def remove_slot(client, slot, passphrase=b""):
-    return _call(client, REMOVE_SLOT, slot.bytes + wire.opaque(passphrase))
+    return call(client, REMOVE_SLOT, slot + wire.opaque(passphrase))
 
 
-def rotate(client, reseal=False, answers=(), remove=()):
-    """`answers`: {slot: passphrase}."""
-    answers = list(dict(answers).items())
-    return _call(client, ROTATE, wire.uint32(reseal) + wire.uint32(len(answers))
-                 + b"".join(slot.bytes + wire.opaque(passphrase) for slot, passphrase in answers)
-                 + wire.uint32(len(remove)) + b"".join(slot.bytes for slot in remove))
+def test_slot(client, slot, passphrase=b""):
+    return call(client, TEST_SLOT, slot + wire.opaque(passphrase))
+
+
+def change_passphrase(client, slot, old, new):
+    return call(client, CHANGE_PASSPHRASE, slot + wire.opaque(old) + wire.opaque(new))
+
+
+def wait_until(is_there, bound=BOUND_S):
+    until = time.monotonic() + bound
+    while not is_there():
+        if time.monotonic() > until:
+            raise AssertionError(f"nothing came in {bound} s")
+        time.sleep(0.01)

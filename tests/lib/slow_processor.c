@@ -2,9 +2,9 @@
  *
  * Owns: making strong key derivation cheap where a test is about something else. Preloaded
  * (LD_PRELOAD), it tells a thread that it has used $SLOWER times (100 if not set) the processor
- * time that it has used, by which QEMU and virtcryptd measure how many rounds a passphrase gets: as
- * on a very slow processor. The keyslots that they make are real ones with fewer rounds, and take
- * milliseconds to make and to open instead of seconds.
+ * time that it has used, by which QEMU, virtcryptd and virtcrypt-unlock-helper measure how many
+ * rounds a passphrase gets: as on a very slow processor. The keyslots that they make are real ones
+ * with fewer rounds, and take milliseconds to make and to open instead of seconds.
  */
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -34,7 +34,7 @@ clock_gettime(clockid_t clock, struct timespec *now)
 {
     int result = (int)syscall(SYS_clock_gettime, clock, now);
 
-    if (result == 0 && clock == CLOCK_THREAD_CPUTIME_ID) {
+    if (result == 0 && (clock == CLOCK_THREAD_CPUTIME_ID || clock == CLOCK_PROCESS_CPUTIME_ID)) {
         long factor = slower();
         long ns = now->tv_nsec * factor;
 

@@ -13,9 +13,11 @@ import taptest
 _MAN_PAGE = "docs/man/virtcrypt.1"
 _COMPLETION = "tools/bash-completion/virtcrypt"
 
-_COMMAND = re.compile(r'\.name = "([a-z-]+)"')
+# "master status" is a name, too.
+_COMMAND = re.compile(r'\.name = "([a-z-]+(?: [a-z-]+)?)"')
 # OPTION_SECRET and the like are macros for options that many commands have.
-_OPTION = re.compile(r'\{\s*"([a-z0-9-]+)",\s*OPTION_[A-Z]+,|\bOPTION_(SECRET|VOL|POOL)\b(?! *\\)')
+_OPTION = re.compile(r'\{\s*"([a-z0-9-]+)",\s*OPTION_[A-Z]+,|'
+                     r'\bOPTION_(SECRET|VOL|POOL|PASSPHRASE_FD|ASK_PASSWORD)\b(?! *\\)')
 _GLOBAL_OPTION = re.compile(r'\{"([a-z]+)", (?:no|required)_argument,')
 
 
@@ -28,7 +30,7 @@ def table(root):
         ends = [start.start() for start in starts[1:]] + [len(text)]
         for start, end in zip(starts, ends):
             commands[start.group(1)] = [
-                option.group(1) or option.group(2).lower()
+                option.group(1) or option.group(2).lower().replace("_", "-")
                 for option in _OPTION.finditer(text, start.end(), end)]
         globals_ = _GLOBAL_OPTION.findall(text)
         if globals_:
@@ -39,7 +41,7 @@ def table(root):
 def _completed(root):
     text = tree.read(root, _COMPLETION)
     completed = {command: options.replace("--", "").split()
-                 for command, options in re.findall(r'\[([a-z-]+)\]="([^"]*)"', text)}
+                 for command, options in re.findall(r'\["?([a-z -]+)"?\]="([^"]*)"', text)}
     known = re.search(r'"((?:--[a-z]+ ?)+)" -- "\$cur"', text)
     if known:
         completed[""] = known.group(1).replace("--", "").split()
@@ -60,8 +62,12 @@ def missing_in_completion(root):
 def _man_sections(root):
     text = tree.read(root, _MAN_PAGE).replace("\\-", "-")
     sections = {}
-    # A command with several forms has a section for each.
-    for name, body in re.findall(r'^\.SS "?([a-z-]+)(.*?)(?=^\.S[SH]|\Z)', text, re.M | re.S):
+    # A command with several forms has a section for each. The first word of commands of two is none.
+    first_words = {command.split()[0] for command in table(root) if " " in command}
+    for name, body in re.findall(r'^\.SS "?([a-z-]+(?: [a-z-]+)?)(.*?)(?=^\.S[SH]|\Z)', text,
+                                 re.M | re.S):
+        if name.split()[0] not in first_words:
+            name = name.split()[0]
         sections[name] = sections.get(name, "") + body
     options = re.search(r"^\.SH OPTIONS(.*?)^\.SH", text, re.M | re.S)
     sections[""] = options.group(1) if options else ""

@@ -23,9 +23,11 @@ struct custodian {
     char *guests_dir;
     char *audit;
     char *master_key;
-    char *generations;
-    char *libvirt_conf; /* libvirt's secret.conf */
+    char *slots;
     char *index;
+    char *generations;
+    struct unlock_context unlock;
+    char *libvirt_conf;          /* libvirt's secret.conf */
     unsigned int index_delay;    /* s */
     unsigned int rotation_delay; /* s */
     enum secret_readback readback;
@@ -80,10 +82,11 @@ custodian_open(struct custodian *test)
         .audit = test->audit,
         .generations_path = test->generations,
         .rotation_delay = test->rotation_delay,
+        .slots_path = test->slots,
+        .key_file = test->master_key,
+        .unlock = &test->unlock,
         .index_path = test->index,
         .index_delay = test->index_delay,
-        .unlock_method = &master_key_source_file,
-        .unlock_location = test->master_key,
         .readback = test->readback,
         .on_event = custodian_note_event,
         .opaque = test,
@@ -121,9 +124,11 @@ custodian_init(struct custodian *test)
     test->guests_dir = folder_path(&test->folder, "qemu/keys");
     test->audit = folder_path(&test->folder, "lib/audit.log");
     test->master_key = folder_path(&test->folder, "master.key");
-    test->generations = folder_path(&test->folder, "generations");
-    test->libvirt_conf = folder_path(&test->folder, "secret.conf");
+    test->slots = folder_path(&test->folder, "master.slots");
     test->index = folder_path(&test->folder, "index");
+    test->generations = folder_path(&test->folder, "generations");
+    test->unlock.timeout_ms = 10000;
+    test->libvirt_conf = folder_path(&test->folder, "secret.conf");
     test->index_delay = 3600;
     test->rotation_delay = 86400;
     test->readback = SECRET_READBACK_ANY;
@@ -147,9 +152,10 @@ custodian_clear(struct custodian *test)
     g_free(test->guests_dir);
     g_free(test->audit);
     g_free(test->master_key);
+    g_free(test->slots);
+    g_free(test->index);
     g_free(test->generations);
     g_free(test->libvirt_conf);
-    g_free(test->index);
     g_string_free(test->events, TRUE);
 }
 

@@ -247,3 +247,33 @@ guest_libvirt_create(struct guest_libvirt *libvirt, const char *xml, unsigned in
 {
     return fake_libvirt_make(xml, ".run", flags, ret_uuid, error);
 }
+
+/* Every domain that is defined and does not run: all of them are to be started at boot. */
+GPtrArray *
+guest_libvirt_list_unstarted(struct guest_libvirt *libvirt, GError **error)
+{
+    GPtrArray *found = guest_libvirt_list(libvirt, error);
+
+    for (guint i = found ? found->len : 0; i > 0; i--) {
+        if (((const struct guest_seen *)found->pdata[i - 1])->is_active)
+            g_ptr_array_remove_index(found, i - 1);
+    }
+    return found;
+}
+
+bool
+guest_libvirt_start(struct guest_libvirt *libvirt, const struct uuid *guest, GError **error)
+{
+    char uuid[UUID_TEXT_SIZE];
+    g_autofree char *name = g_strconcat(uuid_format(guest, uuid), ".run", NULL);
+    g_autofree char *xml = fake_libvirt_read(guest, ".xml");
+
+    if (!fake_libvirt_check(error))
+        return false;
+    if (!xml || fake_libvirt.answer != FAKE_DOES_IT) {
+        error_set(error, ERROR_FROM_DOMAIN, ERROR_OPERATION_FAILED, "libvirt does not want to");
+        return false;
+    }
+    folder_put_text(fake_libvirt.folder, name, xml);
+    return true;
+}

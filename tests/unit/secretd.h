@@ -17,6 +17,7 @@ struct secretd {
     struct secret_buf *token;
     struct secret_events *events;
     struct secret_service *service;
+    struct unlock_context unlock;
     struct dispatch dispatch;
     uint32_t serial;
 };
@@ -37,6 +38,8 @@ secretd_open_service(struct secretd *secretd, enum secret_readback readback)
     g_autofree char *guests = folder_path(&secretd->folder, "guests");
     g_autofree char *audit = folder_path(&secretd->folder, "audit/audit.log");
     g_autofree char *key = folder_path(&secretd->folder, "master.key");
+    g_autofree char *slots = folder_path(&secretd->folder, "master.slots");
+    g_autofree char *index = folder_path(&secretd->folder, "index");
     g_autofree char *generations = folder_path(&secretd->folder, "generations");
     g_autoptr(GError) error = NULL;
     const struct secret_service_params params = {
@@ -47,13 +50,16 @@ secretd_open_service(struct secretd *secretd, enum secret_readback readback)
         .audit = audit,
         .generations_path = generations,
         .rotation_delay = 60,
-        .unlock_method = &master_key_source_file,
-        .unlock_location = key,
+        .slots_path = slots,
+        .key_file = key,
+        .unlock = &secretd->unlock,
+        .index_path = index,
         .readback = readback,
         .on_event = secretd_on_event,
         .opaque = secretd,
     };
 
+    secretd->unlock.timeout_ms = 10000;
     secretd->events = secret_events_new();
     secretd->service = secret_service_new(&params, &error);
     g_assert_no_error(error);
@@ -83,6 +89,8 @@ secretd_init(struct secretd *secretd, enum secret_readback readback, uid_t root_
                            &secretd->dispatch);
     rpc_server_add_program(secretd->host.server, &virtcrypt_secret_program,
                            &dispatch_virtcrypt_handlers, &secretd->dispatch);
+    rpc_server_add_program(secretd->host.server, &virtcrypt_master_program,
+                           &dispatch_master_handlers, &secretd->dispatch);
 }
 
 /* As the daemon does at its end. */

@@ -178,7 +178,9 @@ list_text(struct fixture *test)
 
         g_string_append_printf(text, "%.8s:%c%c%c ", uuid_format(&entry->uuid, uuid),
                                entry->has_xml ? 'x' : '-', entry->has_key ? 'k' : '-',
-                               entry->has_base64 ? 'b' : '-');
+                               entry->has_base64      ? 'b'
+                               : entry->has_aes256cbc ? 'a'
+                                                      : '-');
     }
     return g_string_free(text, FALSE);
 }

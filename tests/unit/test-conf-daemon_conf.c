@@ -97,6 +97,7 @@ test_the_defaults_are_libvirts_where_it_has_them(void)
     g_assert_cmpuint(conf->rotation_delay, ==, 60);
     g_assert_true(conf->sandbox);
     g_assert_null(conf->sandbox_paths);
+    g_assert_cmpuint(conf->unlock_timeout, ==, 10);
     g_assert_cmpuint(conf->index_delay, ==, 5);
 }
 
@@ -122,7 +123,7 @@ test_every_setting_is_applied(void)
               "max_anonymous_clients = 3\nmax_client_requests = 4\nkeepalive_interval = 6\n"
               "keepalive_count = 7\nhandshake_timeout = 8\nlog_level = 1\nlog_filters = \"1:rpc\"\n"
               "log_outputs = \"1:stderr\"\nvalue_readback = \"any\"\nmaster_key_file = \"/k\"\n"
-              "rotation_delay = 9\nindex_delay = 10\nsandbox = 0\n"
+              "rotation_delay = 9\nunlock_timeout = 7\nindex_delay = 10\nsandbox = 0\n"
               "sandbox_paths = [\"/a\", \"/b/c\"]\n");
 
     g_assert_cmpstr(conf->unix_sock_dir, ==, "/s");
@@ -147,6 +148,7 @@ test_every_setting_is_applied(void)
     g_assert_false(conf->sandbox);
     g_assert_cmpuint(g_strv_length(conf->sandbox_paths), ==, 2);
     g_assert_cmpstr(conf->sandbox_paths[1], ==, "/b/c");
+    g_assert_cmpuint(conf->unlock_timeout, ==, 7);
     g_assert_cmpuint(conf->index_delay, ==, 10);
 }
 
@@ -238,6 +240,19 @@ test_the_sandbox_is_on_or_off(void)
     expect_refused("sandbox = -1", "d.conf:1: sandbox: -1 is not between 0 and 1");
     expect_refused("sandbox_paths = [\"/a\", \"b\"]",
                    "d.conf:1: sandbox_paths: 'b' is not an absolute path");
+}
+
+static void
+test_unlocking_takes_two_minutes_for_each_way_at_most(void)
+{
+    g_autoptr(daemon_conf_t) least = apply("unlock_timeout = 1");
+    g_autoptr(daemon_conf_t) most = apply("unlock_timeout = 120");
+
+    g_assert_cmpuint(least->unlock_timeout, ==, 1);
+    g_assert_cmpuint(most->unlock_timeout, ==, 120);
+    expect_refused("unlock_timeout = 0", "d.conf:1: unlock_timeout: 0 is not between 1 and 120");
+    expect_refused("unlock_timeout = 121",
+                   "d.conf:1: unlock_timeout: 121 is not between 1 and 120");
 }
 
 static void
@@ -375,6 +390,7 @@ test_virtcryptd_erases_with_care_by_default(void)
     g_assert_cmpuint(conf->erase_delay_migrated, ==, 0);
     g_assert_cmpint(conf->erase_orphans, ==, DAEMON_CONF_ORPHANS_WHEN_VOLUME_GONE);
     g_assert_false(conf->bind_referenced_secrets);
+    g_assert_false(conf->autostart_after_unlock);
     g_assert_cmpuint(conf->reconcile_interval, ==, 300);
 }
 
@@ -385,7 +401,8 @@ test_settings_of_guests_are_applied(void)
         apply_to(DAEMON_CONF_VIRTCRYPTD,
                  "libvirt_uri = \"test:///default\"\nerase_delay_undefine = 31536000\n"
                  "erase_delay_migrated = 7\nerase_orphans = \"manual\"\n"
-                 "bind_referenced_secrets = 1\nreconcile_interval = 5\n");
+                 "bind_referenced_secrets = 1\nreconcile_interval = 5\n"
+                 "autostart_after_unlock = 1\n");
     g_autoptr(daemon_conf_t) none = apply_to(DAEMON_CONF_VIRTCRYPTD, "libvirt_uri = \"\"");
     g_autoptr(daemon_conf_t) after =
         apply_to(DAEMON_CONF_VIRTCRYPTD, "erase_orphans = \"after-delay\"");
@@ -395,6 +412,7 @@ test_settings_of_guests_are_applied(void)
     g_assert_cmpuint(conf->erase_delay_migrated, ==, 7);
     g_assert_cmpint(conf->erase_orphans, ==, DAEMON_CONF_ORPHANS_MANUAL);
     g_assert_true(conf->bind_referenced_secrets);
+    g_assert_true(conf->autostart_after_unlock);
     g_assert_cmpuint(conf->reconcile_interval, ==, 5);
     g_assert_null(none->libvirt_uri);
     g_assert_cmpint(after->erase_orphans, ==, DAEMON_CONF_ORPHANS_AFTER_DELAY);
@@ -419,6 +437,10 @@ test_settings_of_guests_have_bounds(void)
                                         "\"when-volume-gone\", \"after-delay\", \"manual\""},
         {"bind_referenced_secrets = 2",
          "d.conf:1: bind_referenced_secrets: 2 is not between 0 and 1"},
+        {"autostart_after_unlock = -1",
+         "d.conf:1: autostart_after_unlock: -1 is not between 0 and 1"},
+        {"autostart_after_unlock = 2",
+         "d.conf:1: autostart_after_unlock: 2 is not between 0 and 1"},
         {"reconcile_interval = 4", "d.conf:1: reconcile_interval: 4 is not between 5 and 86400"},
         {"reconcile_interval = 86401",
          "d.conf:1: reconcile_interval: 86401 is not between 5 and 86400"},
@@ -525,6 +547,7 @@ main(int argc, char **argv)
     ADD(an_empty_group_and_log_level_zero_mean_not_set);
     ADD(a_number_out_of_bounds_is_refused);
     ADD(a_rotation_waits_for_a_day_at_most);
+    ADD(unlocking_takes_two_minutes_for_each_way_at_most);
     ADD(an_index_waits_for_an_hour_at_most);
     ADD(a_malformed_mode_is_refused);
     ADD(a_relative_path_is_refused);

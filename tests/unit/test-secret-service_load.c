@@ -4,7 +4,7 @@
  * costs one secret or one value and is kept, and the daemon is locked rather than given another
  * master key.
  */
-#include "custodian.h"
+#include "custodian_slots.h"
 
 static void
 set_up(struct custodian *test, gconstpointer unused)
@@ -335,19 +335,38 @@ test_master_key_is_made_at_the_first_start(struct custodian *test, gconstpointer
     custodian_open(test);
     g_assert_null(secret_service_locked_reason(test->service));
     g_assert_true(g_file_test(test->master_key, G_FILE_TEST_EXISTS));
+    g_assert_true(g_file_test(test->slots, G_FILE_TEST_EXISTS));
 }
 
 static void
-test_missing_master_key_locks_and_is_not_made(struct custodian *test, gconstpointer unused)
+test_missing_key_file_locks_and_is_not_made(struct custodian *test, gconstpointer unused)
 {
     prepare_two(test);
     g_assert_cmpint(g_unlink(test->master_key), ==, 0);
     custodian_open(test);
-    expect_locked(test, "there is no master key");
+    expect_locked(test, "cannot open the key file");
+    expect_locked(test, "run 'virtcrypt master unlock'");
     g_assert_false(g_file_test(test->master_key, G_FILE_TEST_EXISTS));
     secret_service_reload(test->service);
-    expect_locked(test, "there is no master key");
+    expect_locked(test, "cannot open the key file");
     g_assert_false(g_file_test(test->master_key, G_FILE_TEST_EXISTS));
+}
+
+static void
+test_missing_slots_lock_and_are_not_made(struct custodian *test, gconstpointer unused)
+{
+    g_autoptr(GBytes) slots = NULL;
+
+    prepare_two(test);
+    slots = folder_get(&test->folder, "master.slots");
+    g_assert_cmpint(g_unlink(test->slots), ==, 0);
+    custodian_open(test);
+    expect_locked(test, "are missing although there are sealed values or key-encryption "
+                        "generations: put that file back");
+    g_assert_false(g_file_test(test->slots, G_FILE_TEST_EXISTS));
+    put_back_slots(test, slots);
+    secret_service_reload(test->service);
+    expect_value(test, UUID_1, "first");
 }
 
 /* Not even an empty file of a value is given up. */
@@ -358,6 +377,7 @@ test_master_key_is_not_made_beside_any_value(struct custodian *test, gconstpoint
     custodian_open(test);
     g_assert_nonnull(secret_service_locked_reason(test->service));
     g_assert_false(g_file_test(test->master_key, G_FILE_TEST_EXISTS));
+    g_assert_false(g_file_test(test->slots, G_FILE_TEST_EXISTS));
 }
 
 static void
@@ -416,19 +436,15 @@ test_locked_daemon_has_ephemeral_values(struct custodian *test, gconstpointer un
 static void
 test_another_master_key_locks(struct custodian *test, gconstpointer unused)
 {
-    g_autofree char *key = NULL;
-    gsize len = 0;
+    g_autoptr(GBytes) slots = NULL;
 
     prepare_two(test);
-    g_assert_true(g_file_get_contents(test->master_key, &key, &len, NULL));
-    key[0] ^= 1;
-    folder_put(&test->folder, "master.key", key, len);
+    slots = replace_slots(test);
     custodian_open(test);
     expect_locked(test, "were made with another master key than the present one; put that master "
                         "key back, or the file that goes with this one");
     g_assert_cmpuint(secret_service_count_unavailable(test->service), ==, 0);
-    key[0] ^= 1;
-    folder_put(&test->folder, "master.key", key, len);
+    put_back_slots(test, slots);
     secret_service_reload(test->service);
     expect_value(test, UUID_1, "first");
     expect_value(test, UUID_2, "second");
@@ -444,7 +460,7 @@ test_one_value_of_another_host_costs_one_value(struct custodian *test, gconstpoi
     foreign = folder_get(&test->secrets, UUID_1 ".key");
     g_assert_cmpint(unlinkat(test->secrets.fd, UUID_1 ".key", 0), ==, 0);
     g_assert_cmpint(unlinkat(test->secrets.fd, UUID_2 ".key", 0), ==, 0);
-    g_assert_cmpint(g_unlink(test->master_key), ==, 0);
+    g_assert_cmpint(g_unlink(test->slots), ==, 0);
     g_assert_cmpint(g_unlink(test->generations), ==, 0);
     custodian_open(test);
     set_value(test, UUID_2, "of this host");
@@ -581,7 +597,8 @@ main(int argc, char **argv)
     ADD(values_of_two_secrets_are_not_exchanged);
     ADD(private_flag_can_not_be_dropped_on_disk);
     ADD(master_key_is_made_at_the_first_start);
-    ADD(missing_master_key_locks_and_is_not_made);
+    ADD(missing_key_file_locks_and_is_not_made);
+    ADD(missing_slots_lock_and_are_not_made);
     ADD(master_key_is_not_made_beside_any_value);
     ADD(locked_daemon_changes_definitions);
     ADD(locked_daemon_loses_no_value_by_a_redefinition);

@@ -3,6 +3,7 @@
  * What the secret service makes of guests' copies that do not agree, at start and on a reload: the
  * newest one that opens counts, older ones are written anew, damaged ones are kept.
  */
+#include "custodian_slots.h"
 #include "owned.h"
 #include "secret/generations.h"
 
@@ -257,19 +258,21 @@ test_no_master_key_is_made_where_guests_have_copies(struct custodian *test, gcon
 {
     custodian_close(test);
     g_assert_cmpint(g_unlink(test->master_key), ==, 0);
+    g_assert_cmpint(g_unlink(test->slots), ==, 0);
     custodian_open(test);
     g_assert_nonnull(secret_service_locked_reason(test->service));
     folder_expect_none(&test->folder, "master.key");
+    folder_expect_none(&test->folder, "master.slots");
     expect_no_value(test, UUID_1, ERROR_OPERATION_INVALID, "locked");
 }
 
 static void
 test_another_master_key_locks(struct custodian *test, gconstpointer unused)
 {
-    char other[32] = "another master key of 32 bytes!";
+    g_autoptr(GBytes) slots = NULL;
 
     custodian_close(test);
-    folder_put(&test->folder, "master.key", other, sizeof(other));
+    slots = replace_slots(test);
     custodian_open(test);
     g_assert_nonnull(
         strstr(secret_service_locked_reason(test->service), "with another master key"));
@@ -326,6 +329,18 @@ test_a_clear_value_beside_copies_is_left(struct custodian *test, gconstpointer u
     expect_logged(test, UUID_1 ".base64 is there, and the secret belongs to guests");
     set_value(test, UUID_1, "new");
     folder_expect_none(&test->secrets, UUID_1 ".base64");
+}
+
+/* As an export leaves it. */
+static void
+test_a_clear_value_that_guests_own_already_is_wiped(struct custodian *test, gconstpointer unused)
+{
+    custodian_close(test);
+    folder_put_text(&test->secrets, UUID_1 ".base64", "b2xk");
+    custodian_open(test);
+    expect_value(test, UUID_1, "old");
+    folder_expect_none(&test->secrets, UUID_1 ".base64");
+    expect_not_logged(test, UUID_1 ".base64 is there");
 }
 
 /* As if the folder were on a medium that is not here. */
@@ -404,10 +419,17 @@ test_no_keys_are_made_while_copies_are_not_known(struct custodian *test, gconstp
     g_assert_nonnull(strstr(secret_service_locked_reason(test->service), GUEST_1));
     folder_expect_none(&test->folder, "generations");
     custodian_close(test);
+    g_assert_cmpint(g_unlink(test->slots), ==, 0);
+    custodian_open(test);
+    g_assert_nonnull(secret_service_locked_reason(test->service));
+    folder_expect_none(&test->folder, "master.slots");
+    folder_expect_none(&test->folder, "generations");
+    custodian_close(test);
     g_assert_cmpint(g_unlink(test->master_key), ==, 0);
     custodian_open(test);
     g_assert_nonnull(secret_service_locked_reason(test->service));
     folder_expect_none(&test->folder, "master.key");
+    folder_expect_none(&test->folder, "master.slots");
     folder_expect_none(&test->folder, "generations");
 }
 
@@ -584,6 +606,7 @@ main(int argc, char **argv)
     ADD(a_put_takes_the_place_of_left_copies);
     ADD(a_left_key_that_a_put_replaces_is_an_erasure);
     ADD(a_clear_value_beside_copies_is_left);
+    ADD(a_clear_value_that_guests_own_already_is_wiped);
     ADD(nothing_is_erased_while_a_guests_keys_are_not_known);
     ADD(no_keys_are_made_while_copies_are_not_known);
     ADD(a_value_set_while_a_copy_was_not_known_counts);

@@ -3,7 +3,7 @@
  * What a reload makes of values and of a master key that were changed under the running daemon: it
  * then has what the next start would have, but gives no good value up for a bad file.
  */
-#include "custodian.h"
+#include "custodian_slots.h"
 #include "secret/sealed.h"
 
 static void
@@ -123,26 +123,41 @@ test_unchanged_values_are_not_spoken_of(struct custodian *test, gconstpointer un
 static void
 test_replaced_master_key_is_told(struct custodian *test, gconstpointer unused)
 {
-    g_autofree char *key = NULL;
-    gsize len = 0;
+    g_autoptr(GBytes) slots = replace_slots(test);
 
-    g_assert_true(g_file_get_contents(test->master_key, &key, &len, NULL));
-    key[0] ^= 1;
-    folder_put(&test->folder, "master.key", key, len);
     secret_service_reload(test->service);
-    expect_logged(test, "was replaced by another one; the daemon goes on with the one that it has "
-                        "in memory, and when it ends all sealed values are lost without it: put "
-                        "that one back");
+    expect_logged(test, "were replaced by another master key's; the daemon goes on with the one "
+                        "that it has in memory, and when it ends all sealed values are lost "
+                        "without it: put that file back");
     expect_value(test, UUID_1, "first");
     set_value(test, UUID_1, "second");
-    key[0] ^= 1;
-    folder_put(&test->folder, "master.key", key, len);
+    put_back_slots(test, slots);
     custodian_reopen(test);
     expect_value(test, UUID_1, "second");
 }
 
 static void
-test_spoilt_master_key_is_told(struct custodian *test, gconstpointer unused)
+test_slots_that_went_away_are_written_again(struct custodian *test, gconstpointer unused)
+{
+    g_assert_cmpint(g_unlink(test->slots), ==, 0);
+    secret_service_reload(test->service);
+    expect_logged(test, "were gone, and are written again from memory");
+    custodian_reopen(test);
+    expect_value(test, UUID_1, "first");
+}
+
+static void
+test_spoilt_slots_are_told(struct custodian *test, gconstpointer unused)
+{
+    folder_put_text(&test->folder, "master.slots", "torn");
+    secret_service_reload(test->service);
+    expect_logged(test, "; the daemon goes on with the master key that it has in memory, and will "
+                        "be locked at its next start");
+    expect_value(test, UUID_1, "first");
+}
+
+static void
+test_spoilt_key_file_is_told(struct custodian *test, gconstpointer unused)
 {
     folder_put_text(&test->folder, "master.key", "torn");
     secret_service_reload(test->service);
@@ -170,7 +185,7 @@ test_clear_value_that_was_not_taken_over_is_an_error(struct custodian *test, gco
     folder_put(&test->folder, "master.key", key, len);
     secret_service_reload(test->service);
     expect_no_value(test, UUID_2, ERROR_INVALID_SECRET,
-                    "is in libvirt's clear file, which was not taken over");
+                    "is in libvirt's own file, which was not taken over");
     error = try_define(test, UUID_2 " volume /b private");
     expect_error_part(error, ERROR_INVALID_SECRET, ERROR_FROM_SECRET, "was not taken over");
     put_xml(test, UUID_2 " volume /b");
@@ -209,7 +224,9 @@ main(int argc, char **argv)
     ADD(good_value_is_not_given_up_for_no_file);
     ADD(unchanged_values_are_not_spoken_of);
     ADD(replaced_master_key_is_told);
-    ADD(spoilt_master_key_is_told);
+    ADD(slots_that_went_away_are_written_again);
+    ADD(spoilt_slots_are_told);
+    ADD(spoilt_key_file_is_told);
     ADD(clear_value_that_was_not_taken_over_is_an_error);
     ADD(ephemeral_secret_that_becomes_persistent_finds_its_value);
     return g_test_run();

@@ -3,6 +3,7 @@
  * Rotation of the key-encryption generation by the service: what was erased does not open again,
  * what was not goes on opening, clients are served meanwhile, and what stands in the way is named.
  */
+#include "custodian_slots.h"
 #include "rotation.h"
 
 enum { MANY = 300 };
@@ -69,8 +70,7 @@ test_a_rotation_that_was_stopped_goes_on(struct custodian *test, gconstpointer u
     undefine(test, UUID_1);
     custodian_close(test);
     {
-        g_autoptr(master_key_t) master =
-            master_key_open(&master_key_source_file, test->master_key, false, NULL);
+        g_autoptr(master_key_t) master = open_master(test);
         g_autoptr(generations_t) generations =
             generations_open(test->generations, master, NULL, NULL);
 

@@ -3,6 +3,7 @@
  * Master key and generations that are missing, others, or of before: the service is locked rather
  * than given new ones, and what an earlier release sealed is moved.
  */
+#include "custodian_slots.h"
 #include "rotation.h"
 
 static void
@@ -86,9 +87,11 @@ test_no_master_key_is_made_beside_generations(struct custodian *test, gconstpoin
     custodian_open(test);
     custodian_close(test);
     g_assert_cmpint(g_unlink(test->master_key), ==, 0);
+    g_assert_cmpint(g_unlink(test->slots), ==, 0);
     custodian_open(test);
-    g_assert_nonnull(strstr(secret_service_locked_reason(test->service), "there is no master key"));
+    g_assert_nonnull(strstr(secret_service_locked_reason(test->service), "are missing although"));
     folder_expect_none(&test->folder, "master.key");
+    folder_expect_none(&test->folder, "master.slots");
 }
 
 /* ---- stores of before ---- */
@@ -101,7 +104,7 @@ make_legacy(struct custodian *test)
 
     prepare_two(test);
     custodian_close(test);
-    master = master_key_open(&master_key_source_file, test->master_key, false, NULL);
+    master = open_master(test);
     for (unsigned int i = 0; i < 2; i++) {
         const char *name = i == 0 ? UUID_1 ".key" : UUID_2 ".key";
         g_autoptr(generations_t) generations =

@@ -179,6 +179,8 @@ test_list_is_in_order_and_merged(struct fixture *test, gconstpointer unused)
     commit(test, A, "<a/>", "sealed");
     folder_put_text(&test->folder, B ".base64", "eA==");
     expect_list(test, "aaaaaaaa:xk- bbbbbbbb:x-b ");
+    folder_put_text(&test->folder, A ".aes256cbc", "eA==");
+    expect_list(test, "aaaaaaaa:xka bbbbbbbb:x-b ");
 }
 
 static void
@@ -212,7 +214,7 @@ test_foreign_names_are_skipped_and_kept(struct fixture *test, gconstpointer unus
         "AAAAAAAA-0000-4000-8000-000000000001.xml",
         "aaaaaaaa000040008000000000000001.xml",
         ".xml",
-        A ".aes256cbc",
+        A ".aes256gcm",
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(names); i++)

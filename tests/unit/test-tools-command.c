@@ -280,6 +280,43 @@ test_a_command_is_found_in_its_group(void)
     g_assert_null(command_find(groups, G_N_ELEMENTS(groups), "pain"));
 }
 
+static const struct command words_commands[] = {{.name = "lock"}, {.name = "door open"}};
+static const struct command_group words_groups[] = {
+    {"Other", "other", &paint, 1},
+    {"Doors", "doors", words_commands, G_N_ELEMENTS(words_commands)},
+};
+
+static void
+expect_words(const char *first, const char *second, const struct command *expected, size_t used)
+{
+    char *words[] = {(char *)first, (char *)second, NULL};
+    size_t got = 0;
+
+    g_assert_true(command_find_words(words_groups, 2, words, &got) == expected);
+    if (expected)
+        g_assert_cmpuint(got, ==, used);
+}
+
+static void
+test_a_command_has_one_word_or_two(void)
+{
+    expect_words("paint", "open", &paint, 1);
+    expect_words("lock", NULL, &words_commands[0], 1);
+    expect_words("door", "open", &words_commands[1], 2);
+    expect_words("door", NULL, NULL, 0);
+    expect_words("door", "close", NULL, 0);
+    expect_words("open", "door", NULL, 0);
+}
+
+static void
+test_a_first_word_leads_to_its_group(void)
+{
+    g_assert_true(command_find_first_word(words_groups, 2, "door") == &words_groups[1]);
+    g_assert_null(command_find_first_word(words_groups, 2, "doo"));
+    g_assert_null(command_find_first_word(words_groups, 2, "lock"));
+    g_assert_null(command_find_first_word(words_groups, 2, ""));
+}
+
 #define ADD(name) g_test_add_func("/tools/command/" #name, name)
 
 int
@@ -301,5 +338,7 @@ main(int argc, char **argv)
     ADD(test_a_number_is_checked);
     ADD(test_options_that_exclude_each_other_are_named);
     ADD(test_a_command_is_found_in_its_group);
+    ADD(test_a_command_has_one_word_or_two);
+    ADD(test_a_first_word_leads_to_its_group);
     return g_test_run();
 }

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Owns: store export: without a daemon, as virtcrypt-recover.
+ */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "recover/libvirt_export.h"
+#include "secret/libvirt_key.h"
+#include "tools/key_input.h"
+#include "tools/output.h"
+#include "tools/virsh-store-commands.h"
+#include "util/error.h"
+
+enum { UNLOCK_TIMEOUT_MS = 60 * 1000 };
+
+/* What the options say. */
+struct request {
+    char *dir; /* or NULL */
+    struct secret_buf *key;
+    char *slot;
+    char *key_file;
+    char *passphrase_file;
+    bool skips_lost;
+};
+
+static void
+request_clear(struct request *request)
+{
+    secret_buf_free(request->key);
+}
+
+typedef struct request request_t;
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(request_t, request_clear)
+
+static bool
+get_libvirt_key(const struct command_args *args, struct request *request, GError **error)
+{
+    char *path = NULL;
+
+    if (!command_get_text(args, "key", &path, error))
+        return false;
+    if (!path && !command_has(args, "aes256cbc"))
+        return true;
+    if (!path || !command_has(args, "aes256cbc")) {
+        error_set_remote(error, ERROR_FROM_NONE, ERROR_INVALID_ARG,
+                         "Options --aes256cbc and --key need one another");
+        return false;
+    }
+    request->key = libvirt_key_read_file(path, error);
+    return request->key != NULL;
+}
+
+static bool
+get_request(const struct command_args *args, struct request *request)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (!command_get_text(args, "dir", &request->dir, &error) ||
+        !command_get_text(args, "slot", &request->slot, &error) ||
+        !command_get_text(args, "key-file", &request->key_file, &error) ||
+        !command_get_text(args, "passphrase-file", &request->passphrase_file, &error) ||
+        !get_libvirt_key(args, request, &error))
+        return output_gerror(error);
+    request->skips_lost = command_has(args, "skip-lost");
+    return true;
+}
+
+/* By what needs no person, else by what one types. */
+static bool
+unlock(struct offline_store *store, const struct request *request, struct helper *helper,
+       GError **error)
+{
+    const struct unlock_context context = {
+        .helper = helper,
+        .credentials_dir = g_getenv("CREDENTIALS_DIRECTORY"),
+        .timeout_ms = UNLOCK_TIMEOUT_MS,
+    };
+    struct offline_key key = {.slot = request->slot, .key_file = request->key_file};
+    g_autoptr(secret_buf_t) passphrase = NULL;
+    g_autoptr(GError) failure = NULL;
+
+    if (!request->passphrase_file) {
+        if (offline_store_unlock(store, &context, &key, &failure))
+            return true;
+        if (!offline_store_needs_person(store, &key)) {
+            g_propagate_error(error, g_steal_pointer(&failure));
+            return false;
+        }
+    }
+    passphrase = key_input_read(request->passphrase_file ? request->passphrase_file : "-",
+                                "Enter passphrase of the master key: ", NULL, error);
+    key.secret = passphrase;
+    return passphrase && offline_store_unlock(store, &context, &key, error);
+}
+
+static void
+print_losses(const GPtrArray *losses)
+{
+    for (guint i = 0; i < losses->len; i++)
+        output_warning(losses->pdata[i]);
+}
+
+static void
+print_done(const struct request *request, const char *dir,
+           const struct libvirt_export_result *result)
+{
+    printf("%zu definitions and %zu values were written to %s%s and read back.\n",
+           result->definitions, result->values, dir, request->key ? "" : ", the values in clear,");
+    printf("virtcrypt's own files are as they were. To go back to libvirt's driver now, see\n"
+           "docs/leaving.md: disable virtcrypt-secretd and virtcryptd, uninstall the connector, "
+           "start\n"
+           "libvirtd, try a guest, and remove virtcrypt's files last. If virtcrypt-secretd is\n"
+           "started again instead, it seals and wipes what is in %s.\n",
+           dir);
+}
+
+static bool export(struct offline_store *store, const struct request *request, bool is_quiet)
+{
+    const struct libvirt_export params = {.dir = request->dir, .key = request->key};
+    const char *dir = request->dir ? request->dir : offline_store_paths(store)->secrets_dir;
+    g_autoptr(GPtrArray) losses = libvirt_export_find_losses(store);
+    struct libvirt_export_result result;
+    g_autoptr(GError) error = NULL;
+
+    print_losses(losses);
+    if (losses->len > 0 && !request->skips_lost)
+        return output_error("%u problems, and nothing was written: put them right, or leave out "
+                            "what can't be read by --skip-lost",
+                            losses->len);
+    if (!libvirt_export_run(store, &params, &result, &error))
+        return output_failure(error, "Failed to export to %s", dir);
+    if (!is_quiet)
+        print_done(request, dir, &result);
+    return true;
+}
+
+bool
+virsh_store_export(struct session *session, const struct command_args *args)
+{
+    const struct offline_params params = {.is_session = getuid() != 0};
+    g_auto(request_t) request = {0};
+    g_autoptr(helper_t) helper = NULL;
+    g_autoptr(offline_store_t) store = NULL;
+    g_autoptr(GError) error = NULL;
+
+    if (!get_request(args, &request))
+        return false;
+    /* Before the store is opened: it starts threads. */
+    helper = helper_start(helper_default_program(), &error);
+    if (!helper)
+        return output_failure(error, "Failed to start the helper that unlocks");
+    store = offline_store_open(&params, &error);
+    if (!store)
+        return output_failure(error, "Failed to open the store");
+    if (!unlock(store, &request, helper, &error))
+        return output_failure(error, "Failed to unlock the store");
+    return export(store, &request, session->is_quiet);
+}
