@@ -18,7 +18,6 @@ daemon_paths_new(const struct daemon_folders *folders)
     paths->generations = g_build_filename(folders->config_dir, "virtcrypt", "generations", NULL);
     paths->slots = g_build_filename(folders->config_dir, "virtcrypt", "master.slots", NULL);
     paths->libvirt_conf = g_build_filename(folders->config_dir, "secret.conf", NULL);
-    paths->slots = g_build_filename(folders->config_dir, "virtcrypt", "master.slots", NULL);
     paths->index = g_build_filename(folders->config_dir, "virtcrypt", "index", NULL);
     paths->driver_lock = g_build_filename(folders->runtime_dir, "secrets",
                                           folders->session ? "run" : "", "driver.pid", NULL);
@@ -37,7 +36,6 @@ daemon_paths_free(struct daemon_paths *paths)
     g_free(paths->generations);
     g_free(paths->slots);
     g_free(paths->libvirt_conf);
-    g_free(paths->slots);
     g_free(paths->index);
     g_free(paths->driver_lock);
     g_free(paths);
