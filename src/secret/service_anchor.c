@@ -313,28 +313,28 @@ service_anchor_free(struct anchor *anchor)
     g_free(anchor);
 }
 
-/* A start makes up for what is missing here. */
+/* A start makes up for what is missing here. One that was not compared yet may be behind. */
 void
 service_anchor_finish(struct anchor *anchor, struct value_index *index, bool has_changed)
 {
     struct unlock_context unlock = anchor->service->slots.unlock;
-    bool is_wanted = anchor->is_checked && (anchor->writes > 0 || has_changed);
+    bool is_wanted = !anchor->is_checked || anchor->writes > 0 || has_changed;
+    const struct slot *slot = find_slot(anchor);
+    g_autoptr(fields_t) fields = fields_new();
     uint64_t counter = 0;
-    g_autoptr(GError) error = NULL;
 
     service_anchor_stop(anchor);
-    if (!is_wanted || !anchor->fields)
-        return;
     unlock.timeout_ms = MIN(unlock.timeout_ms, (unsigned int)FINISH_MS);
-    if (!ask(&unlock, HELPER_TPM2_NV_READ, anchor->fields, &counter, &error) ||
+    if (!is_wanted || !slot || !uuid_equal(&slot->id, value_index_anchor(index)) ||
+        !fields_set(fields, "handle", counter_of(slot), NULL) ||
+        !ask(&unlock, HELPER_TPM2_NV_READ, fields, &counter, NULL) ||
         counter > value_index_counter(index))
         return;
-    if (counter == value_index_counter(index)) {
-        value_index_set_anchor(index, &anchor->slot, counter + 1);
-        if (!value_index_flush(index, &error))
-            return;
-    }
-    ask(&unlock, HELPER_TPM2_NV_ADVANCE, anchor->fields, &counter, &error);
+    if (counter == value_index_counter(index))
+        value_index_set_anchor(index, &slot->id, counter + 1);
+    if ((!value_index_is_dirty(index) || value_index_flush(index, NULL)) &&
+        counter < value_index_written_counter(index))
+        ask(&unlock, HELPER_TPM2_NV_ADVANCE, fields, &counter, NULL);
 }
 
 bool

@@ -3,6 +3,8 @@
  * The index of generations: a golden file, floors that rise and go, what each kind of damage does,
  * the order of images and changes, another master key, and what it costs for many secrets.
  */
+#include <time.h>
+
 #include "expect.h"
 #include "folder.h"
 #include "patience.h"
@@ -354,10 +356,20 @@ test_another_master_key_takes_it_over(struct fixture *test, gconstpointer unused
     expect_floor(reopened, &first, 7);
 }
 
+/* Of the processor: other programs run beside the tests. */
+static gint64
+used_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (gint64)now.tv_sec * G_USEC_PER_SEC + now.tv_nsec / 1000;
+}
+
 static void
 expect_below(const char *what, gint64 began, unsigned int limit_ms)
 {
-    double ms = (double)(g_get_monotonic_time() - began) / 1000;
+    double ms = (double)(used_us() - began) / 1000;
 
     g_test_message("%s: %.1f ms", what, ms);
     g_assert_cmpfloat(ms, <, patient_ms(limit_ms));
@@ -379,15 +391,15 @@ test_many_secrets_cost_little(struct fixture *test, gconstpointer unused)
         memcpy(uuid.bytes, words, sizeof(words));
         value_index_raise(index, &uuid, i + 1);
     }
-    began = g_get_monotonic_time();
+    began = used_us();
     image = take_image(index);
     expect_below("taking the image of 100 000", began, MANY_MS);
-    began = g_get_monotonic_time();
+    began = used_us();
     value_index_image_write(image, &error);
     g_assert_no_error(error);
-    expect_below("writing it", began, 10 * MANY_MS);
+    expect_below("writing it", began, 2 * MANY_MS);
     value_index_end_image(index, image, true);
-    began = g_get_monotonic_time();
+    began = used_us();
     again = open_index(test, true, VALUE_INDEX_GOOD);
     expect_below("opening it", began, 2 * MANY_MS);
     g_assert_cmpuint(value_index_count(again), ==, MANY);
