@@ -62,7 +62,7 @@ collect(const struct command_args *args, const char *method, struct asked *ret_a
     return true;
 }
 
-/* *ret_secret stays NULL for methods that need none. */
+/* *ret_secret is empty for methods that need none. */
 static bool
 read_new(const struct master_input *input, const char *method, struct secret_buf **ret_secret,
          GError **error)
@@ -73,7 +73,7 @@ read_new(const struct master_input *input, const char *method, struct secret_buf
     else if (strcmp(method, "recovery") == 0)
         *ret_secret = master_input_make_recovery(input, error);
     else
-        return true;
+        *ret_secret = secret_buf_new(0, error);
     return *ret_secret != NULL;
 }
 
@@ -136,7 +136,8 @@ print_rest(struct session *session)
     master_slots_print(&status, false);
 }
 
-/* The proof that another slot opens is a person's where no other one opens by itself. */
+/* The proof that another slot opens is a person's where no other one opens by itself; else it is
+ * empty. */
 static bool
 read_proof(const struct master_input *input, const struct virtcrypt_master_status_ret *status,
            const struct virtcrypt_master_slot *removed, struct secret_buf **ret_secret,
@@ -144,8 +145,9 @@ read_proof(const struct master_input *input, const struct virtcrypt_master_statu
 {
     if (!master_input_is_given(input) &&
         (has_other(status, removed, false) || !has_other(status, removed, true)))
-        return true;
-    *ret_secret = master_input_read(input, "Passphrase of a slot that stays", NULL, error);
+        *ret_secret = secret_buf_new(0, error);
+    else
+        *ret_secret = master_input_read(input, "Passphrase of a slot that stays", NULL, error);
     return *ret_secret != NULL;
 }
 
@@ -177,7 +179,7 @@ virsh_master_remove_slot(struct session *session, const struct command_args *arg
     call.passphrase = secret;
     if (!virtcrypt_master_remove_slot_call(session->client, &call, &error)) {
         output_failure(error, "Failed to remove the %s", description);
-        if (!secret && has_other(&status, slot, true))
+        if (secret_buf_len(secret) == 0 && has_other(&status, slot, true))
             output_note("the passphrase of another slot does, too: --ask-password or "
                         "--passphrase-fd");
         return false;

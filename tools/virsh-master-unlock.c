@@ -31,13 +31,12 @@ virsh_master_test_slot(struct session *session, const struct command_args *args)
     if (!slot)
         return false;
     description = master_slots_describe(slot);
-    if (slot->needs_person) {
-        secret = master_input_read(&input, "Passphrase", NULL, &error);
-        if (!secret)
-            return output_failure(error, "Failed to open the %s", description);
-        if (!session_keep(session))
-            return false;
-    }
+    secret = slot->needs_person ? master_input_read(&input, "Passphrase", NULL, &error)
+                                : secret_buf_new(0, &error);
+    if (!secret)
+        return output_failure(error, "Failed to open the %s", description);
+    if (!session_keep(session))
+        return false;
     memcpy(call.slot, slot->id, sizeof(call.slot));
     call.passphrase = secret;
     if (!virtcrypt_master_test_slot_call(session->client, &call, &error))
@@ -74,17 +73,19 @@ print_unlocked(const struct session *session, const struct virtcrypt_master_stat
                description ? description : "");
 }
 
+/* `slot` NULL: any. `secret` NULL: those that need no person. */
 static bool
 call_unlock(struct session *session, const struct virtcrypt_master_status_ret *status,
             const struct virtcrypt_master_slot *slot, struct secret_buf *secret, GError **error)
 {
+    g_autoptr(secret_buf_t) none = secret ? NULL : secret_buf_new(0, error);
     struct virtcrypt_master_unlock_args call = {
         .slot = slot ? (uint8_t *)slot->id : NULL,
-        .passphrase = secret,
+        .passphrase = secret ? secret : none,
     };
     struct virtcrypt_master_unlock_ret ret = {0};
 
-    if (!virtcrypt_master_unlock_call(session->client, &call, &ret, error))
+    if (!call.passphrase || !virtcrypt_master_unlock_call(session->client, &call, &ret, error))
         return false;
     print_unlocked(session, status, &ret);
     return true;

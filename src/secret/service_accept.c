@@ -6,6 +6,7 @@
  * somewhere else is taken for the newer one later. The line of the audit is in the same change.
  */
 #include "secret/service_index.h"
+#include "secret/service_master.h"
 #include "secret/service_state.h"
 #include "util/error.h"
 #include "util/log.h"
@@ -144,6 +145,30 @@ search_refused(const struct secret *secret, void *opaque)
     return true;
 }
 
+static void
+accept_all(struct acceptance *acceptance)
+{
+    g_autoptr(GArray) found = g_array_new(FALSE, FALSE, sizeof(struct uuid));
+    struct search search = {acceptance->service, found};
+
+    registry_foreach(acceptance->service->registry, search_refused, &search);
+    for (guint i = 0; i < found->len; i++)
+        accept_one(acceptance, &g_array_index(found, struct uuid, i));
+}
+
+/* Where a person has to unlock it, that comes after this. */
+static void
+on_unlocked(void *opaque, const struct slot *slot, const GError *error)
+{
+    struct acceptance *acceptance = opaque;
+
+    if (error)
+        acceptance->error = g_error_copy(error);
+    else
+        accept_all(acceptance);
+    end_one(acceptance);
+}
+
 static bool
 check_has_index(const struct secret_service *service, GError **error)
 {
@@ -162,26 +187,28 @@ void
 secret_service_accept(struct secret_service *service, const struct uuid *uuid,
                       secret_accepted_func done, void *opaque)
 {
-    g_autoptr(GArray) found = g_array_new(FALSE, FALSE, sizeof(struct uuid));
-    struct search search = {service, found};
     g_autoptr(GError) error = NULL;
     struct acceptance *acceptance;
+    bool is_behind = !uuid && service_index_is_behind(service);
 
-    if (!check_has_index(service, &error)) {
+    if (!is_behind && !check_has_index(service, &error)) {
         done(opaque, 0, error);
         return;
     }
-    if (uuid)
-        g_array_append_val(found, *uuid);
-    else
-        registry_foreach(service->registry, search_refused, &search);
     acceptance = g_new0(struct acceptance, 1);
     acceptance->service = service;
     acceptance->is_of_all = !uuid;
     acceptance->done = done;
     acceptance->opaque = opaque;
     acceptance->waiting = 1;
-    for (guint i = 0; i < found->len; i++)
-        accept_one(acceptance, &g_array_index(found, struct uuid, i));
+    if (is_behind) {
+        service_index_accept_behind(service);
+        secret_service_unlock(service, NULL, NULL, on_unlocked, acceptance);
+        return;
+    }
+    if (uuid)
+        accept_one(acceptance, uuid);
+    else
+        accept_all(acceptance);
     end_one(acceptance);
 }

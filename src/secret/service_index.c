@@ -5,10 +5,14 @@
 #include "secret/service_index.h"
 
 #include <errno.h>
+#include <signal.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "secret/service_anchor.h"
+#include "secret/service_master_work.h"
 #include "secret/service_state.h"
 #include "secret/store_change.h"
 #include "util/error.h"
@@ -23,8 +27,9 @@ struct index_keeper {
     char *path;
     unsigned int delay_s;
     struct value_index *index; /* NULL while locked */
-    struct loop_timer *timer;  /* of the next write, or NULL */
-    char *problem;             /* of the last write */
+    struct anchor *anchor;
+    struct loop_timer *timer; /* of the next write, or NULL */
+    char *problem;            /* of the last write */
 
     /* The write under way. */
     bool is_settling; /* the store brings everything to its place; `image` is NULL if it is void */
@@ -49,6 +54,41 @@ note_result(struct index_keeper *keeper, const GError *error)
     keeper->problem = error ? g_strdup(error->message) : NULL;
 }
 
+/* The file of slots says from then on that there is to be an index. It is read anew: what is on
+ * disk counts. */
+static bool
+write_slots_flag(struct secret_service *service, GError **error)
+{
+    const char *path = service->slots.path;
+    g_autoptr(GBytes) bytes = NULL;
+    g_autoptr(slots_t) slots = slots_read(path, &bytes, error);
+
+    if (!slots || !slots_authenticate(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes),
+                                      service->master_key, error))
+        return false;
+    slots->flags |= SLOTS_HAS_INDEX;
+    if (!slots_write(path, slots, service->master_key, error))
+        return false;
+    service_master_take_slots(service, g_steal_pointer(&slots));
+    return true;
+}
+
+/* Once in the life of a store, in the loop: a few milliseconds. If it does not work now it will
+ * after another write. */
+static void
+note_in_slots(struct secret_service *service)
+{
+    const struct service_slots *slots = &service->slots;
+    g_autoptr(GError) error = NULL;
+
+    if (!slots->slots || slots->slots->flags & SLOTS_HAS_INDEX || slots->problem ||
+        service_master_is_busy(service))
+        return;
+    if (!write_slots_flag(service, &error))
+        log_warn("%s does not say yet that there is an index of generations: %s", slots->path,
+                 error->message);
+}
+
 /* What was being written is, or is not. */
 static void
 end_write(struct index_keeper *keeper, const GError *error)
@@ -56,6 +96,10 @@ end_write(struct index_keeper *keeper, const GError *error)
     value_index_end_image(keeper->index, g_steal_pointer(&keeper->image), !error);
     note_result(keeper, error);
     plan_write(keeper, error ? RETRY_S : keeper->delay_s);
+    if (error)
+        return;
+    note_in_slots(keeper->service);
+    service_anchor_note_written(keeper->anchor);
 }
 
 static void *
@@ -63,7 +107,11 @@ write_image(void *opaque)
 {
     struct index_keeper *keeper = opaque;
     const uint64_t one = 1;
+    sigset_t all;
 
+    /* Signals are the loop's. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
     value_index_image_write(keeper->image, &keeper->error);
     /* It can't be full. */
     if (write(keeper->event_fd, &one, sizeof(one)) < 0)
@@ -74,9 +122,12 @@ write_image(void *opaque)
 static void
 join_thread(struct index_keeper *keeper)
 {
+    uint64_t count;
     g_autoptr(GError) error = NULL;
 
     g_thread_join(g_steal_pointer(&keeper->thread));
+    if (read(keeper->event_fd, &count, sizeof(count)) < 0)
+        log_error("cannot take the end of a write: %s", g_strerror(errno));
     error = g_steal_pointer(&keeper->error);
     end_write(keeper, error);
 }
@@ -84,14 +135,7 @@ join_thread(struct index_keeper *keeper)
 static void
 on_written(uint32_t events, void *opaque)
 {
-    struct index_keeper *keeper = opaque;
-    uint64_t count = 0;
-
-    if (read(keeper->event_fd, &count, sizeof(count)) < 0)
-        return;
-    /* Unless somebody could not wait for this. */
-    if (keeper->thread)
-        join_thread(keeper);
+    join_thread(opaque);
 }
 
 static void
@@ -169,6 +213,7 @@ service_index_new(struct secret_service *service, const struct secret_service_pa
     keeper->loop = params->loop;
     keeper->path = g_strdup(params->index_path);
     keeper->delay_s = params->index_delay;
+    keeper->anchor = service_anchor_new(service, params->loop);
     keeper->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     keeper->watch =
         loop_watch_new(params->loop, keeper->event_fd, EPOLLIN, on_written, keeper, NULL);
@@ -178,12 +223,17 @@ service_index_new(struct secret_service *service, const struct secret_service_pa
 void
 service_index_free(struct index_keeper *keeper)
 {
+    bool has_changed;
+
     if (!keeper)
         return;
     if (keeper->index) {
         stop_writes(keeper);
+        has_changed = value_index_is_dirty(keeper->index);
         write_now(keeper);
+        service_anchor_finish(keeper->anchor, keeper->index, has_changed);
     }
+    service_anchor_free(keeper->anchor);
     loop_timer_free(keeper->timer);
     loop_watch_free(keeper->watch);
     file_fd_clear(&keeper->event_fd);
@@ -200,9 +250,8 @@ on_audited(void *opaque, const GError *error)
         log_error("the audit has no line about the index of generations: %s", error->message);
 }
 
-/* Of no secret. */
-static void
-note_in_audit(struct secret_service *service, const char *name, const char *reason)
+void
+service_index_note_in_audit(struct secret_service *service, const char *name, const char *reason)
 {
     const struct audit_event event = {.event = name, .reason = reason};
     g_autoptr(GError) error = NULL;
@@ -230,8 +279,26 @@ service_index_open(struct secret_service *service, const struct master_key *prev
     if (problem)
         log_error("%s", problem);
     if (state == VALUE_INDEX_MISSING || state == VALUE_INDEX_DAMAGED)
-        note_in_audit(service, "index-lost", problem);
+        service_index_note_in_audit(service, "index-lost", problem);
+    if (state == VALUE_INDEX_GOOD && !is_expected)
+        note_in_slots(service);
     plan_write(keeper, keeper->delay_s);
+    service_anchor_check(keeper->anchor);
+}
+
+bool
+service_index_rekey(struct secret_service *service, GError **error)
+{
+    struct index_keeper *keeper = service->index;
+
+    if (!keeper || !keeper->index)
+        return true;
+    stop_writes(keeper);
+    if (store_checkpoint(service->store, error) &&
+        value_index_rekey(keeper->index, service->master_key, error))
+        return true;
+    plan_write(keeper, keeper->delay_s);
+    return false;
 }
 
 void
@@ -242,6 +309,7 @@ service_index_close(struct secret_service *service)
 
     if (!keeper || !keeper->index)
         return;
+    service_anchor_stop(keeper->anchor);
     stop_writes(keeper);
     if (store_checkpoint(service->store, &error))
         write_now(keeper);
@@ -259,6 +327,41 @@ service_index_get(const struct secret_service *service)
     return service->index ? service->index->index : NULL;
 }
 
+struct value_index *
+service_index_edit(struct secret_service *service)
+{
+    return service->index->index;
+}
+
+/* Instead of a write that is planned for later. */
+void
+service_index_write_soon(struct secret_service *service)
+{
+    struct index_keeper *keeper = service->index;
+
+    g_clear_pointer(&keeper->timer, loop_timer_free);
+    plan_write(keeper, 0);
+}
+
+void
+service_index_note_slots(struct secret_service *service)
+{
+    if (service->index)
+        service_anchor_check(service->index->anchor);
+}
+
+bool
+service_index_is_behind(const struct secret_service *service)
+{
+    return service->index && service_anchor_is_behind(service->index->anchor);
+}
+
+void
+service_index_accept_behind(struct secret_service *service)
+{
+    service_anchor_accept(service->index->anchor);
+}
+
 uint64_t
 service_index_floor(const struct secret_service *service, const struct uuid *uuid)
 {
@@ -274,8 +377,9 @@ secret_service_rollback_problem(const struct secret_service *service)
 
     if (!keeper || !keeper->index)
         return NULL;
-    return value_index_problem(keeper->index) ? value_index_problem(keeper->index)
-                                              : keeper->problem;
+    if (value_index_problem(keeper->index))
+        return value_index_problem(keeper->index);
+    return keeper->problem ? keeper->problem : service_anchor_problem(keeper->anchor);
 }
 
 static bool
@@ -334,7 +438,8 @@ service_index_accept(struct secret_service *service)
     struct index_keeper *keeper = service->index;
 
     if (value_index_problem(keeper->index))
-        note_in_audit(service, "accept", "the loss of the index of generations is accepted");
+        service_index_note_in_audit(service, "accept",
+                                    "the loss of the index of generations is accepted");
     value_index_accept(keeper->index);
     /* What was taken away by hand may come back. */
     value_index_prune(keeper->index, is_known, service);

@@ -12,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "secret/service_index.h"
 #include "util/error.h"
 #include "util/file.h"
 #include "util/log.h"
@@ -243,4 +244,5 @@ service_master_take_slots(struct secret_service *service, struct slots *take_slo
     slots_free(slots->slots);
     slots->slots = take_slots;
     g_clear_pointer(&slots->problem, g_free);
+    service_index_note_slots(service);
 }

@@ -7,6 +7,7 @@
  * same way, and its slots forget the one of before at the end. A daemon that starts, or unlocks,
  * goes on where the last one stopped: the files of generations and slots say all that is needed.
  */
+#include "secret/service_index.h"
 #include "secret/service_master_work.h"
 #include "secret/service_state.h"
 #include "util/error.h"
@@ -399,8 +400,14 @@ on_checkpointed(void *opaque, const GError *error)
 void
 service_rotate_look_again(struct secret_service *service)
 {
-    if (service->rotation)
-        service->rotation->must_look_again = true;
+    struct rotation *rotation = service->rotation;
+
+    if (!rotation)
+        return;
+    rotation->must_look_again = true;
+    /* What stood in the way may have been put right. */
+    if (rotation->problem && rotation->timer)
+        plan_step(rotation, 0);
 }
 
 /* Files beside those that count, which nobody else changes. Whether all are done. */
@@ -497,11 +504,16 @@ static bool
 prepare_pass(struct rotation *rotation)
 {
     struct secret_service *service = rotation->service;
+    g_autoptr(GError) error = NULL;
 
     if (generations_is_rotating(service->generations))
         return true;
     if (!service->previous_key || generations_is_under(service->generations, service->previous_key))
         return begin_generation(rotation);
+    if (!service_index_rekey(service, &error)) {
+        fail(rotation, error->message);
+        return false;
+    }
     rotation->under_way++;
     service_master_forget_previous(service, on_forgotten, rotation);
     return false;

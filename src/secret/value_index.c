@@ -29,8 +29,9 @@ enum {
     AT_FLAGS = 12,
     AT_MASTER_KEY_ID = 16,
     AT_COUNTER = 32,
-    AT_COUNT = 40,
-    AT_ENTRIES = 44,
+    AT_ANCHOR = 40,
+    AT_COUNT = 56,
+    AT_ENTRIES = 60,
     ENTRY_SIZE = 24,
     AT_GENERATION = 16, /* in an entry, behind the uuid */
     TAG_SIZE = 32,
@@ -50,6 +51,8 @@ struct value_index {
     const struct master_key *master;
     GHashTable *entries; /* set of struct entry, by its uuid */
     uint64_t counter;
+    struct uuid anchor; /* zeros: none */
+    uint64_t written_counter;
     char *problem;
     bool must_put_aside; /* what has the file's name is not ours */
     uint64_t version;    /* grows with each change */
@@ -63,6 +66,7 @@ struct value_index_image {
     GArray *entries; /* of struct entry, in no order */
     GArray *removed; /* the others */
     uint64_t counter;
+    struct uuid anchor;
     bool is_begun_anew;
     bool must_put_aside;
     uint64_t version;
@@ -158,12 +162,25 @@ value_index_counter(const struct value_index *index)
     return index->counter;
 }
 
-void
-value_index_set_counter(struct value_index *index, uint64_t counter)
+uint64_t
+value_index_written_counter(const struct value_index *index)
 {
-    if (index->counter == counter)
+    return index->written_counter;
+}
+
+const struct uuid *
+value_index_anchor(const struct value_index *index)
+{
+    return &index->anchor;
+}
+
+void
+value_index_set_anchor(struct value_index *index, const struct uuid *anchor, uint64_t counter)
+{
+    if (index->counter == counter && uuid_equal(&index->anchor, anchor))
         return;
     index->counter = counter;
+    index->anchor = *anchor;
     index->version++;
 }
 
@@ -214,6 +231,7 @@ format(struct value_index_image *image, GError **error)
     big_endian_put(bytes + AT_FLAGS, image->is_begun_anew ? FLAG_BEGUN_ANEW : 0, 4);
     memcpy(bytes + AT_MASTER_KEY_ID, image->master_key_id, MASTER_KEY_ID_SIZE);
     big_endian_put(bytes + AT_COUNTER, image->counter, 8);
+    memcpy(bytes + AT_ANCHOR, image->anchor.bytes, sizeof(image->anchor.bytes));
     big_endian_put(bytes + AT_COUNT, image->entries->len, 4);
     for (guint i = 0; i < image->entries->len; i++, to += ENTRY_SIZE) {
         const struct entry *entry = &g_array_index(image->entries, struct entry, i);
@@ -290,6 +308,8 @@ take(struct value_index *index, const uint8_t *bytes)
             add(index, &uuid, big_endian_get(at + AT_GENERATION, 8));
     }
     index->counter = big_endian_get(bytes + AT_COUNTER, 8);
+    index->written_counter = index->counter;
+    memcpy(index->anchor.bytes, bytes + AT_ANCHOR, sizeof(index->anchor.bytes));
     if (big_endian_get(bytes + AT_FLAGS, 4) & FLAG_BEGUN_ANEW)
         index->problem = g_strdup_printf(
             "the index of generations (%s) was missing or damaged at an earlier start, and was "
@@ -418,6 +438,7 @@ value_index_take_image(struct value_index *index, GError **error)
         g_array_append_vals(((struct entry *)entry)->is_removed ? image->removed : image->entries,
                             entry, 1);
     image->counter = index->counter;
+    image->anchor = index->anchor;
     image->is_begun_anew = index->problem != NULL;
     image->must_put_aside = index->must_put_aside;
     image->version = index->version;
@@ -468,6 +489,7 @@ value_index_end_image(struct value_index *index, struct value_index_image *take_
 {
     if (is_written) {
         index->written_version = take_image->version;
+        index->written_counter = take_image->counter;
         index->must_put_aside = false;
         for (guint i = 0; i < take_image->removed->len; i++) {
             const struct entry *gone = &g_array_index(take_image->removed, struct entry, i);

@@ -75,10 +75,14 @@ bool value_index_flush(struct value_index *index, GError **error);
 /* Writes it under another master key, which is borrowed from then on. No image is out. */
 bool value_index_rekey(struct value_index *index, const struct master_key *master, GError **error);
 
-/* The counter in the file, which an anchor outside of it (a TPM's NV counter) may not be ahead of.
- * The file has it when the next image is written. */
+/* The counter in the file, which an anchor outside of it (a TPM's NV counter) may not be ahead of;
+ * and whose anchor that is (the id of a slot; zeros: none). What is set is in the file when the
+ * next image is written. */
 uint64_t value_index_counter(const struct value_index *index);
-void value_index_set_counter(struct value_index *index, uint64_t counter);
+const struct uuid *value_index_anchor(const struct value_index *index);
+void value_index_set_anchor(struct value_index *index, const struct uuid *anchor, uint64_t counter);
+/* That of the file on disk. */
+uint64_t value_index_written_counter(const struct value_index *index);
 
 typedef struct value_index value_index_t; /* for g_autoptr only */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(value_index_t, value_index_free)

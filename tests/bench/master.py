@@ -71,8 +71,7 @@ class Secretd(daemons.Secretd):
         with self.connect() as client:
             for slot in mastercalls.status(client).slots:
                 old = slot.id
-            mastercalls.add_slot(client, "credential",
-                                 fields={"name": "virtcrypt-master-key"}).reader()
+            mastercalls.add_slot(client, "credential", name="virtcrypt-master-key").reader()
             mastercalls.remove_slot(client, old).reader()
 
     def read_counts(self):
@@ -112,7 +111,7 @@ class Bench:
             with daemon.connect() as client:
                 status = mastercalls.status(client)
             if status.locked != wants_locked:
-                raise BenchFailed(f"{what}: {status.locked_reason or 'it is not locked'}")
+                raise BenchFailed(f"{what}: {status.reason or 'it is not locked'}")
         self.note(what, took)
 
     def _start_locked(self, daemon, what):

@@ -22,7 +22,7 @@ _BOUND_S = 20 * host.PATIENCE
 GUEST, OTHER_GUEST = (uuid.UUID(f"{n * 8}-0000-4000-8000-00000000000a") for n in "12")
 
 # docs/sealed-format.md
-_AT_GENERATION, _AT_ENTRIES, _ENTRY, _TAG = 32, 44, 24, 32
+_AT_GENERATION, _AT_ENTRIES, _ENTRY, _TAG = 32, 60, 24, 32
 
 
 def _floors(machine):

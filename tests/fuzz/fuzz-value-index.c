@@ -68,7 +68,7 @@ LLVMFuzzerTestOneInput(const uint8_t *input, size_t len)
     index = value_index_open(&(struct value_index_params){.path = path, .master = master}, &state);
     if (state == VALUE_INDEX_GOOD)
         /* Nothing but what was made with the key. */
-        check(len == 124 && value_index_count(index) == 2 && !value_index_problem(index));
+        check(len == 140 && value_index_count(index) == 2 && !value_index_problem(index));
     else
         check(state == VALUE_INDEX_DAMAGED && value_index_count(index) == 0 &&
               strstr(value_index_problem(index), path));

@@ -77,6 +77,14 @@ def change_passphrase(client, slot, old, new):
     return call(client, CHANGE_PASSPHRASE, slot + wire.opaque(old) + wire.opaque(new))
 
 
+def rotate(client, reseal=False, answers=(), remove=()):
+    """`answers`: {slot: passphrase}."""
+    answers = dict(answers)
+    return call(client, ROTATE, wire.uint32(reseal) + wire.uint32(len(answers))
+                + b"".join(slot + wire.opaque(answers[slot]) for slot in answers)
+                + wire.uint32(len(remove)) + b"".join(remove))
+
+
 def wait_until(is_there, bound=BOUND_S):
     until = time.monotonic() + bound
     while not is_there():

@@ -99,7 +99,7 @@ floor_in_file(const struct custodian *test, const char *uuid)
 
     if (!g_file_get_contents(test->index, &bytes, &len, NULL))
         return 0;
-    for (gsize at = 44; at + 24 + 32 <= len; at += 24) {
+    for (gsize at = 60; at + 24 + 32 <= len; at += 24) {
         if (memcmp(bytes + at, id.bytes, 16) == 0)
             return GUINT64_FROM_BE(*(const uint64_t *)(const void *)(bytes + at + 16));
     }

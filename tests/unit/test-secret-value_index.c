@@ -3,6 +3,8 @@
  * The index of generations: a golden file, floors that rise and go, what each kind of damage does,
  * the order of images and changes, another master key, and what it costs for many secrets.
  */
+#include <time.h>
+
 #include "expect.h"
 #include "folder.h"
 #include "patience.h"
@@ -10,19 +12,24 @@
 
 #define NAME "index"
 
-enum { AT_VERSION = 8, AT_FLAGS = 12, AT_MASTER_KEY_ID = 16, AT_COUNT = 40, GOLDEN_SIZE = 124 };
+enum { AT_VERSION = 8, AT_FLAGS = 12, AT_MASTER_KEY_ID = 16, AT_COUNT = 56, GOLDEN_SIZE = 140 };
 enum { MANY = 100000, MANY_MS = 50 };
 
-/* Made with Python's hmac as docs/sealed-format.md says: master key 00..1f, counter 5. */
+/* Made with Python's hmac as docs/sealed-format.md says: master key 00..1f, counter 5, anchor
+ * of repeated bytes 77. */
 static const char golden_hex[] =
-    "5643494e4445583100010001000000007be082a037bcf7ee1f4df688ab6932d8000000000000000500000002"
-    "00112233445566778899aabbccddeeff0000000000000007ffffffffffffffffffffffffffffffff00000100"
-    "00000000c8b58295aa2dafe5a75cd2e4bcb3d55e9ff7e05188061039353167d863fb6c4c";
+    "5643494e4445583100010001000000007be082a037bcf7ee1f4df688ab6932d8000000000000000577777777"
+    "7777777777777777777777770000000200112233445566778899aabbccddeeff0000000000000007ffffffff"
+    "ffffffffffffffffffffffff000001000000000078aba9c144129952aae8fe1e4be59817c6b7f4e4e7c16b11"
+    "79582ef7e85cdd01";
 
 static const struct uuid first = {{0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa,
                                    0xbb, 0xcc, 0xdd, 0xee, 0xff}};
 static const struct uuid last = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
                                   0xff, 0xff, 0xff, 0xff, 0xff}};
+
+static const struct uuid anchor = {{0x77, 0x77, 0x77, 0x77, 0x77, 0x77, 0x77, 0x77, 0x77, 0x77,
+                                    0x77, 0x77, 0x77, 0x77, 0x77, 0x77}};
 
 struct fixture {
     struct folder folder;
@@ -120,6 +127,8 @@ test_golden_file_opens(struct fixture *test, gconstpointer unused)
     expect_floor(index, &first, 7);
     expect_floor(index, &last, (uint64_t)1 << 40);
     g_assert_cmpuint(value_index_counter(index), ==, 5);
+    g_assert_cmpuint(value_index_written_counter(index), ==, 5);
+    g_assert_true(uuid_equal(value_index_anchor(index), &anchor));
     g_assert_null(value_index_problem(index));
     g_assert_false(value_index_is_dirty(index));
 }
@@ -133,9 +142,11 @@ test_golden_file_is_written(struct fixture *test, gconstpointer unused)
     g_assert_true(value_index_is_dirty(index));
     value_index_raise(index, &last, (uint64_t)1 << 40);
     value_index_raise(index, &first, 7);
-    value_index_set_counter(index, 5);
+    value_index_set_anchor(index, &anchor, 5);
+    g_assert_cmpuint(value_index_written_counter(index), ==, 0);
     flush(index);
     folder_expect(&test->folder, NAME, golden);
+    g_assert_cmpuint(value_index_written_counter(index), ==, 5);
     g_assert_cmpuint(folder_count(&test->folder), ==, 1);
 }
 
@@ -345,10 +356,20 @@ test_another_master_key_takes_it_over(struct fixture *test, gconstpointer unused
     expect_floor(reopened, &first, 7);
 }
 
+/* Of the processor: other programs run beside the tests. */
+static gint64
+used_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (gint64)now.tv_sec * G_USEC_PER_SEC + now.tv_nsec / 1000;
+}
+
 static void
 expect_below(const char *what, gint64 began, unsigned int limit_ms)
 {
-    double ms = (double)(g_get_monotonic_time() - began) / 1000;
+    double ms = (double)(used_us() - began) / 1000;
 
     g_test_message("%s: %.1f ms", what, ms);
     g_assert_cmpfloat(ms, <, patient_ms(limit_ms));
@@ -370,15 +391,15 @@ test_many_secrets_cost_little(struct fixture *test, gconstpointer unused)
         memcpy(uuid.bytes, words, sizeof(words));
         value_index_raise(index, &uuid, i + 1);
     }
-    began = g_get_monotonic_time();
+    began = used_us();
     image = take_image(index);
     expect_below("taking the image of 100 000", began, MANY_MS);
-    began = g_get_monotonic_time();
+    began = used_us();
     value_index_image_write(image, &error);
     g_assert_no_error(error);
-    expect_below("writing it", began, 10 * MANY_MS);
+    expect_below("writing it", began, 2 * MANY_MS);
     value_index_end_image(index, image, true);
-    began = g_get_monotonic_time();
+    began = used_us();
     again = open_index(test, true, VALUE_INDEX_GOOD);
     expect_below("opening it", began, 2 * MANY_MS);
     g_assert_cmpuint(value_index_count(again), ==, MANY);
