@@ -18,8 +18,9 @@
         {"slot", OPTION_TEXT, OPTION_NAMED_ONLY, "slot of the master key to unlock with"},         \
         {"key-file", OPTION_TEXT, OPTION_NAMED_ONLY,                                               \
          "where the slot's key file is now, if not where it says"},                                \
-        {"passphrase-file", OPTION_TEXT, OPTION_NAMED_ONLY,                                        \
-         "file with the slot's passphrase, - for standard input"},                                 \
+        {"passphrase-fd", OPTION_NUMBER, OPTION_NAMED_ONLY,                                        \
+         "read the passphrase from that descriptor"},                                              \
+        {"ask-password", OPTION_FLAG, 0, "ask for it by systemd-ask-password"},                    \
     {                                                                                              \
         "old", OPTION_FLAG, 0, "take values that were put back from an older backup, too"          \
     }

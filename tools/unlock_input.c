@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "recover/offline_process.h"
-#include "tools/key_input.h"
 
 enum { TIMEOUT_MS = 60 * 1000 };
 
@@ -21,7 +20,7 @@ unlock_input_begin(struct unlock_input *input, const struct command_args *args, 
 
     if (!command_get_text(args, "slot", &slot, error) ||
         !command_get_text(args, "key-file", &key_file, error) ||
-        !command_get_text(args, "passphrase-file", &input->passphrase_file, error))
+        !master_input_init(&input->passphrase, args, error))
         return false;
     offline_process_harden();
     input->key = (struct offline_key){.slot = slot, .key_file = key_file};
@@ -53,7 +52,7 @@ unlock_input_run(struct unlock_input *input, const struct unlock_target *target,
 {
     g_autoptr(GError) failure = NULL;
 
-    if (!input->passphrase_file) {
+    if (!master_input_is_given(&input->passphrase)) {
         if (target->unlock(target->opaque, &input->context, &input->key, &failure))
             return true;
         if (!has_terminal() || !target->needs_person(target->opaque, &input->key)) {
@@ -61,8 +60,7 @@ unlock_input_run(struct unlock_input *input, const struct unlock_target *target,
             return false;
         }
     }
-    input->secret =
-        key_input_read(input->passphrase_file ? input->passphrase_file : "-", prompt, NULL, error);
+    input->secret = master_input_read(&input->passphrase, prompt, NULL, error);
     input->key.secret = input->secret;
     return input->secret && target->unlock(target->opaque, &input->context, &input->key, error);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: how a person unlocks a store without its daemon: what the options --slot, --key-file and
- * --passphrase-file say, and asking on the terminal for what they do not.
+ * Owns: how a person unlocks a store without its daemon: what the options --slot, --key-file,
+ * --passphrase-fd and --ask-password say, and asking on the terminal for what they do not.
  */
 #pragma once
 
@@ -10,17 +10,18 @@
 
 #include "recover/offline_unlock.h"
 #include "tools/command.h"
+#include "tools/master_input.h"
 
 struct unlock_input {
     struct helper *helper;
     struct unlock_context context;
     struct offline_key key;
-    char *passphrase_file; /* borrowed, or NULL */
+    struct master_input passphrase;
     struct secret_buf *secret;
 };
 
 /* Hardens the process and starts the helper, so before there are threads or secrets. The command
- * has those three options. */
+ * has those options. */
 bool unlock_input_begin(struct unlock_input *input, const struct command_args *args,
                         GError **error);
 void unlock_input_clear(struct unlock_input *input);
@@ -33,7 +34,7 @@ struct unlock_target {
     void *opaque;
 };
 
-/* By what needs no person; else, or with --passphrase-file at once, by what one types. */
+/* By what needs no person; else, or where a passphrase is given at once, by what one types. */
 bool unlock_input_run(struct unlock_input *input, const struct unlock_target *target,
                       GError **error);
 

@@ -76,8 +76,9 @@ static const struct command commands[] = {
                 {"slot", OPTION_TEXT, OPTION_NAMED_ONLY, "slot of the master key to unlock with"},
                 {"key-file", OPTION_TEXT, OPTION_NAMED_ONLY,
                  "where the slot's key file is now, if not where it says"},
-                {"passphrase-file", OPTION_TEXT, OPTION_NAMED_ONLY,
-                 "file with the slot's passphrase, - for standard input"},
+                {"passphrase-fd", OPTION_NUMBER, OPTION_NAMED_ONLY,
+                 "read the passphrase from that descriptor"},
+                {"ask-password", OPTION_FLAG, 0, "ask for it by systemd-ask-password"},
             },
     },
     {

@@ -113,6 +113,20 @@ apply_path(const struct setting *setting, const struct key *key, void *field, GE
 }
 
 static bool
+apply_folders(const struct setting *setting, const struct key *key, void *field, GError **error)
+{
+    char ***folders = field;
+
+    for (const char *const *path = setting->value->texts; *path; path++) {
+        if (**path != '/')
+            return refuse(setting, error, "'%s' is not an absolute path", *path);
+    }
+    g_strfreev(*folders);
+    *folders = g_strdupv((char **)setting->value->texts);
+    return true;
+}
+
+static bool
 apply_filters(const struct setting *setting, const struct key *key, void *field, GError **error)
 {
     g_autoptr(GError) reason = NULL;
@@ -311,6 +325,8 @@ static const struct key secretd_keys[] = {
     {"value_readback", CONF_STRING, apply_readback, FIELD(value_readback)},
     {"master_key_file", CONF_STRING, apply_path, FIELD(master_key_file)},
     {"rotation_delay", CONF_INT, apply_number, FIELD(rotation_delay), 0, 86400},
+    {"sandbox", CONF_INT, apply_yes_no, FIELD(sandbox), 0, 1},
+    {"sandbox_paths", CONF_LIST, apply_folders, FIELD(sandbox_paths)},
     {"unlock_timeout", CONF_INT, apply_number, FIELD(unlock_timeout), 1, 120},
     {"index_delay", CONF_INT, apply_number, FIELD(index_delay), 0, 3600},
 };
@@ -428,6 +444,7 @@ daemon_conf_new_default(enum daemon_conf_program program, bool session)
     conf->log_level = LOG_LEVEL_WARN;
     conf->value_readback = DAEMON_CONF_READBACK_LOCAL_ROOT;
     conf->rotation_delay = 60;
+    conf->sandbox = true;
     conf->index_delay = 5;
     if (program == DAEMON_CONF_SECRETD)
         set_secretd_defaults(conf, etc);
@@ -447,6 +464,7 @@ copy_conf(const struct daemon_conf *conf)
     copy->log_filters = g_strdup(conf->log_filters);
     copy->log_outputs = g_strdup(conf->log_outputs);
     copy->master_key_file = g_strdup(conf->master_key_file);
+    copy->sandbox_paths = g_strdupv(conf->sandbox_paths);
     copy->custodian_socket = g_strdup(conf->custodian_socket);
     copy->libvirt_uri = g_strdup(conf->libvirt_uri);
     return copy;
@@ -460,6 +478,7 @@ clear_conf(struct daemon_conf *conf)
     g_free(conf->log_filters);
     g_free(conf->log_outputs);
     g_free(conf->master_key_file);
+    g_strfreev(conf->sandbox_paths);
     g_free(conf->custodian_socket);
     g_free(conf->libvirt_uri);
 }

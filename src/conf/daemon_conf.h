@@ -57,6 +57,8 @@ struct daemon_conf {
     enum daemon_conf_readback value_readback; /* local-root */
     char *master_key_file;       /* where a first start makes one: SYSCONFDIR/libvirt/virtcrypt/
                                   * master.key; session: below $XDG_CONFIG_HOME/libvirt */
+    bool sandbox;                /* true */
+    char **sandbox_paths;        /* folders beside its own, or NULL */
     unsigned int rotation_delay; /* 60 s from an erasure to the next key-encryption generation */
     unsigned int unlock_timeout; /* 10 s for each way to unlock the master key */
     unsigned int index_delay;    /* 5 s from a change to the write of the index of generations */

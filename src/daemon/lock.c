@@ -14,6 +14,9 @@
 
 #include "util/error.h"
 #include "util/file.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(lock, "unlinkat close");
 
 /* Not readable by others: a read lock, which any reader could take, would keep us out. */
 enum { PID_FILE_MODE = 0600, TRIES = 100 };

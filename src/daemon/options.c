@@ -13,9 +13,9 @@
 /* A day and a bit short of where milliseconds pass an int. */
 enum { TIMEOUT_MAX_S = 2000000 };
 
-enum { OPTION_SESSION = 256 };
+enum { OPTION_SESSION = 256, OPTION_USER, SESSION_OPTIONS = 2 };
 
-/* That of sessions comes last, so that a daemon without them can leave it out. */
+/* Those of daemons with sessions come last, so that others can leave them out. */
 static const struct option long_options[] = {
     {"daemon", no_argument, NULL, 'd'},
     {"timeout", required_argument, NULL, 't'},
@@ -25,6 +25,7 @@ static const struct option long_options[] = {
     {"version", no_argument, NULL, 'V'},
     {"help", no_argument, NULL, 'h'},
     {"session", no_argument, NULL, OPTION_SESSION},
+    {"user", required_argument, NULL, OPTION_USER},
     {NULL, 0, NULL, 0},
 };
 
@@ -81,6 +82,10 @@ apply_option(int option, struct daemon_options *options, GError **error)
     case OPTION_SESSION:
         options->session = true;
         return true;
+    case OPTION_USER:
+        g_free(options->user);
+        options->user = g_strdup(optarg);
+        return true;
     default:
         g_assert_not_reached();
     }
@@ -108,7 +113,7 @@ daemon_options_parse(int argc, char **argv, bool has_session, uid_t uid,
 
     memcpy(known, long_options, sizeof(known));
     if (!has_session)
-        known[G_N_ELEMENTS(known) - 2] = known[G_N_ELEMENTS(known) - 1];
+        known[G_N_ELEMENTS(known) - 1 - SESSION_OPTIONS] = known[G_N_ELEMENTS(known) - 1];
 
     optind = 0; /* resets glibc's getopt entirely */
     opterr = 0;
@@ -125,6 +130,11 @@ daemon_options_parse(int argc, char **argv, bool has_session, uid_t uid,
                   argv[optind]);
         return false;
     }
+    if (options.user && options.session) {
+        error_set(error, ERROR_FROM_NONE, ERROR_INVALID_ARG,
+                  "a session is its user's own: leave --user out");
+        return false;
+    }
     *ret_options = options;
     options = (struct daemon_options){0};
     return true;
@@ -135,5 +145,6 @@ daemon_options_clear(struct daemon_options *options)
 {
     g_free(options->config_file);
     g_free(options->pid_file);
+    g_free(options->user);
     *options = (struct daemon_options){0};
 }

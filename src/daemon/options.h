@@ -14,13 +14,15 @@ struct daemon_options {
     bool version;
     bool background; /* --daemon */
     bool verbose;
+    char *user;             /* or NULL: whom the process goes over to */
     bool session;           /* an unprivileged user's own daemon */
     unsigned int timeout_s; /* 0: never */
     char *config_file;      /* or NULL: the default one, which may be missing */
     char *pid_file;         /* or NULL */
 };
 
-/* Parses the `argc` words of `argv`. If the daemon `has_session`, every user but root has one. An
+/* Parses the `argc` words of `argv`. If the daemon `has_session`, every user but root has one, and
+ * the host's may have a user of its own (--user). An
  * error (code ERROR_INVALID_ARG) names the word. */
 bool daemon_options_parse(int argc, char **argv, bool has_session, uid_t uid,
                           struct daemon_options *ret_options, GError **error);

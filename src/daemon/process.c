@@ -18,6 +18,9 @@
 #include "util/error.h"
 #include "util/file.h"
 #include "util/log.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(process, "openat dup2 dup3 write close");
 
 /* Beside clients: the log, D-Bus, and the files of changes under way, of which one of a secret with
  * many owners has most: two for each. */

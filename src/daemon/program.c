@@ -76,6 +76,7 @@ start(const struct daemon_program *program, const struct daemon_options *options
         .conf = conf,
         .settings = &source,
         .pid_file = options->pid_file ? options->pid_file : folders->pid_file,
+        .user = options->user,
         .passed = passed,
         .timeout_s = options->timeout_s,
     };

@@ -19,6 +19,7 @@ struct daemon_params {
     const struct daemon_conf *conf;
     const struct daemon_settings_source *settings; /* read again at SIGHUP, for the log */
     const char *pid_file;
+    const char *user;       /* to go over to; or NULL */
     GPtrArray *passed;      /* sockets from systemd; if there are none it makes its own */
     unsigned int timeout_s; /* 0: never idle */
 };

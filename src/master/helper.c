@@ -18,6 +18,9 @@
 #include "master/helper_wire.h"
 #include "util/error.h"
 #include "util/file.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(helper, "poll ppoll recvmsg sendto wait4 clock_nanosleep close");
 
 enum {
     ORDER_MAX_MS = 10 * 1000, /* how long the broker may take to start a process */
@@ -284,6 +287,26 @@ explain(const struct helper_request *request, const GError *failure, GError **er
                   "%s ended without an answer to %s: %s", PROGRAM_NAME, name, failure->message);
 }
 
+/* Until there is an answer, or nobody wants it any more. What else can happen is the receiver's. */
+static bool
+wait_for_answer(int fd, int cancel_fd, gint64 deadline, GError **error)
+{
+    struct pollfd fds[] = {
+        {.fd = fd, .events = POLLIN},
+        {.fd = cancel_fd, .events = POLLIN},
+    };
+    gint64 left;
+
+    do
+        left = deadline - g_get_monotonic_time();
+    while (left > 0 && poll(fds, G_N_ELEMENTS(fds), (int)(left / US_PER_MS + 1)) < 0 &&
+           errno == EINTR);
+    if (!fds[1].revents)
+        return true;
+    error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_ABORTED, "it was cancelled");
+    return false;
+}
+
 static bool
 converse(int fd, const struct helper_request *request, gint64 deadline,
          struct helper_message *ret_answer, GError **error)
@@ -295,6 +318,7 @@ converse(int fd, const struct helper_request *request, gint64 deadline,
     };
 
     return helper_wire_send(fd, &question, deadline, error) &&
+           (request->cancel_fd <= 0 || wait_for_answer(fd, request->cancel_fd, deadline, error)) &&
            helper_wire_receive(fd, ret_answer, deadline, error);
 }
 

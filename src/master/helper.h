@@ -39,6 +39,7 @@ struct helper_request {
     const struct fields *fields;  /* or NULL */
     const struct secret_buf *key; /* or NULL */
     unsigned int timeout_ms;      /* the helper is killed after it; 1 to 600 000 */
+    int cancel_fd;                /* 0: none; once it is readable: ERROR_OPERATION_ABORTED */
 };
 
 struct helper_reply {

@@ -13,6 +13,9 @@
 #include "master/helper.h"
 #include "util/big_endian.h"
 #include "util/error.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(helper_wire, "poll ppoll recvfrom recvmsg sendto sendmsg");
 
 static const char magic[8] = {'V', 'C', 'H', 'E', 'L', 'P', '0', '1'};
 

@@ -12,6 +12,9 @@
 #include "master/master_key.h"
 #include "util/error.h"
 #include "util/file.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(master_key_file, "openat newfstatat fchmod fsync geteuid linkat unlinkat");
 
 enum { FOLDER_MODE = 0700, FILE_MODE = 0600 };
 

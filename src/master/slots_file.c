@@ -10,6 +10,9 @@
 #include "master/slots.h"
 #include "util/error.h"
 #include "util/file.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(slots_file, "openat newfstatat pread64 geteuid");
 
 enum { FOLDER_MODE = 0700, FILE_MODE = 0600, OTHERS_MAY_WRITE = 022 };
 

@@ -196,6 +196,7 @@ key_file_open(const struct unlock_context *context, const struct slot *slot,
 {
     g_auto(place_t) place = {.dir_fd = -1};
     g_autoptr(GError) problem = NULL;
+    g_autoptr(GError) next_problem = NULL;
     g_autoptr(secret_buf_t) bytes = NULL;
     g_autoptr(secret_buf_t) next = NULL;
 
@@ -205,10 +206,13 @@ key_file_open(const struct unlock_context *context, const struct slot *slot,
     /* Without a check: a slot that is not in a file yet. */
     if (is_slots_own(slot, bytes) || (bytes && !fields_get(slot->fields, CHECK_FIELD)))
         return g_steal_pointer(&bytes);
-    next = read_key(place.dir_fd, place.next_name, place.next_path, NULL);
+    next = read_key(place.dir_fd, place.next_name, place.next_path, &next_problem);
     if (is_slots_own(slot, next))
         return g_steal_pointer(&next);
-    if (bytes)
+    /* It may be the one. */
+    if (next_problem && error_get_errno(next_problem) != ENOENT)
+        g_propagate_error(error, g_steal_pointer(&next_problem));
+    else if (bytes)
         error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_SECRET,
                   "the key file %s is not the one that the slot was made with; put that one back",
                   place.path);

@@ -14,6 +14,9 @@
 #include "util/error.h"
 #include "util/file.h"
 #include "util/log.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(connection, "shutdown close");
 
 struct closing_func {
     GDestroyNotify func;

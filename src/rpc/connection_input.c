@@ -13,6 +13,9 @@
 #include "rpc/server_state.h"
 #include "util/error.h"
 #include "util/registers.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(connection_input, "recvfrom recvmsg");
 
 /* Room before the received bytes for a head that came in pieces. */
 enum { HEAD_MAX = RPC_FRAME_HEADER_SIZE + RPC_FRAME_FDS_SIZE };

@@ -18,6 +18,9 @@
 #include "util/error.h"
 #include "util/file.h"
 #include "util/log.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(listener, "unlink unlinkat newfstatat");
 
 enum {
     FOLDER_MODE = 0755,

@@ -14,6 +14,9 @@
 
 #include "util/file.h"
 #include "util/log.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(notify, "socket sendto close");
 
 static bool
 send_state(const char *path, const char *state)

@@ -8,6 +8,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(output, "sendto sendmsg");
+
 struct chunk {
     enum rpc_output_kind kind;
     uint8_t *plain;

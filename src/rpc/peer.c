@@ -14,6 +14,9 @@
 
 #include "util/error.h"
 #include "util/file.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(peer, "getsockopt openat read close");
 
 /* Of /proc/PID/stat (proc(5)): the state is field 3, and the first after the command. */
 enum { STAT_MAX = 1024, FIELD_STATE = 3, FIELD_START_TIME = 22 };

@@ -13,6 +13,9 @@
 
 #include "util/error.h"
 #include "util/file.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(polkit, "eventfd2 read write close");
 
 /* Of polkit's D-Bus interface. */
 #define POLKIT_NAME      "org.freedesktop.PolicyKit1"
@@ -41,6 +44,8 @@ struct rpc_polkit_check {
 struct rpc_polkit {
     struct loop *loop;
     unsigned int timeout_ms;
+    rpc_polkit_ask_func ask; /* NULL: we ask */
+    void *ask_opaque;
     GThreadPool *pool;
     GPtrArray *running; /* of struct rpc_polkit_check */
     GAsyncQueue *done;  /* of struct rpc_polkit_check */
@@ -140,6 +145,24 @@ ask(const struct rpc_polkit_check *check, GError **error)
 }
 
 static void
+have_asked(const struct rpc_polkit *polkit, struct rpc_polkit_check *check)
+{
+    const struct rpc_polkit_question question = {
+        .identity = &check->identity,
+        .action_id = check->action_id,
+        .timeout_ms = polkit->timeout_ms,
+        .cancel_fd = g_cancellable_get_fd(check->cancellable),
+    };
+
+    if (g_cancellable_is_cancelled(check->cancellable))
+        error_set(&check->failure, ERROR_FROM_POLKIT, ERROR_AUTH_FAILED,
+                  "nobody waits for polkit's answer any more");
+    else
+        (void)polkit->ask(&question, polkit->ask_opaque, &check->failure);
+    g_cancellable_release_fd(check->cancellable);
+}
+
+static void
 run_check(void *opaque, void *pool_opaque)
 {
     struct rpc_polkit_check *check = opaque;
@@ -150,6 +173,8 @@ run_check(void *opaque, void *pool_opaque)
         error_set(&check->failure, ERROR_FROM_POLKIT, ERROR_AUTH_FAILED,
                   "process %d, which polkit is to judge, can't be told from a later one",
                   check->identity.peer_pid);
+    else if (polkit->ask)
+        have_asked(polkit, check);
     else
         ask(check, &check->failure);
     g_async_queue_push(polkit->done, check);
@@ -235,6 +260,13 @@ void
 rpc_polkit_set_timeout(struct rpc_polkit *polkit, unsigned int timeout_ms)
 {
     polkit->timeout_ms = timeout_ms;
+}
+
+void
+rpc_polkit_set_ask(struct rpc_polkit *polkit, rpc_polkit_ask_func func, void *opaque)
+{
+    polkit->ask = func;
+    polkit->ask_opaque = opaque;
 }
 
 static void

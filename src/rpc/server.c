@@ -20,6 +20,9 @@
 #include "rpc/user.h"
 #include "util/file.h"
 #include "util/log.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(server, "accept4 fcntl close");
 
 enum {
     ACCEPTS_PER_ROUND = 16,
@@ -309,6 +312,8 @@ rpc_server_add_listener(struct rpc_server *server, int fd, bool readonly, enum r
     if (auth == RPC_AUTH_POLKIT && !server->polkit)
         server->polkit = rpc_polkit_new(server->params.loop,
                                         threads > 0 ? threads : POLKIT_THREADS_DEFAULT, error);
+    if (server->polkit && server->params.ask_polkit)
+        rpc_polkit_set_ask(server->polkit, server->params.ask_polkit, server->params.ask_opaque);
     if ((auth == RPC_AUTH_POLKIT && !server->polkit) || !make_buffers(server, error))
         return false;
     listener->watch = loop_watch_new(server->params.loop, fd, server->started ? EPOLLIN : 0,

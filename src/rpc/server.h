@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "rpc/identity.h"
+#include "rpc/polkit.h"
 #include "rpc/program.h"
 #include "util/error.h"
 #include "util/loop.h"
@@ -41,7 +42,9 @@ struct rpc_server_params {
     unsigned int keepalive_count;
     unsigned int handshake_timeout_s; /* authenticated and opened by then, or closed; 0: never */
     unsigned int idle_exit_s;         /* --timeout: 0 for never */
-    bool (*is_held)(void *opaque);    /* true: not idle although no client is there */
+    rpc_polkit_ask_func ask_polkit;   /* NULL: polkit is asked by this process */
+    void *ask_opaque;
+    bool (*is_held)(void *opaque); /* true: not idle although no client is there */
     void (*on_idle)(void *opaque);
     void *opaque;
 };

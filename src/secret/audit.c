@@ -14,6 +14,10 @@
 #include "conf/audit_line.h"
 #include "util/error.h"
 #include "util/file.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(audit,
+                 "openat newfstatat pread64 pwrite64 fallocate ftruncate fsync fdatasync geteuid");
 
 enum { DIR_MODE = 0700, FILE_MODE = 0600, LINE_EXTRA = AUDIT_LINE_MAX - AUDIT_MEMBERS_MAX };
 

@@ -13,6 +13,9 @@
 #include "conf/audit_line.h"
 #include "util/error.h"
 #include "util/file.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(audit_reader, "newfstatat pread64");
 
 enum { CHUNK_SIZE = 64 * 1024 };
 

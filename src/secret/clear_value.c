@@ -18,6 +18,9 @@
 #include "util/file.h"
 #include "util/log.h"
 #include "util/parallel.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(clear_value, "openat newfstatat faccessat linkat unlinkat fsync fdatasync");
 
 enum { REPLACED_MAX = 1000 };
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: the daemon. Order of its start: the locks, so that nobody else works on the same secrets;
- * the sockets, where clients wait from then on; the secrets; the server.
+ * Owns: the daemon. Order of its start: the broker of helpers, which stays as it was started; the
+ * locks, so that nobody else works on the same secrets; the sockets, where clients wait from then
+ * on; its own user and confinement; the secrets; the server.
  */
 #include "secret/daemon.h"
 
@@ -10,9 +11,12 @@
 #include "daemon/core.h"
 #include "daemon/folders.h"
 #include "daemon/lock.h"
+#include "daemon/own_user.h"
 #include "master/helper.h"
 #include "rpc/system_token.h"
 #include "secret/daemon_paths.h"
+#include "secret/daemon_polkit.h"
+#include "secret/daemon_sandbox.h"
 #include "secret/dispatch.h"
 #include "secret/dispatch_store.h"
 #include "secret/events.h"
@@ -33,6 +37,7 @@ static const char usage[] =
     "  -t, --timeout SECS   end after SECS seconds without a client\n"
     "  -f, --config FILE    read FILE instead of the default configuration\n"
     "  -p, --pid-file FILE  write the process id to FILE instead of the default one\n"
+    "      --user USER      run as USER once all is open; files stay root's\n"
     "      --session        keep the secrets of one user (the default for all but root)\n"
     "  -v, --verbose        log more\n"
     "  -V, --version        print the version and end\n"
@@ -48,6 +53,7 @@ struct daemon {
     struct secret_buf *token;
     struct secret_events *events;
     struct helper *helper;
+    bool has_own_user;
     struct unlock_context unlock;
     struct secret_service *service;
     struct rpc_server *server;
@@ -156,6 +162,10 @@ open_server(struct daemon *daemon, GError **error)
     params.token = daemon->token;
     params.trust_own_uid = session;
     params.is_held = is_held;
+    if (daemon->has_own_user) {
+        params.ask_polkit = daemon_polkit_ask;
+        params.ask_opaque = daemon->helper;
+    }
     daemon->server = rpc_server_new(&params);
     add_programs(daemon);
     return daemon_core_add_listeners(daemon->core, daemon->server, error);
@@ -190,6 +200,31 @@ close_daemon(void *opened)
 
 static const struct daemon_hooks hooks = {.reload = on_reload};
 
+/* That it can't be is no reason for guests to be without keys. */
+static void
+change_user(struct daemon *daemon)
+{
+    const char *name = daemon->params->user;
+    struct own_user user;
+    g_autoptr(GError) error = NULL;
+
+    if (!name)
+        return;
+    if (geteuid() == 0 && own_user_find(name, &user, &error) && own_user_enter(&user, &error))
+        daemon->has_own_user = true;
+    else
+        log_error("it goes on as user %u: %s", geteuid(),
+                  error ? error->message : "--user is for root");
+}
+
+/* All is open that needs more; no thread has been started, no key has been read. */
+static void
+confine(struct daemon *daemon)
+{
+    change_user(daemon);
+    daemon_sandbox_enter(daemon->params, daemon->paths);
+}
+
 static bool
 open_parts(struct daemon *daemon, GError **error)
 {
@@ -205,7 +240,10 @@ open_parts(struct daemon *daemon, GError **error)
     if (!daemon->driver_lock || !daemon_core_open_sockets(daemon->core, error))
         return false;
     daemon->token = rpc_system_token_open(daemon->params->folders->token_dir, error);
-    return daemon->token && open_service(daemon, error) && open_server(daemon, error);
+    if (!daemon->token)
+        return false;
+    confine(daemon);
+    return open_service(daemon, error) && open_server(daemon, error);
 }
 
 static void *

@@ -15,6 +15,9 @@
 #include "util/big_endian.h"
 #include "util/error.h"
 #include "util/file.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(generations, "openat newfstatat unlinkat");
 
 enum { FORMAT_VERSION = 1, FORMAT_ALGORITHM = 1, FLAG_LEGACY = 1, FLAG_RESEAL = 2 };
 enum { FOLDER_MODE = 0700, FILE_MODE = 0600, ENTRIES_MAX = 2, NUMBER_SIZE = 8 };

@@ -20,6 +20,11 @@
 #include "util/big_endian.h"
 #include "util/error.h"
 #include "util/file.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(
+    journal,
+    "openat newfstatat flock fsync fdatasync geteuid pread64 pwrite64 renameat renameat2 unlinkat");
 
 enum { FORMAT_VERSION = 1, DIGEST_SIZE = 32, SECTOR_SIZE = 512 };
 

@@ -400,8 +400,14 @@ on_checkpointed(void *opaque, const GError *error)
 void
 service_rotate_look_again(struct secret_service *service)
 {
-    if (service->rotation)
-        service->rotation->must_look_again = true;
+    struct rotation *rotation = service->rotation;
+
+    if (!rotation)
+        return;
+    rotation->must_look_again = true;
+    /* What stood in the way may have been put right. */
+    if (rotation->problem && rotation->timer)
+        plan_step(rotation, 0);
 }
 
 /* Files beside those that count, which nobody else changes. Whether all are done. */

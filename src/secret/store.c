@@ -8,13 +8,16 @@
 #include <sys/file.h>
 
 #include "secret/audit_reader.h"
-#include "secret/store_folders.h"
 #include "secret/store_files.h"
+#include "secret/store_folders.h"
 #include "secret/store_overlay.h"
 #include "secret/store_worker.h"
 #include "util/error.h"
 #include "util/file.h"
 #include "util/log.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(store, "flock");
 
 enum { DIR_MODE = 0700 };
 

@@ -18,6 +18,10 @@
 #include "util/error.h"
 #include "util/file.h"
 #include "util/parallel.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(store_files,
+                 "openat newfstatat close fchmod fdatasync renameat renameat2 unlinkat pwrite64");
 
 /* OPEN_MAX: files and folders held open by several changes; a single one of all owners has more. */
 enum { FILE_MODE = 0600, TOUCHED_MAX = 256, OPEN_MAX = 1024 };
@@ -163,7 +167,7 @@ static bool
 fits_in_place(const struct store_part *part, const struct stat *info)
 {
     return part->action == STORE_WRITE && S_ISREG(info->st_mode) && info->st_nlink == 1 &&
-           (info->st_mode & 07777) == FILE_MODE && info->st_uid == geteuid() &&
+           (info->st_mode & 07777) == FILE_MODE && info->st_uid == file_own_uid() &&
            (size_t)info->st_size == g_bytes_get_size(part->content) && info->st_size <= SECTOR_SIZE;
 }
 

@@ -14,6 +14,9 @@
 #include "util/file.h"
 #include "util/log.h"
 #include "util/parallel.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(store_folders, "openat newfstatat mkdirat unlinkat fsync geteuid");
 
 enum { DIR_MODE = 0700, FOREIGN_MAX = 100 };
 

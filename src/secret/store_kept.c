@@ -14,6 +14,9 @@
 #include "secret/store_names.h"
 #include "util/error.h"
 #include "util/file.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(store_kept, "unlinkat");
 
 enum { FILE_MODE = 0600 };
 

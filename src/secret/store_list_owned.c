@@ -13,6 +13,9 @@
 #include "util/error.h"
 #include "util/file.h"
 #include "util/log.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(store_list_owned, "unlinkat");
 
 static const char what[] = "the folder of guests' keys";
 

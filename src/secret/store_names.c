@@ -13,6 +13,9 @@
 #include "util/error.h"
 #include "util/file.h"
 #include "util/log.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(store_names, "openat newfstatat getdents64 unlinkat close");
 
 /* So many foreign names are logged one by one, and the others are counted. */
 enum { FOREIGN_LOGGED_MAX = 10 };

@@ -16,6 +16,9 @@
 #include "util/error.h"
 #include "util/file.h"
 #include "util/log.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(store_worker, "eventfd2 read write rt_sigprocmask");
 
 enum { BATCH_MAX = 64, IDLE_SECONDS = 1, RETRY_SECONDS = 30 };
 

@@ -9,10 +9,15 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "util/error.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(file, "openat close fstat newfstatat getdents64 read write pwrite64 fchmod fsync "
+                       "fdatasync mkdir mkdirat renameat renameat2 unlinkat geteuid setfsuid");
 
 enum { PARENT_MODE = 0755 };
 
@@ -46,6 +51,12 @@ make_dir(const char *path, mode_t mode)
     if (!made && errno == ENOENT && strcmp(parent, path) != 0)
         made = make_dir(parent, PARENT_MODE) && mkdir(path, mode) == 0;
     return (made || errno == EEXIST) && sync_parent(path);
+}
+
+uid_t
+file_own_uid(void)
+{
+    return (uid_t)setfsuid((uid_t)-1); /* a value that nobody has changes nothing */
 }
 
 static int

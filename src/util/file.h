@@ -17,6 +17,10 @@ typedef int file_fd;
 void file_fd_clear(file_fd *fd);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(file_fd, file_fd_clear)
 
+/* Whom the files belong to that we make: our user, or root where a daemon has gone over to a user
+ * of its own (daemon/own_user.h). */
+uid_t file_own_uid(void);
+
 /* Opens the folder `path`, durably making it (and missing parents, mode 0755) with `mode` if
  * `create`. A
  * symbolic link in the last component, or a folder of another owner than root or us, is refused. */

@@ -16,6 +16,9 @@
 #include <unistd.h>
 
 #include "util/error.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(log, "openat close write socket connect sendmsg sendto");
 
 struct record {
     enum log_level level;

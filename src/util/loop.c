@@ -18,6 +18,10 @@
 
 #include "util/error.h"
 #include "util/file.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(loop, "epoll_create1 epoll_ctl epoll_wait epoll_pwait eventfd2 read write "
+                       "timerfd_create timerfd_settime signalfd4 rt_sigprocmask close");
 
 enum { EVENTS_PER_ROUND = 64 };
 

@@ -8,6 +8,10 @@
 #include <glib.h>
 #include <signal.h>
 
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(parallel, "rt_sigprocmask");
+
 /* Of work that computes: pieces taken at once, and the fewest that are worth a thread more. */
 enum { RUN_LENGTH = 32, WORTH_A_THREAD = 64, THREADS_MAX = 8 };
 /* Of work that waits: as many flushes at a time become few, and more threads gain little. */

@@ -1,141 +1,35 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: allocation and wiping of key memory. A region is [guard][header][bytes...][guard]; the
- * header (struct secret_buf) shares the first locked page with the bytes. One-page regions that are
- * freed are wiped and kept for reuse, because a call that returns a key would otherwise pay six
- * system calls for it.
+ * Owns: the lengths and the wiping of key buffers; their pages are secret_arena.c's.
  */
 #include "util/secret_buf.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
 
 #include "util/error.h"
 #include "util/registers.h"
+#include "util/secret_arena.h"
+#include "util/syscalls.h"
 
-struct secret_buf {
-    size_t len;
-    size_t pages; /* between the guards */
-    struct secret_buf *next_spare;
-};
+SYSCALLS_DECLARE(secret_buf, "getrandom read");
 
-/* Wiped one-page regions waiting for reuse. */
-enum { SPARE_MAX = 32 };
-static GMutex spare_lock;
-static struct secret_buf *spare_list;
-static unsigned int spare_count;
-
-static size_t
-page_size(void)
-{
-    static size_t size;
-
-    if (size == 0)
-        size = (size_t)sysconf(_SC_PAGESIZE);
-    return size;
-}
+/* What a forked child sees of a buffer that it inherited. */
+static const uint8_t nothing[64];
 
 static uint8_t *
 bytes_of(const struct secret_buf *buf)
 {
-    return (uint8_t *)buf + sizeof(*buf);
-}
-
-static struct secret_buf *
-take_spare(void)
-{
-    struct secret_buf *buf;
-
-    g_mutex_lock(&spare_lock);
-    buf = spare_list;
-    if (buf) {
-        spare_list = buf->next_spare;
-        spare_count--;
-    }
-    g_mutex_unlock(&spare_lock);
-    return buf;
-}
-
-static bool
-put_spare(struct secret_buf *buf)
-{
-    bool kept;
-
-    g_mutex_lock(&spare_lock);
-    kept = spare_count < SPARE_MAX;
-    if (kept) {
-        buf->next_spare = spare_list;
-        spare_list = buf;
-        spare_count++;
-    }
-    g_mutex_unlock(&spare_lock);
-    return kept;
-}
-
-/* In a forked child all regions are zero, so a list through them has no next pointers. */
-static void
-forget_spares(void)
-{
-    g_mutex_init(&spare_lock);
-    spare_list = NULL;
-    spare_count = 0;
-}
-
-static void
-watch_forks(void)
-{
-    static gsize done;
-
-    if (g_once_init_enter(&done)) {
-        pthread_atfork(NULL, NULL, forget_spares);
-        g_once_init_leave(&done, 1);
-    }
-}
-
-static struct secret_buf *
-map_region(size_t pages, GError **error)
-{
-    size_t page = page_size();
-    uint8_t *region = mmap(NULL, (pages + 2) * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    uint8_t *body = region + page;
-    struct secret_buf *buf;
-
-    if (region == MAP_FAILED) {
-        error_set_errno(error, ERROR_FROM_NONE, errno, "cannot map %zu pages of key memory", pages);
-        return NULL;
-    }
-    if (mprotect(body, pages * page, PROT_READ | PROT_WRITE) < 0 ||
-        madvise(body, pages * page, MADV_DONTDUMP) < 0 ||
-        madvise(body, pages * page, MADV_WIPEONFORK) < 0 || mlock(body, pages * page) < 0) {
-        error_set_errno(error, ERROR_FROM_NONE, errno,
-                        "cannot lock %zu bytes of key memory (see the limit LimitMEMLOCK)",
-                        pages * page);
-        munmap(region, (pages + 2) * page);
-        return NULL;
-    }
-    watch_forks();
-    buf = (struct secret_buf *)body;
-    buf->pages = pages;
-    return buf;
-}
-
-static void
-unmap_region(struct secret_buf *buf)
-{
-    size_t page = page_size();
-
-    munmap((uint8_t *)buf - page, (buf->pages + 2) * page);
+    return buf->bytes ? buf->bytes : (uint8_t *)nothing;
 }
 
 struct secret_buf *
 secret_buf_new(size_t len, GError **error)
 {
-    size_t pages;
-    struct secret_buf *buf = NULL;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    struct secret_buf *buf;
 
     if (len > SECRET_BUF_MAX) {
         error_set(error, ERROR_FROM_NONE, ERROR_INVALID_ARG,
@@ -143,14 +37,9 @@ secret_buf_new(size_t len, GError **error)
                   SECRET_BUF_MAX);
         return NULL;
     }
-    pages = (sizeof(*buf) + len + page_size() - 1) / page_size();
-    if (pages == 1)
-        buf = take_spare();
-    if (!buf)
-        buf = map_region(pages, error);
-    if (!buf)
-        return NULL;
-    buf->len = len;
+    buf = secret_arena_take(MAX((len + page - 1) / page, 1), error);
+    if (buf)
+        buf->len = len;
     return buf;
 }
 
@@ -233,20 +122,25 @@ secret_buf_free(struct secret_buf *buf)
         return;
     secret_buf_wipe(buf);
     buf->len = 0;
-    if (buf->pages != 1 || !put_spare(buf))
-        unmap_region(buf);
+    secret_arena_put(buf);
+}
+
+bool
+secret_buf_is_hidden(const struct secret_buf *buf)
+{
+    return secret_arena_is_hidden(buf->arena);
 }
 
 size_t
 secret_buf_len(const struct secret_buf *buf)
 {
-    return buf->len;
+    return buf ? buf->len : 0;
 }
 
 const uint8_t *
 secret_buf_bytes(const struct secret_buf *buf)
 {
-    return bytes_of(buf);
+    return buf ? bytes_of(buf) : NULL;
 }
 
 uint8_t *

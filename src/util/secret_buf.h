@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Owns: the one type that key bytes live in. The bytes sit in pages of their own between two
- * guard pages, locked in memory, left out of core dumps, zero in a forked child, and are wiped
- * when the buffer is freed. There is no `char *` view, no realloc and no dup on purpose.
+ * guard pages, which the kernel has no mapping of where it can do that (memfd_secret(2)), locked in
+ * memory, left out of core dumps and of forked children, and are wiped when the buffer is freed.
+ * There is no `char *` view, no realloc and no dup on purpose.
  * Invariant: len never grows, and bytes past len are zero. A forked child sees every buffer it
- * inherits as one of length 0.
+ * inherits as one of length 0; an address of bytes from before the fork is nothing there.
  */
 #pragma once
 
@@ -37,6 +38,11 @@ struct secret_buf *secret_buf_read_fd(int fd, size_t max, GError **error);
 /* Wipes and frees; NULL is allowed. */
 void secret_buf_free(struct secret_buf *buf);
 
+/* Whether root, too, can't read its pages through the kernel (/proc/PID/mem, ptrace): the kernel
+ * has memfd_secret(2). Not of a buffer that a forked child inherited. */
+bool secret_buf_is_hidden(const struct secret_buf *buf);
+
+/* Of NULL: 0, and NULL. */
 size_t secret_buf_len(const struct secret_buf *buf);
 const uint8_t *secret_buf_bytes(const struct secret_buf *buf);
 uint8_t *secret_buf_writable(struct secret_buf *buf);

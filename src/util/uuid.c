@@ -9,6 +9,9 @@
 #include <sys/random.h>
 
 #include "util/error.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(uuid, "getrandom");
 
 bool
 uuid_parse(const char *text, struct uuid *ret_uuid)

@@ -111,7 +111,7 @@ class Bench:
             with daemon.connect() as client:
                 status = mastercalls.status(client)
             if status.locked != wants_locked:
-                raise BenchFailed(f"{what}: {status.locked_reason or 'it is not locked'}")
+                raise BenchFailed(f"{what}: {status.reason or 'it is not locked'}")
         self.note(what, took)
 
     def _start_locked(self, daemon, what):

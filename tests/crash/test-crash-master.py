@@ -7,16 +7,13 @@ master key, and neither the old slots nor the old key file open anything of the 
 
 import os
 import signal
-import time
-import unittest
 import uuid
 
-import disk
 import host
 import mastercalls
 import taptest
 import wire
-from secretd_case import A, B, C, Machine, SecretdCase, define, definition, set_value
+from secretd_case import A, B, C, Machine, SecretdCase, define, set_value
 
 _CONFIG = "/etc/libvirt"
 _VIRTCRYPT = _CONFIG + "/virtcrypt"
@@ -47,7 +44,7 @@ def _bind(secret, guest):
 def _is_settled(client):
     status = mastercalls.status(client)
     if status.locked:
-        raise AssertionError(status.locked_reason)
+        raise AssertionError(status.reason)
     reader = client.call(_GENERATION_STATUS, program=_PROGRAM).reader()
     reader.uint64()
     return not status.is_rotating and reader.uint32() == 0
@@ -66,17 +63,35 @@ def _rotate(reseal=False):
 
 
 class Rotating(Machine):
+    """With a key file and a credential; `only` one of them unlocks the daemon that tells the state."""
+
     config = "rotation_delay = 0\n"
-    by_credential = False
+    only = "key file"
+    has_credential = False
 
     def settle(self, client):  # pylint: disable=method-hidden
         _wait(lambda: not self.exists(_VIRTCRYPT + "/generations.due") and _is_settled(client))
 
     def start_secretd(self, config="", args=(), env=None, program=None):
-        if self.by_credential:
+        if self.has_credential:
+            env = {"CREDENTIALS_DIRECTORY": _CREDENTIALS, **(env or {})}
+        return super().start_secretd(config, args, env, program)
+
+    def start_watched(self, **crash):
+        self.has_credential = True
+        try:
+            return super().start_watched(**crash)
+        finally:
+            self.has_credential = False
+
+    def state(self):
+        self.has_credential = self.only == "credential"
+        if self.has_credential:
             self.remove_key_files()
-        return super().start_secretd(
-            config, args, {"CREDENTIALS_DIRECTORY": _CREDENTIALS, **(env or {})}, program)
+        try:
+            return super().state()
+        finally:
+            self.has_credential = False
 
     def remove_key_files(self):
         for name in os.listdir(self.path(_VIRTCRYPT)):
@@ -123,16 +138,17 @@ class MasterCase(SecretdCase):
 
     def make_before(self):
         """Owned, unowned, stray and kept values, under a key file and a credential."""
-        def add_credential(client):
-            mastercalls.add_slot(client, "credential", name=_CREDENTIAL).reader()
-
         tree = self.made_by(define(A), set_value(A, b"first value"), define(B),
                             set_value(B, b"second value"), *(_bind(B, guest) for guest in GUESTS),
                             define(C), set_value(C, b"third" * 200), define(STRAY),
-                            set_value(STRAY, b"stray"), add_credential)
+                            set_value(STRAY, b"stray"))
 
         def change(machine, _):
             machine.restore(tree)
+            daemon = machine.start_watched()
+            with machine.connect() as client:
+                mastercalls.added(client, "credential", name=_CREDENTIAL)
+            self.assertEqual(daemon.stop(), 0)
             os.unlink(machine.path(f"{_SECRETS}/{STRAY}.xml"))
             machine.write(f"{_SECRETS}/{_KEPT}", machine.read(f"{_SECRETS}/{C}.key"))
             return machine.snapshot(), machine.keys()
@@ -162,7 +178,7 @@ class MasterCase(SecretdCase):
             self.assertNotEqual(key[_VALUE_KEY_ID], old[_VALUE_KEY_ID], f"{path}, {what}")
             is_new = self.reseal and str(STRAY) not in path and _KEPT not in path
             self.assertEqual(key[_VALUE] != old[_VALUE], is_new, f"{path}, {what}")
-        if self.old["slots"] != b"":
+        if self.old["slots"]:
             for folder, _, files in os.walk(machine.path(_CONFIG)):
                 for name in files:
                     with open(os.path.join(folder, name), "rb") as file:
@@ -177,7 +193,7 @@ class Rotation(MasterCase):
         def run(machine, _):
             self.run_steps(machine, self.before, [_rotate()])
             new = machine.snapshot()
-            for names in (("master.slots", "master.key"), ("master.slots",),
+            for names in ((), ("master.slots", "master.key"), ("master.slots",),
                           ("master.key",), ("generations",),
                           ("master.slots", "master.key", "generations")):
                 machine.restore(new)
@@ -185,16 +201,18 @@ class Rotation(MasterCase):
                     machine.write(f"{_VIRTCRYPT}/{name}", _file(self.before, name))
                 yield names, self.look(machine)
         answers = dict(self.on_machines(lambda machine, item: list(run(machine, item)), [None])[0])
+        self.assertEqual(answers[()][0], None)
+        self.assertEqual(len(answers[()][1]), 3)
         for names in (("master.slots", "master.key"), ("master.slots",), ("generations",)):
             locked_reason, values = answers[names]
             self.assertTrue(locked_reason, names)
             self.assertEqual(values, set(), names)
         # All of the old ones together open, and find that no value is under them.
         self.assertEqual(answers["master.slots", "master.key", "generations"][1], set())
-        # The credential still opens the new slots.
+        # Nor does the old key file open the new slots.
         locked_reason, values = answers["master.key",]
-        self.assertIsNone(locked_reason)
-        self.assertEqual(len(values), 3)
+        self.assertTrue(locked_reason)
+        self.assertEqual(values, set())
 
     @staticmethod
     def look(machine):
@@ -202,7 +220,10 @@ class Rotation(MasterCase):
         daemon = machine.start_secretd(machine.config)
         try:
             with machine.connect() as client:
-                reason = mastercalls.status(client).locked_reason
+                reason = mastercalls.status(client).reason
+                token = machine.read("/run/libvirt/common/system.token")
+                client.call(wire.SET_IDENTITY, wire.typed_params(
+                    ("system.token", wire.TYPED_STRING, token)) + wire.uint32(0)).reader()
                 values = set()
                 for identifier in (A, B, C):
                     reply = client.call(wire.GET_VALUE,
@@ -220,11 +241,11 @@ class Rotation(MasterCase):
 
         def kill(machine, number):
             self.run_steps(machine, self.before, [_rotate()], AT=number, HOW="before")
-            machine.by_credential = True
+            machine.only = "credential"
             try:
                 state = machine.state()
             finally:
-                machine.by_credential = False
+                machine.only = "key file"
             self.assertEqual(set(state), {str(A), str(B), str(C)})
             self.assertEqual([value for _, value in state.values()],
                              [b"first value", b"second value", b"third" * 200], number)

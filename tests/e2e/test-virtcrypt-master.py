@@ -165,7 +165,7 @@ class Slots(Case):
                           "option --no-counter is not for the method 'key-file'")
         self.assert_fails("master add-slot telepathy", "there is no unlock method 'telepathy'")
         self.assert_fails("master add-slot credential",
-                          "this service was started without credentials")
+                          "this service was given neither the credential")
         self.assert_fails("master add-slot passphrase --passphrase-fd 0 --ask-password",
                           "mutually exclusive")
         self.assert_fails("master add-slot passphrase --passphrase-fd 0",
@@ -356,7 +356,7 @@ class Wait(Case):
 
     def test_it_ends_when_the_key_is_unlocked(self):
         self.told("master lock")
-        waiting = self.machine.popen([_VIRTCRYPT, "unlock", "--wait", "--timeout", "30"])
+        waiting = self.machine.popen([_VIRTCRYPT, "-q", "unlock", "--wait", "--timeout", "30"])
         time.sleep(0.7)
         self.assertIsNone(waiting.poll())
         self.told("master unlock")
@@ -364,7 +364,7 @@ class Wait(Case):
 
     def test_a_daemon_that_starts_later_is_waited_for(self):
         self.daemon.stop(signal.SIGTERM)
-        waiting = self.machine.popen([_VIRTCRYPT, "unlock", "--wait", "--timeout", "30"])
+        waiting = self.machine.popen([_VIRTCRYPT, "-q", "unlock", "--wait", "--timeout", "30"])
         time.sleep(0.7)
         self.assertIsNone(waiting.poll())
         self.daemon = self.machine.start_secretd()

@@ -16,6 +16,7 @@ BUILD_ROOT = os.environ["BUILD_ROOT"]
 
 # Below the prefix, in any library folder of the machine.
 _EXPECTED = (
+    "sbin/virtcrypt-recover",
     "sbin/virtcrypt-secretd",
     "sbin/virtcryptd",
     "bin/virtcrypt",
@@ -29,9 +30,11 @@ _EXPECTED = (
     "lib/systemd/system/virtcryptd-ro.socket",
     "lib/systemd/system/libvirtd.service.d/virtcrypt.conf",
     "share/bash-completion/completions/virtcrypt",
+    "share/bash-completion/completions/virtcrypt-recover",
     "share/man/man1/virtcrypt.1",
     "share/man/man5/virtcrypt-secretd.conf.5",
     "share/man/man5/virtcryptd.conf.5",
+    "share/man/man8/virtcrypt-recover.8",
     "share/man/man8/virtcrypt-secretd.8",
     "share/man/man8/virtcryptd.8",
 )

@@ -95,6 +95,8 @@ test_the_defaults_are_libvirts_where_it_has_them(void)
     g_assert_cmpint(conf->value_readback, ==, DAEMON_CONF_READBACK_LOCAL_ROOT);
     g_assert_cmpstr(conf->master_key_file, ==, SYSCONFDIR "/libvirt/virtcrypt/master.key");
     g_assert_cmpuint(conf->rotation_delay, ==, 60);
+    g_assert_true(conf->sandbox);
+    g_assert_null(conf->sandbox_paths);
     g_assert_cmpuint(conf->unlock_timeout, ==, 10);
     g_assert_cmpuint(conf->index_delay, ==, 5);
 }
@@ -121,7 +123,8 @@ test_every_setting_is_applied(void)
               "max_anonymous_clients = 3\nmax_client_requests = 4\nkeepalive_interval = 6\n"
               "keepalive_count = 7\nhandshake_timeout = 8\nlog_level = 1\nlog_filters = \"1:rpc\"\n"
               "log_outputs = \"1:stderr\"\nvalue_readback = \"any\"\nmaster_key_file = \"/k\"\n"
-              "rotation_delay = 9\nunlock_timeout = 7\nindex_delay = 10\n");
+              "rotation_delay = 9\nunlock_timeout = 7\nindex_delay = 10\nsandbox = 0\n"
+              "sandbox_paths = [\"/a\", \"/b/c\"]\n");
 
     g_assert_cmpstr(conf->unix_sock_dir, ==, "/s");
     g_assert_cmpstr(conf->unix_sock_group, ==, "g");
@@ -142,6 +145,9 @@ test_every_setting_is_applied(void)
     g_assert_cmpint(conf->value_readback, ==, DAEMON_CONF_READBACK_ANY);
     g_assert_cmpstr(conf->master_key_file, ==, "/k");
     g_assert_cmpuint(conf->rotation_delay, ==, 9);
+    g_assert_false(conf->sandbox);
+    g_assert_cmpuint(g_strv_length(conf->sandbox_paths), ==, 2);
+    g_assert_cmpstr(conf->sandbox_paths[1], ==, "/b/c");
     g_assert_cmpuint(conf->unlock_timeout, ==, 7);
     g_assert_cmpuint(conf->index_delay, ==, 10);
 }
@@ -220,6 +226,20 @@ test_a_rotation_waits_for_a_day_at_most(void)
                    "d.conf:1: rotation_delay: 86401 is not between 0 and 86400");
     expect_refused("rotation_delay = -1",
                    "d.conf:1: rotation_delay: -1 is not between 0 and 86400");
+}
+
+static void
+test_the_sandbox_is_on_or_off(void)
+{
+    g_autoptr(daemon_conf_t) off = apply("sandbox = 0");
+    g_autoptr(daemon_conf_t) on = apply("sandbox = 1");
+
+    g_assert_false(off->sandbox);
+    g_assert_true(on->sandbox);
+    expect_refused("sandbox = 2", "d.conf:1: sandbox: 2 is not between 0 and 1");
+    expect_refused("sandbox = -1", "d.conf:1: sandbox: -1 is not between 0 and 1");
+    expect_refused("sandbox_paths = [\"/a\", \"b\"]",
+                   "d.conf:1: sandbox_paths: 'b' is not an absolute path");
 }
 
 static void
@@ -521,6 +541,7 @@ main(int argc, char **argv)
     ADD(a_session_keeps_to_its_users_folders);
     ADD(every_setting_is_applied);
     ADD(readback_has_three_values);
+    ADD(the_sandbox_is_on_or_off);
     ADD(without_polkit_the_socket_is_its_owners_unless_said_otherwise);
     ADD(zero_and_negative_intervals_switch_keepalive_off);
     ADD(an_empty_group_and_log_level_zero_mean_not_set);

@@ -194,7 +194,7 @@ is_process(const struct folder *folder)
 static void
 expect_gone(const struct folder *folder)
 {
-    for (unsigned int turn = 0; is_process(folder) && turn < GONE_TURNS; turn++)
+    for (unsigned int turn = 0; is_process(folder) && turn < patient_ms(GONE_TURNS); turn++)
         g_usleep(TURN_US);
     g_assert_false(is_process(folder));
 }
@@ -396,13 +396,13 @@ test_the_broker_ends_with_the_daemon(void)
     kill(daemon_pid, SIGKILL);
     waitpid(daemon_pid, NULL, 0);
     /* It may be left to a parent that does not wait for it: ended is enough. */
-    for (unsigned int turn = 0; turn < GONE_TURNS && kill(broker, 0) == 0; turn++) {
+    for (unsigned int turn = 0; turn < patient_ms(GONE_TURNS) && kill(broker, 0) == 0; turn++) {
         g_autofree char *path = g_strdup_printf("/proc/%d/stat", broker);
         g_autofree char *text = NULL;
 
         if (g_file_get_contents(path, &text, NULL, NULL) && strstr(text, ") Z "))
             break;
-        g_assert_cmpuint(turn, <, GONE_TURNS - 1);
+        g_assert_cmpuint(turn, <, patient_ms(GONE_TURNS) - 1);
         g_usleep(TURN_US);
     }
     close(ends[0]);

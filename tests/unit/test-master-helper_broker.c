@@ -21,7 +21,7 @@ enum {
     TURN_US = 10000,
     TURNS = 1000,
     OTHERS_MAX = 4, /* of helper_broker.c: helpers at a time, but for questions to polkit */
-    FLOOD = 2000,
+    FLOOD = 500,
 };
 
 struct fixture {
@@ -66,7 +66,7 @@ expect_end(struct fixture *fixture)
     int status = -1;
     pid_t ended = 0;
 
-    for (unsigned int turn = 0; turn < TURNS && ended == 0; turn++) {
+    for (unsigned int turn = 0; turn < patient_ms(TURNS) && ended == 0; turn++) {
         ended = waitpid(fixture->pid, &status, WNOHANG);
         g_usleep(TURN_US);
     }
@@ -153,7 +153,7 @@ count_children(const struct fixture *fixture)
 static void
 expect_no_children(const struct fixture *fixture)
 {
-    for (unsigned int turn = 0; count_children(fixture) > 0 && turn < TURNS; turn++)
+    for (unsigned int turn = 0; count_children(fixture) > 0 && turn < patient_ms(TURNS); turn++)
         g_usleep(TURN_US);
     g_assert_cmpuint(count_children(fixture), ==, 0);
 }

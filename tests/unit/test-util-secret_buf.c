@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Key memory: that it is fenced in, locked, kept out of dumps and children, and wiped.
+ * Key memory: that it is fenced in, locked, hidden, kept out of dumps and children, and wiped. With
+ * the argument "without-memfd-secret" the kernel says that it has no such call.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <seccomp.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,6 +29,13 @@
 #ifndef CAN_LOCK
 #define CAN_LOCK true
 #endif
+
+#ifndef SYS_memfd_secret
+#define SYS_memfd_secret 447
+#endif
+
+/* Set once, by main. */
+static bool has_memfd_secret;
 
 static struct secret_buf *
 new_filled(size_t len)
@@ -67,24 +80,31 @@ read_vm_flags(const void *address)
     return NULL;
 }
 
-/* The signal that a child dies of when it reads or writes at `address`, or 0. */
+static sigjmp_buf touched;
+
+static void
+on_fault(int signum)
+{
+    siglongjmp(touched, signum);
+}
+
+/* The signal for reading or writing at `address`, or 0. (A child would not have the pages.) */
 static int
 signal_of_touching(volatile uint8_t *address, bool write)
 {
-    pid_t child = fork();
-    int status;
+    struct sigaction action = {.sa_handler = on_fault};
+    static struct sigaction before;
+    volatile int signum = sigsetjmp(touched, 1);
 
-    g_assert_cmpint(child, >=, 0);
-    if (child == 0) {
-        signal(SIGSEGV, SIG_DFL);
+    if (signum == 0) {
+        sigaction(SIGSEGV, &action, &before);
         if (write)
             *address = 1;
         else
-            _exit(*address == 255 ? 1 : 0);
-        _exit(0);
+            (void)*address;
     }
-    g_assert_cmpint(waitpid(child, &status, 0), ==, child);
-    return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    sigaction(SIGSEGV, &before, NULL);
+    return signum;
 }
 
 /* The first byte behind the pages of the buffer. */
@@ -148,7 +168,8 @@ test_pages_are_locked_and_left_out_of_dumps_and_children(void)
         g_assert_cmpstr(first, ==, last);
         g_assert_true(!CAN_LOCK || strstr(first, " lo "));
         g_assert_nonnull(strstr(first, " dd "));
-        g_assert_nonnull(strstr(first, " wf "));
+        g_assert_nonnull(strstr(first, has_memfd_secret ? " dc " : " wf "));
+        g_assert_cmpint(secret_buf_is_hidden(buf), ==, has_memfd_secret);
     }
 }
 
@@ -156,7 +177,7 @@ static void
 test_running_over_either_end_kills(void)
 {
     g_autoptr(secret_buf_t) small = new_filled(32);
-    g_autoptr(secret_buf_t) large = new_filled(100000);
+    g_autoptr(secret_buf_t) large = new_filled(131072);
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     uint8_t *start = (uint8_t *)((uintptr_t)secret_buf_bytes(small) / page * page);
 
@@ -165,13 +186,112 @@ test_running_over_either_end_kills(void)
     g_assert_cmpint(signal_of_touching(start - 1, true), ==, SIGSEGV);
     g_assert_cmpint(signal_of_touching(start - 1, false), ==, SIGSEGV);
     g_assert_cmpint(signal_of_touching(end_of_pages(large), true), ==, SIGSEGV);
+    g_assert_cmpint(signal_of_touching(secret_buf_writable(large) - 1, true), ==, SIGSEGV);
     g_assert_cmpint(signal_of_touching(secret_buf_writable(small) + 31, true), ==, 0);
+}
+
+/* The number of bytes that the kernel reads at `address` on behalf of somebody else, or -1. */
+static ssize_t
+read_by_kernel(const void *address, size_t len)
+{
+    uint8_t copy[64];
+    int fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+    ssize_t got = pread(fd, copy, len, (off_t)(uintptr_t)address);
+
+    close(fd);
+    return got;
+}
+
+static ssize_t
+read_by_another_process(const void *address, size_t len)
+{
+    uint8_t copy[64];
+    struct iovec local = {copy, len};
+    struct iovec remote = {(void *)address, len};
+
+    return process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+}
+
+static void
+test_nobody_reads_the_pages_through_the_kernel(void)
+{
+    static const size_t lens[] = {32, 100000};
+    const uint8_t plain[32] = {0};
+
+    g_assert_cmpint(read_by_kernel(plain, 32), ==, 32);
+    g_assert_cmpint(read_by_another_process(plain, 32), ==, 32);
+    for (size_t i = 0; i < G_N_ELEMENTS(lens); i++) {
+        g_autoptr(secret_buf_t) buf = new_filled(lens[i]);
+        const uint8_t *bytes = secret_buf_bytes(buf);
+
+        g_assert_cmpint(read_by_kernel(bytes, 32), ==, has_memfd_secret ? -1 : 32);
+        g_assert_cmpint(read_by_another_process(bytes, 32), ==, has_memfd_secret ? -1 : 32);
+    }
+}
+
+static void
+test_no_descriptor_of_the_pages_is_left(void)
+{
+    int before = dup(STDERR_FILENO);
+    int after;
+    g_autoptr(secret_buf_t) large = NULL;
+    struct secret_buf *small[100];
+
+    close(before);
+    large = new_filled(100000);
+    for (size_t i = 0; i < G_N_ELEMENTS(small); i++)
+        small[i] = new_filled(32);
+    after = dup(STDERR_FILENO);
+    close(after);
+    g_assert_cmpint(after, ==, before);
+    for (size_t i = 0; i < G_N_ELEMENTS(small); i++)
+        secret_buf_free(small[i]);
+}
+
+static size_t
+count_mappings(void)
+{
+    g_autofree char *maps = NULL;
+    g_auto(GStrv) lines = NULL;
+
+    g_assert_true(g_file_get_contents("/proc/self/maps", &maps, NULL, NULL));
+    lines = g_strsplit(maps, "\n", -1);
+    return g_strv_length(lines);
+}
+
+static void
+test_the_pages_of_many_buffers_are_given_back(void)
+{
+    struct secret_buf *bufs[1000];
+    size_t before = count_mappings();
+
+    for (size_t i = 0; i < G_N_ELEMENTS(bufs); i++)
+        bufs[i] = new_filled(32);
+    g_assert_cmpuint(count_mappings(), >=, before + G_N_ELEMENTS(bufs));
+    for (size_t i = 0; i < G_N_ELEMENTS(bufs); i++) {
+        g_assert_true(is_all(secret_buf_bytes(bufs[i]), 32, 0xa5));
+        secret_buf_free(bufs[i]);
+    }
+    g_assert_cmpuint(count_mappings(), <, before + 200);
+}
+
+/* Without touching the page, which a child may not have. */
+static bool
+holds_nothing(const uint8_t *place)
+{
+    uint8_t copy[32] = {0};
+    int fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+    ssize_t got = pread(fd, copy, sizeof(copy), (off_t)(uintptr_t)place);
+
+    close(fd);
+    return got < 0 || is_all(copy, sizeof(copy), 0);
 }
 
 static void
 test_a_child_sees_zeros_and_can_work_on(void)
 {
     g_autoptr(secret_buf_t) buf = new_filled(32);
+    uint8_t *place = secret_buf_writable(buf);
     pid_t child;
     int status;
 
@@ -180,7 +300,7 @@ test_a_child_sees_zeros_and_can_work_on(void)
     if (child == 0) {
         struct secret_buf *fresh = secret_buf_new(32, NULL);
         bool ok = is_all(secret_buf_bytes(buf), 32, 0) && secret_buf_len(buf) == 0 && fresh &&
-                  secret_buf_len(fresh) == 32;
+                  secret_buf_len(fresh) == 32 && holds_nothing(place);
 
         secret_buf_free(fresh);
         secret_buf_free(buf);
@@ -341,7 +461,7 @@ use_buffers(gpointer opaque)
 {
     for (int i = 0; i < 2000; i++) {
         g_autoptr(secret_buf_t) a = secret_buf_new(100, NULL);
-        g_autoptr(secret_buf_t) b = secret_buf_new(200, NULL);
+        g_autoptr(secret_buf_t) b = secret_buf_new(i % 8 == 0 ? 20000 : 200, NULL);
 
         memset(secret_buf_writable(a), 1, 100);
         memset(secret_buf_writable(b), 2, 200);
@@ -349,6 +469,22 @@ use_buffers(gpointer opaque)
             return GINT_TO_POINTER(1);
     }
     return NULL;
+}
+
+static void
+test_a_large_buffer_is_reused_zeroed_and_only_for_its_size(void)
+{
+    struct secret_buf *buf = new_filled(20000);
+    const uint8_t *place = secret_buf_bytes(buf);
+    g_autoptr(secret_buf_t) other = NULL;
+    g_autoptr(secret_buf_t) again = NULL;
+
+    secret_buf_free(buf);
+    other = secret_buf_new(70000, NULL);
+    g_assert_true(secret_buf_bytes(other) != place);
+    again = secret_buf_new(30000, NULL);
+    g_assert_true(secret_buf_bytes(again) == place);
+    g_assert_true(is_all(secret_buf_bytes(again), 30000, 0));
 }
 
 static void
@@ -362,17 +498,42 @@ test_threads_never_share_a_page(void)
         g_assert_null(g_thread_join(threads[i]));
 }
 
+/* As from a kernel that was built or started without it. */
+static void
+take_memfd_secret_away(void)
+{
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+
+    g_assert_cmpint(seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SYS_memfd_secret, 0), ==, 0);
+    g_assert_cmpint(seccomp_load(filter), ==, 0);
+    seccomp_release(filter);
+}
+
 #define ADD(name) g_test_add_func("/util/secret_buf/" #name, test_##name)
+
+static void
+test_no_buffer_is_an_empty_one(void)
+{
+    g_assert_cmpuint(secret_buf_len(NULL), ==, 0);
+    g_assert_null(secret_buf_bytes(NULL));
+}
 
 int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    if (argc == 2 && g_str_equal(argv[1], "without-memfd-secret"))
+        take_memfd_secret_away();
+    has_memfd_secret = close((int)syscall(SYS_memfd_secret, O_CLOEXEC)) == 0;
     ADD(a_new_buffer_is_zero);
+    ADD(no_buffer_is_an_empty_one);
     ADD(a_reused_buffer_is_zero);
     ADD(a_freed_page_holds_no_key);
     ADD(pages_are_locked_and_left_out_of_dumps_and_children);
     ADD(running_over_either_end_kills);
+    ADD(nobody_reads_the_pages_through_the_kernel);
+    ADD(no_descriptor_of_the_pages_is_left);
+    ADD(the_pages_of_many_buffers_are_given_back);
     ADD(a_child_sees_zeros_and_can_work_on);
     ADD(random_bytes_fill_the_buffer_and_differ);
     ADD(taking_bytes_wipes_the_source);
@@ -385,6 +546,7 @@ main(int argc, char **argv)
     ADD(reading_takes_all_up_to_the_maximum);
     ADD(reading_more_than_the_maximum_is_refused);
     ADD(a_read_error_is_reported);
+    ADD(a_large_buffer_is_reused_zeroed_and_only_for_its_size);
     ADD(threads_never_share_a_page);
     return g_test_run();
 }
