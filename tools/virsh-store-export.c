@@ -7,20 +7,15 @@
 
 #include "recover/libvirt_export.h"
 #include "secret/libvirt_key.h"
-#include "tools/key_input.h"
 #include "tools/output.h"
+#include "tools/unlock_input.h"
 #include "tools/virsh-store-commands.h"
 #include "util/error.h"
-
-enum { UNLOCK_TIMEOUT_MS = 60 * 1000 };
 
 /* What the options say. */
 struct request {
     char *dir; /* or NULL */
     struct secret_buf *key;
-    char *slot;
-    char *key_file;
-    char *passphrase_file;
     bool skips_lost;
 };
 
@@ -57,41 +52,23 @@ get_request(const struct command_args *args, struct request *request)
     g_autoptr(GError) error = NULL;
 
     if (!command_get_text(args, "dir", &request->dir, &error) ||
-        !command_get_text(args, "slot", &request->slot, &error) ||
-        !command_get_text(args, "key-file", &request->key_file, &error) ||
-        !command_get_text(args, "passphrase-file", &request->passphrase_file, &error) ||
         !get_libvirt_key(args, request, &error))
         return output_gerror(error);
     request->skips_lost = command_has(args, "skip-lost");
     return true;
 }
 
-/* By what needs no person, else by what one types. */
 static bool
-unlock(struct offline_store *store, const struct request *request, struct helper *helper,
+unlock(void *opaque, const struct unlock_context *context, const struct offline_key *key,
        GError **error)
 {
-    const struct unlock_context context = {
-        .helper = helper,
-        .credentials_dir = g_getenv("CREDENTIALS_DIRECTORY"),
-        .timeout_ms = UNLOCK_TIMEOUT_MS,
-    };
-    struct offline_key key = {.slot = request->slot, .key_file = request->key_file};
-    g_autoptr(secret_buf_t) passphrase = NULL;
-    g_autoptr(GError) failure = NULL;
+    return offline_store_unlock(opaque, context, key, error);
+}
 
-    if (!request->passphrase_file) {
-        if (offline_store_unlock(store, &context, &key, &failure))
-            return true;
-        if (!offline_store_needs_person(store, &key)) {
-            g_propagate_error(error, g_steal_pointer(&failure));
-            return false;
-        }
-    }
-    passphrase = key_input_read(request->passphrase_file ? request->passphrase_file : "-",
-                                "Enter passphrase of the master key: ", NULL, error);
-    key.secret = passphrase;
-    return passphrase && offline_store_unlock(store, &context, &key, error);
+static bool
+needs_person(void *opaque, const struct offline_key *key)
+{
+    return offline_store_needs_person(opaque, key);
 }
 
 static void
@@ -138,22 +115,22 @@ static bool export(struct offline_store *store, const struct request *request, b
 bool
 virsh_store_export(struct session *session, const struct command_args *args)
 {
-    const struct offline_params params = {.is_session = getuid() != 0};
+    const struct offline_params params = {.is_session = geteuid() != 0};
+    struct unlock_target target = {.unlock = unlock, .needs_person = needs_person};
+    g_auto(unlock_input_t) input = {0};
     g_auto(request_t) request = {0};
-    g_autoptr(helper_t) helper = NULL;
     g_autoptr(offline_store_t) store = NULL;
     g_autoptr(GError) error = NULL;
 
+    if (!unlock_input_begin(&input, args, &error))
+        return output_gerror(error);
     if (!get_request(args, &request))
         return false;
-    /* Before the store is opened: it starts threads. */
-    helper = helper_start(helper_default_program(), &error);
-    if (!helper)
-        return output_failure(error, "Failed to start the helper that unlocks");
     store = offline_store_open(&params, &error);
     if (!store)
         return output_failure(error, "Failed to open the store");
-    if (!unlock(store, &request, helper, &error))
+    target.opaque = store;
+    if (!unlock_input_run(&input, &target, &error))
         return output_failure(error, "Failed to unlock the store");
     return export(store, &request, session->is_quiet);
 }

@@ -8,6 +8,15 @@
 
 static const struct command commands[] = {
     {
+        .name = "store accept",
+        .summary = "let values count that were put back from a backup",
+        .description =
+            "Accept what is refused because a newer value was stored: of one secret, or of all,\n"
+            "    and whatever is wrong with the index of generations then.",
+        .run = virsh_store_accept,
+        .options = {{"secret", OPTION_TEXT, 0, "secret UUID"}},
+    },
+    {
         .name = "store import",
         .summary = "seal values that libvirt keeps in files",
         .description =
@@ -39,8 +48,9 @@ static const struct command commands[] = {
                 {"slot", OPTION_TEXT, OPTION_NAMED_ONLY, "slot of the master key to unlock with"},
                 {"key-file", OPTION_TEXT, OPTION_NAMED_ONLY,
                  "where the slot's key file is now, if not where it says"},
-                {"passphrase-file", OPTION_TEXT, OPTION_NAMED_ONLY,
-                 "file with the slot's passphrase, - for standard input"},
+                {"passphrase-fd", OPTION_NUMBER, OPTION_NAMED_ONLY,
+                 "read the passphrase from that descriptor"},
+                {"ask-password", OPTION_FLAG, 0, "ask for it by systemd-ask-password"},
             },
     },
     {

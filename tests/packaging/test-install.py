@@ -21,6 +21,7 @@ _EXPECTED = (
     "sbin/virtcryptd",
     "bin/virtcrypt",
     "libexec/virtcrypt/link-drivers",
+    "libexec/virtcrypt/virtcrypt-unlock-helper",
     "lib/systemd/system/virtcrypt-mappings.service",
     "lib/systemd/system/virtcrypt-secretd.service",
     "lib/systemd/system/virtcrypt-secretd.socket",

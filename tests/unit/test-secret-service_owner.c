@@ -434,6 +434,19 @@ test_bindings_are_listed_by_pages(struct custodian *test, gconstpointer unused)
     g_assert_cmpuint(seen, ==, 5);
 }
 
+/* As an export leaves it. */
+static void
+test_a_clear_value_that_guests_own_already_is_wiped(struct custodian *test, gconstpointer unused)
+{
+    bind_to(test, UUID_1, GUEST_1);
+    custodian_close(test);
+    folder_put_text(&test->secrets, UUID_1 ".base64", "Zmlyc3Q=");
+    custodian_open(test);
+    expect_value(test, UUID_1, "first");
+    folder_expect_none(&test->secrets, UUID_1 ".base64");
+    expect_not_logged(test, UUID_1 ".base64 is there");
+}
+
 #define ADD(name)                                                                                  \
     g_test_add("/secret/service_owner/" #name, struct custodian, NULL, set_up, test_##name,        \
                tear_down)
@@ -465,5 +478,6 @@ main(int argc, char **argv)
     ADD(the_audit_says_who_and_why);
     ADD(a_reason_is_needed_and_bounded);
     ADD(bindings_are_listed_by_pages);
+    ADD(a_clear_value_that_guests_own_already_is_wiped);
     return g_test_run();
 }

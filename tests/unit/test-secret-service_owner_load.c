@@ -331,18 +331,6 @@ test_a_clear_value_beside_copies_is_left(struct custodian *test, gconstpointer u
     folder_expect_none(&test->secrets, UUID_1 ".base64");
 }
 
-/* As an export leaves it. */
-static void
-test_a_clear_value_that_guests_own_already_is_wiped(struct custodian *test, gconstpointer unused)
-{
-    custodian_close(test);
-    folder_put_text(&test->secrets, UUID_1 ".base64", "b2xk");
-    custodian_open(test);
-    expect_value(test, UUID_1, "old");
-    folder_expect_none(&test->secrets, UUID_1 ".base64");
-    expect_not_logged(test, UUID_1 ".base64 is there");
-}
-
 /* As if the folder were on a medium that is not here. */
 static void
 hide_folder(const struct custodian *test, const char *guest)
@@ -606,7 +594,6 @@ main(int argc, char **argv)
     ADD(a_put_takes_the_place_of_left_copies);
     ADD(a_left_key_that_a_put_replaces_is_an_erasure);
     ADD(a_clear_value_beside_copies_is_left);
-    ADD(a_clear_value_that_guests_own_already_is_wiped);
     ADD(nothing_is_erased_while_a_guests_keys_are_not_known);
     ADD(no_keys_are_made_while_copies_are_not_known);
     ADD(a_value_set_while_a_copy_was_not_known_counts);

@@ -509,14 +509,14 @@ take_memfd_secret_away(void)
     seccomp_release(filter);
 }
 
-#define ADD(name) g_test_add_func("/util/secret_buf/" #name, test_##name)
-
 static void
 test_no_buffer_is_an_empty_one(void)
 {
     g_assert_cmpuint(secret_buf_len(NULL), ==, 0);
     g_assert_null(secret_buf_bytes(NULL));
 }
+
+#define ADD(name) g_test_add_func("/util/secret_buf/" #name, test_##name)
 
 int
 main(int argc, char **argv)
