@@ -21,7 +21,8 @@
 #include "util/file.h"
 #include "util/syscalls.h"
 
-SYSCALLS_DECLARE(unlock_key_file, "openat newfstatat fchmod fsync geteuid unlinkat readlink");
+SYSCALLS_DECLARE(unlock_key_file,
+                 "openat newfstatat fchmod fsync geteuid unlinkat renameat pwrite64 readlink");
 
 #define PATH_FIELD  "path"
 #define MADE_FIELD  "made"
@@ -74,30 +75,11 @@ get_path(const struct slot *slot, GError **error)
 }
 
 static bool
-open_folder(const char *path, bool create, file_fd *ret_fd, GError **error)
-{
-    g_autoptr(GError) failure = NULL;
-
-    *ret_fd = file_open_dir(path, create, FOLDER_MODE, &failure);
-    if (*ret_fd >= 0)
-        return true;
-    /* What root may not open is out of the sandbox, which knows the folders of slots at the start.
-     */
-    if (error_get_errno(failure) == EACCES)
-        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
-                  "the folder %s of the key file is out of this daemon's reach; name it in "
-                  "sandbox_paths of virtcrypt-secretd.conf and restart the daemon",
-                  path);
-    else
-        g_propagate_error(error, g_steal_pointer(&failure));
-    return false;
-}
-
-static bool
 open_place(const struct slot *slot, bool create, struct place *ret_place, GError **error)
 {
     const char *path = get_path(slot, error);
     g_autofree char *folder = path ? g_path_get_dirname(path) : NULL;
+    g_autoptr(GError) failure = NULL;
 
     if (!path)
         return false;
@@ -106,7 +88,18 @@ open_place(const struct slot *slot, bool create, struct place *ret_place, GError
     ret_place->name = g_path_get_basename(path);
     ret_place->next_name = g_strconcat(ret_place->name, NEXT_SUFFIX, NULL);
     ret_place->new_name = g_strconcat(ret_place->name, NEW_SUFFIX, NULL);
-    return open_folder(folder, create, &ret_place->dir_fd, error);
+    ret_place->dir_fd = file_open_dir(folder, create, FOLDER_MODE, &failure);
+    if (ret_place->dir_fd >= 0)
+        return true;
+    /* Root can open anything; but the daemon confines itself. */
+    if (error_get_errno(failure) == EACCES)
+        error_set_errno(error, ERROR_FROM_SECRET, EACCES,
+                        "the daemon is kept from the folder %s; add that to sandbox_paths in "
+                        "virtcrypt-secretd.conf and restart it",
+                        folder);
+    else
+        g_propagate_error(error, g_steal_pointer(&failure));
+    return false;
 }
 
 static bool

@@ -162,8 +162,8 @@ class Slots(Case):
 
     def test_a_key_file_out_of_the_sandbox_names_the_setting(self):
         self.assert_fails("master add-slot key-file --path /run/t/stick",
-                          "the folder /run/t of the key file is out of this daemon's reach; name it "
-                          "in sandbox_paths of virtcrypt-secretd.conf")
+                          "the daemon is kept from the folder /run/t; add that to sandbox_paths in "
+                          "virtcrypt-secretd.conf")
 
     def test_options_are_for_their_methods(self):
         self.assert_fails("master add-slot key-file", "the path of a key file is needed")
