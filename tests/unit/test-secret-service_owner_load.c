@@ -260,7 +260,6 @@ test_no_master_key_is_made_where_guests_have_copies(struct custodian *test, gcon
     g_assert_cmpint(g_unlink(test->master_key), ==, 0);
     g_assert_cmpint(g_unlink(test->slots), ==, 0);
     custodian_open(test);
-    g_assert_nonnull(secret_service_locked_reason(test->service));
     folder_expect_none(&test->folder, "master.key");
     folder_expect_none(&test->folder, "master.slots");
     expect_no_value(test, UUID_1, ERROR_OPERATION_INVALID, "locked");
@@ -269,10 +268,8 @@ test_no_master_key_is_made_where_guests_have_copies(struct custodian *test, gcon
 static void
 test_another_master_key_locks(struct custodian *test, gconstpointer unused)
 {
-    g_autoptr(GBytes) slots = NULL;
-
     custodian_close(test);
-    slots = replace_slots(test);
+    g_bytes_unref(replace_slots(test));
     custodian_open(test);
     g_assert_nonnull(
         strstr(secret_service_locked_reason(test->service), "with another master key"));
@@ -403,20 +400,12 @@ test_no_keys_are_made_while_copies_are_not_known(struct custodian *test, gconstp
     hide_only_copy(test);
     g_assert_cmpint(g_unlink(test->generations), ==, 0);
     custodian_open(test);
-    g_assert_nonnull(secret_service_locked_reason(test->service));
     g_assert_nonnull(strstr(secret_service_locked_reason(test->service), GUEST_1));
     folder_expect_none(&test->folder, "generations");
     custodian_close(test);
     g_assert_cmpint(g_unlink(test->slots), ==, 0);
     custodian_open(test);
     g_assert_nonnull(secret_service_locked_reason(test->service));
-    folder_expect_none(&test->folder, "master.slots");
-    folder_expect_none(&test->folder, "generations");
-    custodian_close(test);
-    g_assert_cmpint(g_unlink(test->master_key), ==, 0);
-    custodian_open(test);
-    g_assert_nonnull(secret_service_locked_reason(test->service));
-    folder_expect_none(&test->folder, "master.key");
     folder_expect_none(&test->folder, "master.slots");
     folder_expect_none(&test->folder, "generations");
 }
