@@ -36,9 +36,9 @@ static void __attribute__((constructor)) open_text(void)
 static void
 tell(void)
 {
-    char text[64];
-    int len =
-        snprintf(text, sizeof(text), "%20llu %20llu\n", atomic_load(&flushes), atomic_load(&bytes));
+    char text[80];
+    int len = snprintf(text, sizeof(text), "%20llu %20llu %20llu\n", atomic_load(&flushes),
+                       atomic_load(&appends), atomic_load(&bytes));
 
     if (text_fd >= 0 && syscall(SYS_pwrite64, text_fd, text, len, (off_t)0) < 0)
         abort();
