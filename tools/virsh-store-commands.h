@@ -8,6 +8,8 @@
 #include "tools/command.h"
 #include "tools/session.h"
 
+/* virsh-store-accept.c */
+bool virsh_store_accept(struct session *session, const struct command_args *args);
 /* virsh-store-import.c */
 bool virsh_store_import(struct session *session, const struct command_args *args);
 /* virsh-store-backup.c */

@@ -8,6 +8,15 @@
 
 static const struct command commands[] = {
     {
+        .name = "store accept",
+        .summary = "let values count that were put back from a backup",
+        .description =
+            "Accept what is refused because a newer value was stored: of one secret, or of all,\n"
+            "    and whatever is wrong with the index of generations then.",
+        .run = virsh_store_accept,
+        .options = {{"secret", OPTION_TEXT, 0, "secret UUID"}},
+    },
+    {
         .name = "store import",
         .summary = "seal values that libvirt keeps in files",
         .description =

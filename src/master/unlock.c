@@ -11,12 +11,8 @@
 #include "util/log.h"
 
 static const struct unlock_method *const methods[] = {
-    &unlock_method_key_file,
-    &unlock_method_credential,
-    &unlock_method_recovery,
-    &unlock_method_passphrase,
-    &unlock_method_tpm2,
-    &unlock_method_pkcs11,
+    &unlock_method_key_file,   &unlock_method_credential, &unlock_method_recovery,
+    &unlock_method_passphrase, &unlock_method_tpm2,       &unlock_method_pkcs11,
 };
 
 const struct unlock_method *

@@ -7,6 +7,8 @@
  */
 #include "master/unlock_helper.h"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,6 +61,29 @@ harden(void)
         mlockall(MCL_CURRENT | MCL_FUTURE);
 }
 
+/* From here on the process ends when who asked does, or asks no longer: SIGIO, which nobody here
+ * catches. Else questions to polkit that nobody waits for any more would take the places of others.
+ */
+static bool
+live_with_asker(void)
+{
+    struct pollfd asker = {.fd = SOCKET_FD, .events = POLLIN};
+    int flags = fcntl(SOCKET_FD, F_GETFL);
+
+    return flags >= 0 && fcntl(SOCKET_FD, F_SETOWN, getpid()) == 0 &&
+           fcntl(SOCKET_FD, F_SETFL, flags | O_ASYNC) == 0 && poll(&asker, 1, 0) == 0;
+}
+
+/* Before the answer, after which who asked may go. */
+static void
+stop_living_with_asker(void)
+{
+    int flags = fcntl(SOCKET_FD, F_GETFL);
+
+    if (flags >= 0)
+        fcntl(SOCKET_FD, F_SETFL, flags & ~O_ASYNC);
+}
+
 static void
 answer_request(const char *name, gint64 deadline, struct helper_message *answer)
 {
@@ -68,11 +93,14 @@ answer_request(const char *name, gint64 deadline, struct helper_message *answer)
     answer->kind = HELPER_ANSWER_DONE;
     answer->fields = fields_new();
     if (helper_wire_receive(SOCKET_FD, &request, deadline, &failure)) {
+        if (!live_with_asker())
+            exit(EXIT_FAILURE);
         if (g_strcmp0(helper_operation_name(request.kind), name) == 0)
             operations[request.kind](&request, answer, &failure);
         else
             error_set(&failure, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
                       "the helper was started for another operation than it was asked for");
+        stop_living_with_asker();
     }
     if (failure)
         helper_wire_put_error(answer, failure);

@@ -10,6 +10,9 @@
 #include "master/unlock_ask.h"
 #include "master/unlock_methods.h"
 #include "util/error.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(unlock_passphrase, "sysinfo");
 
 enum {
     PASSPHRASE_MIN = 8,
@@ -20,6 +23,9 @@ enum {
     MEMORY_KIB_MIN = 32 * 1024,
     TRIED_MEMORY_KIB = 64 * 1024,
     KIB = 1024,
+    /* Somebody waits, and a host that is busy at its start may take some times as long as when the
+     * cost was measured: better late than not at all. */
+    TIMEOUT_MIN_MS = 60 * 1000,
 };
 
 struct cost {
@@ -63,6 +69,15 @@ choose_cost(struct cost *cost, const struct cost *tried, uint64_t tried_us)
     cost->passes = CLAMP(work / cost->memory_kib, PASSES_MIN, ARGON2_PASSES_MAX);
 }
 
+static struct unlock_context
+patient(const struct unlock_context *context)
+{
+    struct unlock_context with_time = *context;
+
+    with_time.timeout_ms = MAX(context->timeout_ms, TIMEOUT_MIN_MS);
+    return with_time;
+}
+
 static bool
 measure(const struct unlock_context *context, const struct secret_buf *secret,
         struct fields *fields, struct cost *ret_cost, GError **error)
@@ -73,11 +88,12 @@ measure(const struct unlock_context *context, const struct secret_buf *secret,
         .passes = 1,
         .lanes = (uint64_t)CLAMP(processors, 1, ARGON2_LANES_MAX),
     };
+    const struct unlock_context with_time = patient(context);
     g_auto(helper_reply_t) reply = {0};
     uint64_t us;
 
     if (!set_cost(fields, &tried, error) ||
-        !unlock_ask(context, HELPER_ARGON2ID, fields, secret, &reply, error) ||
+        !unlock_ask(&with_time, HELPER_ARGON2ID, fields, secret, &reply, error) ||
         !fields_get_number(reply.fields, "cpu-us", 0, G_MAXUINT32, &us, error))
         return false;
     ret_cost->lanes = tried.lanes;
@@ -105,9 +121,11 @@ static struct secret_buf *
 passphrase_open(const struct unlock_context *context, const struct slot *slot,
                 const struct secret_buf *secret, GError **error)
 {
+    const struct unlock_context with_time = patient(context);
+
     if (!check_secret(secret, 1, error))
         return NULL;
-    return unlock_ask_key(context, HELPER_ARGON2ID, slot->fields, secret, error);
+    return unlock_ask_key(&with_time, HELPER_ARGON2ID, slot->fields, secret, error);
 }
 
 static struct secret_buf *

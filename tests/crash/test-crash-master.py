@@ -63,7 +63,7 @@ def _rotate(reseal=False):
 
 
 class Rotating(Machine):
-    """With a key file and a credential; `only` one of them unlocks the daemon that tells the state."""
+    """With a key file and a credential; `only` one unlocks the daemon that tells the state."""
 
     config = "rotation_delay = 0\n"
     only = "key file"
@@ -133,9 +133,6 @@ class MasterCase(SecretdCase):
         cls.old = {"slots": _file(cls.before, "master.slots"),
                    "key": _file(cls.before, "master.key")}
 
-    def runTest(self):
-        """For setUpClass, which makes a case."""
-
     def make_before(self):
         """Owned, unowned, stray and kept values, under a key file and a credential."""
         tree = self.made_by(define(A), set_value(A, b"first value"), define(B),
@@ -167,8 +164,8 @@ class MasterCase(SecretdCase):
         self.assertEqual(generations[_GENERATIONS_KEY_ID], slots[_SLOTS_KEY_ID], what)
         self.assertEqual(slots[_SLOTS_HAS_PREVIOUS], b"\0\0", what)
         names = set(os.listdir(machine.path(_VIRTCRYPT)))
-        self.assertEqual(names - {"index", "master.key"}, {"master.slots", "generations", "journal"},
-                         what)
+        self.assertEqual(names - {"index", "master.key"},
+                         {"master.slots", "generations", "journal"}, what)
         if slots[_SLOTS_KEY_ID] != self.old["slots"][_SLOTS_KEY_ID]:
             self.expect_new(machine, keys, what)
 

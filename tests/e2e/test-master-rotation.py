@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The master key of a busy virtcrypt-secretd with 10 000 secrets is rotated, while eight clients read
-and set values: no call fails, nothing that was set is lost, and all of it opens afterwards. And the
-rotation is locked and unlocked in its middle, and killed and gone on with by another slot."""
+"""The master key of a busy virtcrypt-secretd with 10 000 secrets is rotated, while eight clients
+read and set values: no call fails, nothing that was set is lost, and all of it opens afterwards.
+And the rotation is locked and unlocked in its middle, and killed and gone on with by another
+slot."""
 
 import base64
 import os

@@ -293,8 +293,17 @@ class Completion(unittest.TestCase):
 
     def test_commands_are_offered(self):
         self.assertEqual(self.complete("virtcrypt secret-d"), ["secret-define", "secret-dumpxml"])
-        self.assertEqual(len(self.complete("virtcrypt ")), 35)
+        self.assertEqual(len(self.complete("virtcrypt ")), 38)
         self.assertEqual(self.complete("virtcrypt -q -c secret:///system dae"), ["daemon-status"])
+
+    def test_second_words_and_slots_are_offered(self):
+        self.assertEqual(self.complete("virtcrypt mas"), ["master"])
+        self.assertEqual(self.complete("virtcrypt master un"), ["unlock"])
+        self.assertEqual(self.complete("virtcrypt master rotate --res"), ["--reseal"])
+        self.assertEqual(self.complete("virtcrypt master add-slot key"), ["key-file"])
+        slot, = self.complete("virtcrypt master test-slot ")
+        self.assertEqual(len(slot), 36)
+        self.assertEqual(self.complete("virtcrypt master rotate --remove-slot " + slot[:5]), [slot])
 
     def test_global_options_are_offered(self):
         self.assertEqual(self.complete("virtcrypt --r"), ["--readonly"])

@@ -30,6 +30,7 @@ mount -t tmpfs none root/tmp
 rm -rf root/etc/systemd/system/*.wants root/etc/libvirt root/etc/default/virtcrypt-secretd
 echo uninitialized > root/etc/machine-id
 cp -a "$2/." root/
+chroot root systemd-sysusers virtcrypt.conf
 printf '[Unit]\nRequires=basic.target\nAfter=basic.target\n' > root/etc/systemd/system/alone.target
 export container=virtcrypt-test
 exec chroot root /lib/systemd/systemd --unit=alone.target
@@ -138,8 +139,37 @@ class Systemd(unittest.TestCase):
         status = self.ok("cat", f"/proc/{pid}/status")
         self.assertRegex(status, r"(?m)^Seccomp:\s+2$")
         self.assertRegex(status, r"(?m)^NoNewPrivs:\s+1$")
-        # CAP_CHOWN is number 0, CAP_IPC_LOCK number 14.
-        self.assertRegex(status, r"(?m)^CapBnd:\s+0000000000004001$")
+        # CAP_IPC_LOCK is number 14.
+        for name in ("CapPrm", "CapEff", "CapBnd"):
+            self.assertRegex(status, rf"(?m)^{name}:\s+0000000000004000$")
+
+    def test_it_runs_as_its_own_user_with_roots_files(self):
+        pid = self.ok("systemctl", "show", "--value", "-p", "MainPID",
+                      "virtcrypt-secretd.service").strip()
+        uid = self.ok("id", "-u", "virtcrypt").strip()
+        self.assertNotEqual(uid, "0")
+        self.assertRegex(self.ok("cat", f"/proc/{pid}/status"),
+                         rf"(?m)^Uid:\s+{uid}\s+{uid}\s+{uid}\s+0$")
+        self.assertEqual(self.ok("find", "/etc/libvirt", "-not", "-user", "root"), "")
+
+    def test_its_own_confinement_lacks_nothing(self):
+        self.ok("systemctl", "restart", "virtcrypt-secretd.service")
+        journal = self.ok("journalctl", "--no-pager", "-t", "virtcrypt-secretd")
+        for text in ("stay open to this process", "it goes on as user", "cannot give up"):
+            self.assertNotIn(text, journal)
+
+    def test_a_credential_is_there_when_it_is_and_missing_when_it_is_not(self):
+        """The unit names them without a path: none is there, and it has started."""
+        self.ok("sh", "-c", "mkdir -p /run/systemd/system/virtcrypt-secretd.service.d && "
+                "printf '[Service]\\nLoadCredential=virtcrypt-master-key:/etc/key\\n' > "
+                "/run/systemd/system/virtcrypt-secretd.service.d/key.conf && "
+                "head -c 32 /dev/urandom > /etc/key && systemctl daemon-reload")
+        self.addCleanup(self.booted.run, "sh", "-c",
+                        "rm -r /run/systemd/system/virtcrypt-secretd.service.d; "
+                        "systemctl daemon-reload; systemctl restart virtcrypt-secretd.service")
+        self.ok("systemctl", "restart", "virtcrypt-secretd.service")
+        self.ok("virtcrypt", "master", "add-slot", "credential")
+        self.assertIn("credential", self.ok("virtcrypt", "master", "status"))
 
     def test_the_first_client_starts_a_daemon_that_was_stopped(self):
         self.ok("systemctl", "stop", "virtcrypt-secretd.service")

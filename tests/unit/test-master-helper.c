@@ -339,6 +339,44 @@ broker_pid(void)
     return (pid_t)atoi(text);
 }
 
+static guint
+count_helpers(void)
+{
+    g_autofree char *path =
+        g_strdup_printf("/proc/%d/task/%d/children", broker_pid(), broker_pid());
+    g_autofree char *text = NULL;
+    guint count = 0;
+
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    for (const char *at = text; *at; at++)
+        count += *at == ' ';
+    return count;
+}
+
+/* It would take minutes, and its time is longer. */
+static void
+test_a_helper_that_nobody_waits_for_ends(void)
+{
+    g_autofree char *program = real_program();
+    g_autoptr(helper_t) helper = helper_start(program, NULL);
+    g_autoptr(fields_t) fields = argon2_fields(64 * 1024, 1000, 1);
+    g_autoptr(secret_buf_t) key = secret_buf_new_from("password", 8, NULL);
+    int ends[2];
+    struct helper_request request = {HELPER_ARGON2ID, fields, key, 600000, 0};
+    g_autoptr(GError) error = NULL;
+    g_auto(helper_reply_t) reply = {0};
+
+    g_assert_cmpint(pipe(ends), ==, 0);
+    close(ends[1]); /* readable */
+    request.cancel_fd = ends[0];
+    g_assert_false(helper_run(helper, &request, &reply, &error));
+    expect_error_part(error, ERROR_OPERATION_ABORTED, ERROR_FROM_SECRET, "it was cancelled");
+    for (unsigned int turn = 0; turn < patient_ms(GONE_TURNS) && count_helpers() > 0; turn++)
+        g_usleep(TURN_US);
+    g_assert_cmpuint(count_helpers(), ==, 0);
+    close(ends[0]);
+}
+
 static void
 test_a_broker_that_was_killed_is_an_error_and_no_wait(void)
 {
@@ -438,6 +476,8 @@ main(int argc, char **argv)
                     test_many_threads_get_their_answers);
     g_test_add_func("/master/helper/descriptors are closed after a helper and after all",
                     test_descriptors_are_closed_after_a_helper_and_after_all);
+    g_test_add_func("/master/helper/a helper that nobody waits for ends",
+                    test_a_helper_that_nobody_waits_for_ends);
     g_test_add_func("/master/helper/a broker that was killed is an error and no wait",
                     test_a_broker_that_was_killed_is_an_error_and_no_wait);
     g_test_add_func("/master/helper/the broker outlives signals to all of the daemon",

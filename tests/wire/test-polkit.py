@@ -36,6 +36,15 @@ def _start_ours(machine):
     machine.start_secretd('auth_unix_rw = "polkit"\nauth_unix_ro = "polkit"\n')
 
 
+def _start_ours_as_its_own_user(machine):
+    """polkitd answers it about itself alone: a helper asks."""
+    polkit.start(machine, _RULES)
+    daemon = machine.start_secretd('auth_unix_rw = "polkit"\nauth_unix_ro = "polkit"\n',
+                                   ["--user", "nobody"])
+    with open(f"/proc/{daemon.pid}/status", encoding="ascii") as file:
+        assert f"Uid:\t{_NOBODY}\t{_NOBODY}\t{_NOBODY}\t0\n" in file.read()
+
+
 class Polkit(wire.Compared):
     def connect_as(self, user, path):
         """The kernel notes the effective user; only root can reach the folder by its full name."""
@@ -107,6 +116,11 @@ class PolkitByReference(Polkit, unittest.TestCase):
 class PolkitByOurs(Polkit, unittest.TestCase):
     make_side = staticmethod(
         lambda: wire.Side("virtcrypt-secretd", _start_ours, host.SECRETD_SOCKET))
+
+
+class PolkitByOurOwnUser(Polkit, unittest.TestCase):
+    make_side = staticmethod(
+        lambda: wire.Side("virtcrypt-secretd", _start_ours_as_its_own_user, host.SECRETD_SOCKET))
 
 
 del Polkit
