@@ -12,6 +12,7 @@ enum sandbox_access {
     SANDBOX_READ,   /* files and lists of files, all below a folder */
     SANDBOX_WRITE,  /* that, and make, replace, remove files and folders */
     SANDBOX_APPEND, /* make and write files (logs) */
+    SANDBOX_LIST,   /* folders, not the files in them */
     SANDBOX_REMOVE, /* remove files (sockets, locks) */
 };
 

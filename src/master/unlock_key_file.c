@@ -19,6 +19,10 @@
 #include "master/unlock_methods.h"
 #include "util/error.h"
 #include "util/file.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(unlock_key_file,
+                 "openat newfstatat fchmod fsync geteuid unlinkat renameat pwrite64 readlink");
 
 #define PATH_FIELD  "path"
 #define MADE_FIELD  "made"
@@ -75,6 +79,7 @@ open_place(const struct slot *slot, bool create, struct place *ret_place, GError
 {
     const char *path = get_path(slot, error);
     g_autofree char *folder = path ? g_path_get_dirname(path) : NULL;
+    g_autoptr(GError) failure = NULL;
 
     if (!path)
         return false;
@@ -83,8 +88,18 @@ open_place(const struct slot *slot, bool create, struct place *ret_place, GError
     ret_place->name = g_path_get_basename(path);
     ret_place->next_name = g_strconcat(ret_place->name, NEXT_SUFFIX, NULL);
     ret_place->new_name = g_strconcat(ret_place->name, NEW_SUFFIX, NULL);
-    ret_place->dir_fd = file_open_dir(folder, create, FOLDER_MODE, error);
-    return ret_place->dir_fd >= 0;
+    ret_place->dir_fd = file_open_dir(folder, create, FOLDER_MODE, &failure);
+    if (ret_place->dir_fd >= 0)
+        return true;
+    /* Root can open anything; but the daemon confines itself. */
+    if (error_get_errno(failure) == EACCES)
+        error_set_errno(error, ERROR_FROM_SECRET, EACCES,
+                        "the daemon is kept from the folder %s; add that to sandbox_paths in "
+                        "virtcrypt-secretd.conf and restart it",
+                        folder);
+    else
+        g_propagate_error(error, g_steal_pointer(&failure));
+    return false;
 }
 
 static bool

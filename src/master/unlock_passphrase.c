@@ -10,6 +10,9 @@
 #include "master/unlock_ask.h"
 #include "master/unlock_methods.h"
 #include "util/error.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(unlock_passphrase, "sysinfo");
 
 enum {
     PASSPHRASE_MIN = 8,

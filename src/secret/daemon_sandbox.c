@@ -60,10 +60,12 @@ add_key_file(struct list *list, const char *file)
 {
     g_autofree char *folder = g_path_get_dirname(file);
 
-    if (is_of_the_host(list, folder))
+    if (is_of_the_host(list, folder)) {
         add(list, g_strdup(file), SANDBOX_WRITE);
-    else
+        add(list, g_steal_pointer(&folder), SANDBOX_LIST);
+    } else {
         add(list, g_steal_pointer(&folder), SANDBOX_WRITE);
+    }
 }
 
 /* Of the slots file nothing is believed yet: whoever can write it is root. */

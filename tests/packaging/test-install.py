@@ -29,6 +29,7 @@ _EXPECTED = (
     "lib/systemd/system/virtcryptd.service",
     "lib/systemd/system/virtcryptd.socket",
     "lib/systemd/system/virtcryptd-ro.socket",
+    "lib/sysusers.d/virtcrypt.conf",
     "lib/systemd/system/libvirtd.service.d/virtcrypt.conf",
     "share/bash-completion/completions/virtcrypt",
     "share/bash-completion/completions/virtcrypt-recover",
