@@ -498,21 +498,6 @@ test_a_reload_repairs_an_older_copy(struct custodian *test, gconstpointer unused
 }
 
 static void
-test_a_reload_refuses_older_copies_that_were_put_back_as_a_whole(struct custodian *test,
-                                                                 gconstpointer unused)
-{
-    g_autoptr(GBytes) one = get_copy(test, GUEST_1, UUID_1);
-    g_autoptr(GBytes) two = take_old_copy(test, GUEST_2);
-
-    put_copy(test, GUEST_1, UUID_1, one);
-    put_copy(test, GUEST_2, UUID_1, two);
-    secret_service_reload(test->service);
-    expect_value(test, UUID_1, "new");
-    expect_logged(test, "its file has generation 1, but generation 2 was stored");
-    expect_logged(test, "the value that is in memory stays in use");
-}
-
-static void
 test_a_reload_keeps_the_value_in_memory(struct custodian *test, gconstpointer unused)
 {
     damage_copy(test, GUEST_1, UUID_1);
@@ -592,7 +577,6 @@ main(int argc, char **argv)
     ADD(a_value_that_comes_to_disk_takes_the_place_of_left_copies);
     ADD(a_reload_finds_nothing_new);
     ADD(a_reload_repairs_an_older_copy);
-    ADD(a_reload_refuses_older_copies_that_were_put_back_as_a_whole);
     ADD(a_reload_keeps_the_value_in_memory);
     ADD(a_reload_sees_copies_that_came_and_went);
     ADD(a_reload_unlocks_owned_values);
