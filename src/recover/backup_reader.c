@@ -151,7 +151,7 @@ static bool
 run_chunk(const struct run *run, uint64_t number, GError **error)
 {
     const struct backup_reader *reader = run->reader;
-    bool is_last = number + 1 == run->chunks;
+    const struct backup_chunk chunk = {number, number + 1 == run->chunks};
     uint64_t at = g_bytes_get_size(reader->head_bytes) + number * BACKUP_SEALED_SIZE;
     size_t len = (size_t)MIN(reader->size - at, BACKUP_SEALED_SIZE);
     g_autoptr(secret_buf_t) plain = NULL;
@@ -160,7 +160,7 @@ run_chunk(const struct run *run, uint64_t number, GError **error)
         return set_read_error(reader, 0, error);
     plain = secret_buf_new(len - AEAD_TAG_SIZE, error);
     return plain && read_at(reader, at, run->sealed, len, error) &&
-           backup_chunks_decrypt(reader->chunks, number, is_last, run->sealed, plain, error) &&
+           backup_chunks_decrypt(reader->chunks, chunk, run->sealed, plain, error) &&
            backup_records_feed(run->records, secret_buf_bytes(plain), secret_buf_len(plain), error);
 }
 

@@ -106,7 +106,6 @@ write_slots(const struct restore *restore, GError **error)
 static bool
 write_audit(const struct restore *restore, const struct restore_content *content, GError **error)
 {
-    static const struct uuid none;
     const struct offline_paths *paths = restore->params->paths;
     const struct store_params params = {
         .dir = paths->secrets_dir,
@@ -118,9 +117,9 @@ write_audit(const struct restore *restore, const struct restore_content *content
         g_strdup_printf("a backup with %" G_GUINT64_FORMAT " secrets and %" G_GUINT64_FORMAT
                         " values takes the store's place",
                         content->secrets, content->values);
-    const struct audit_event event = {.event = "restore", .secret = &none, .reason = reason};
+    const struct audit_event event = {.event = "restore", .reason = reason};
     g_autoptr(store_t) store = store_open(&params, error);
-    struct store_change change = {.uuid = none};
+    struct store_change change = {0};
 
     if (!store)
         return false;

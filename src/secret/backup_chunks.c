@@ -136,31 +136,31 @@ backup_chunks_head(const struct backup_chunks *chunks)
 }
 
 static struct aead_params
-make_params(const struct backup_chunks *chunks, uint64_t number, bool is_last,
+make_params(const struct backup_chunks *chunks, struct backup_chunk chunk,
             uint8_t nonce[AEAD_NONCE_SIZE])
 {
-    big_endian_put(nonce, is_last, 4);
-    big_endian_put(nonce + 4, number, 8);
+    big_endian_put(nonce, chunk.is_last, 4);
+    big_endian_put(nonce + 4, chunk.number, 8);
     return (struct aead_params){chunks->key, nonce, chunks->digest, DIGEST_SIZE};
 }
 
 bool
-backup_chunks_encrypt(const struct backup_chunks *chunks, uint64_t number, bool is_last,
+backup_chunks_encrypt(const struct backup_chunks *chunks, struct backup_chunk chunk,
                       const void *plain, size_t len, uint8_t *to, GError **error)
 {
     uint8_t nonce[AEAD_NONCE_SIZE];
-    const struct aead_params params = make_params(chunks, number, is_last, nonce);
+    const struct aead_params params = make_params(chunks, chunk, nonce);
 
-    g_assert(is_last ? len <= BACKUP_CHUNK_SIZE : len == BACKUP_CHUNK_SIZE);
+    g_assert(chunk.is_last ? len <= BACKUP_CHUNK_SIZE : len == BACKUP_CHUNK_SIZE);
     return aead_encrypt(&params, plain, len, to, error);
 }
 
 bool
-backup_chunks_decrypt(const struct backup_chunks *chunks, uint64_t number, bool is_last,
+backup_chunks_decrypt(const struct backup_chunks *chunks, struct backup_chunk chunk,
                       const uint8_t *from, struct secret_buf *to, GError **error)
 {
     uint8_t nonce[AEAD_NONCE_SIZE];
-    const struct aead_params params = make_params(chunks, number, is_last, nonce);
+    const struct aead_params params = make_params(chunks, chunk, nonce);
     g_autoptr(GError) failure = NULL;
     bool is_tampered = false;
 

@@ -45,11 +45,16 @@ void backup_chunks_free(struct backup_chunks *chunks);
 /* What is before the chunks; borrowed. */
 GBytes *backup_chunks_head(const struct backup_chunks *chunks);
 
+struct backup_chunk {
+    uint64_t number; /* from 0 */
+    bool is_last;
+};
+
 /* `to` gets `len` + AEAD_TAG_SIZE bytes; `len` is BACKUP_CHUNK_SIZE but for the last. */
-bool backup_chunks_encrypt(const struct backup_chunks *chunks, uint64_t number, bool is_last,
+bool backup_chunks_encrypt(const struct backup_chunks *chunks, struct backup_chunk chunk,
                            const void *plain, size_t len, uint8_t *to, GError **error);
 /* `from` has AEAD_TAG_SIZE more bytes than `to`. ERROR_INVALID_SECRET unless this is the chunk. */
-bool backup_chunks_decrypt(const struct backup_chunks *chunks, uint64_t number, bool is_last,
+bool backup_chunks_decrypt(const struct backup_chunks *chunks, struct backup_chunk chunk,
                            const uint8_t *from, struct secret_buf *to, GError **error);
 
 typedef struct backup_chunks backup_chunks_t; /* for g_autoptr only */

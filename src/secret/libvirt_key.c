@@ -18,6 +18,10 @@
 
 enum { CONF_SIZE_MAX = 1024 * 1024 };
 
+/* The daemon lets itself near the paths alone that it knew at its start. */
+static const char closed_path[] =
+    " (if secret.conf named it after virtcrypt-secretd was started, restart that)";
+
 /* So many values have to open before the key counts as proven: a wrong one opens one of 256. */
 enum { PROOF_COUNT = 3 };
 
@@ -133,7 +137,8 @@ libvirt_key_find(const char *conf_path, const char *credentials_dir)
     if (key->source)
         key->bytes = libvirt_key_read_file(key->source, &error);
     if (!key->bytes && error)
-        key->problem = g_strdup_printf("libvirt's key cannot be read: %s", error->message);
+        key->problem = g_strdup_printf("libvirt's key cannot be read: %s%s", error->message,
+                                       error_get_errno(error) == EACCES ? closed_path : "");
     else if (!key->bytes)
         key->problem = g_strdup_printf(
             "libvirt's key is not known: name its file by secrets_encryption_key in %s, or pass "

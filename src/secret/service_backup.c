@@ -243,8 +243,9 @@ append_chunk(const struct service_backup *backup, uint64_t number, GByteArray *t
 
     copy_content(backup, at, plain, len);
     g_byte_array_set_size(to, before + (guint)len + AEAD_TAG_SIZE);
-    return backup_chunks_encrypt(backup->chunks, number, number + 1 == count_chunks(backup), plain,
-                                 len, to->data + before, error);
+    return backup_chunks_encrypt(backup->chunks,
+                                 (struct backup_chunk){number, number + 1 == count_chunks(backup)},
+                                 plain, len, to->data + before, error);
 }
 
 GBytes *

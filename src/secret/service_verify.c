@@ -9,6 +9,7 @@
 
 #include "secret/sealed.h"
 #include "secret/service_index.h"
+#include "secret/service_master_work.h"
 #include "secret/service_state.h"
 #include "util/error.h"
 
@@ -115,14 +116,18 @@ service_find_unknown(struct secret_service *service, GError **error)
 
 /* ---- the store's own files ---- */
 
+/* Not while a thread may be writing them: to read them finishes what a crash left of a write. */
 static void
 verify_slots(const struct secret_service *service, struct service_verification *verification)
 {
     g_autoptr(GBytes) bytes = NULL;
     g_autoptr(GError) error = NULL;
-    g_autoptr(slots_t) slots = slots_read(service->slots.path, &bytes, &error);
+    g_autoptr(slots_t) slots = NULL;
     const char *path = service->slots.path;
 
+    if (service_master_is_busy(service))
+        return;
+    slots = slots_read(path, &bytes, &error);
     verification->checked++;
     if (!slots)
         note(verification, path, error->message);

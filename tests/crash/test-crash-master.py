@@ -133,9 +133,6 @@ class MasterCase(SecretdCase):
         cls.old = {"slots": _file(cls.before, "master.slots"),
                    "key": _file(cls.before, "master.key")}
 
-    def runTest(self):
-        """For setUpClass, which makes a case."""
-
     def make_before(self):
         """Owned, unowned, stray and kept values, under a key file and a credential."""
         tree = self.made_by(define(A), set_value(A, b"first value"), define(B),

@@ -277,9 +277,10 @@ class Import(_Case):
         action, problem = self.imported("--dry-run")[name]
         self.assertEqual(action, "keep")
         self.assertIn("libvirt's key is not known", problem)
-        self.machine.write("/run/keys/libvirt", _KEY)
+        # A folder that the daemon's sandbox has open; any other path is to be there at its start.
+        self.machine.write("/etc/libvirt/key", _KEY)
         self.machine.write("/etc/libvirt/secret.conf",
-                           'secrets_encryption_key = "/run/keys/libvirt"\n')
+                           'secrets_encryption_key = "/etc/libvirt/key"\n')
         self.assertEqual(self.imported("--dry-run")[name], ("import", None))
         self.assertTrue(self.machine.exists(f"{_SECRETS}/{name}"))
         self.assertEqual(self.imported()[name], ("import", None))

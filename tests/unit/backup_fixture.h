@@ -151,8 +151,8 @@ backup_fixture_seal(const struct backup_fixture *test, const GByteArray *content
         guint before = file->len;
 
         g_byte_array_set_size(file, before + len + AEAD_TAG_SIZE);
-        backup_chunks_encrypt(chunks, number, at + len == content->len, content->data + at, len,
-                              file->data + before, &error);
+        backup_chunks_encrypt(chunks, (struct backup_chunk){number, at + len == content->len},
+                              content->data + at, len, file->data + before, &error);
         g_assert_no_error(error);
     }
     return file;

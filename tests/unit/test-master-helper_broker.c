@@ -22,6 +22,7 @@ enum {
     TURNS = 1000,
     OTHERS_MAX = 4, /* of helper_broker.c: helpers at a time, but for questions to polkit */
     FLOOD = 500,
+    BROKER_FDS = 5, /* its standard streams, its socket, its signals */
 };
 
 struct fixture {
@@ -307,8 +308,14 @@ test_the_broker_has_nothing_of_the_daemons(void)
     path = g_strdup_printf("/proc/%d/fd", fixture.pid);
     {
         struct folder fds = {.path = path};
+        bool is_counted = !is_under_memcheck();
 
-        g_assert_cmpuint(folder_count(&fds), ==, is_under_memcheck() ? folder_count(&fds) : 5);
+        /* It answers before it has closed its end of the helper's socket. */
+        for (unsigned int turn = 0; is_counted && folder_count(&fds) > BROKER_FDS; turn++) {
+            g_assert_cmpuint(turn, <, patient_ms(TURNS));
+            g_usleep(TURN_US);
+        }
+        g_assert_true(!is_counted || folder_count(&fds) == BROKER_FDS);
     }
     g_free(path);
     path = g_strdup_printf("/proc/%d/status", fixture.pid);

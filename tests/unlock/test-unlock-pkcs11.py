@@ -2,43 +2,26 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Slots that a key on a PKCS#11 token opens, on a real SoftHSM by way of p11-kit."""
 
-import glob
 import os
 import shutil
 import unittest
 
+import devices
 import taptest
 import unlocking
 
 _KEY = "00112233445566778899aabbccddeeff" * 2
-_MODULES = glob.glob("/usr/lib/*/softhsm/libsofthsm2.so") + ["/usr/lib/softhsm/libsofthsm2.so"]
-_PIN, _SO_PIN = "1234567", "7654321"
 
 
 class SoftHsm(unlocking.Case):
     def setUp(self):
         super().setUp()
-        os.mkdir(os.path.join(self.folder, "tokens"))
-        self._environment = {"SOFTHSM2_CONF": self.put(
-            "softhsm2.conf", f"directories.tokendir = {self.folder}/tokens\n"
-                             "objectstore.backend = file\nlog.level = ERROR\n")}
-        self.helper_environment.update(self._environment)
-        self.pin = self.put("pin", _PIN + "\n")
-        self.make_token("lab")
-        self.make_key("lab", "wrapping", "01")
+        self.hsm = devices.SoftHsm(self.folder)
+        self.helper_environment.update(self.hsm.environment)
+        self.pin = self.put("pin", self.hsm.PIN + "\n")
+        self.hsm.make_token("lab")
+        self.hsm.make_key("lab", "wrapping", "01")
         self.uri = f"pkcs11:token=lab;object=wrapping?pin-source={self.pin}"
-
-    def make_token(self, label):
-        self.run_tool("softhsm2-util", "--init-token", "--free", "--label", label, "--pin", _PIN,
-                      "--so-pin", _SO_PIN, env=self._environment)
-
-    def tool(self, label, *words):
-        return self.run_tool("pkcs11-tool", "--module", _MODULES[0], "--token-label", label,
-                             "--login", "--pin", _PIN, *words, env=self._environment)
-
-    def make_key(self, label, name, number, kind="AES:32", privacy=("--private",)):
-        self.tool(label, "--keygen", "--key-type", kind, "--label", name, "--id", number,
-                  "--sensitive", *privacy)
 
     def wrap(self, uri=None):
         wrapped = self.drive("run", "pkcs11-wrap", typed=_KEY, uri=uri or self.uri)
@@ -74,7 +57,7 @@ class Wrapping(SoftHsm):
 
     def test_another_key_does_not_unwrap_it(self):
         wrapped = self.wrap()
-        self.make_key("lab", "other", "02")
+        self.hsm.make_key("lab", "other", "02")
         self.assert_not_unwrapped(
             9, "the key on the token may not be the one that the slot was made with: cannot decrypt "
                "by the token: CKR_", *wrapped,
@@ -93,27 +76,27 @@ class Wrapping(SoftHsm):
 
     def test_a_key_that_is_gone_is_told(self):
         wrapped = self.wrap()
-        self.tool("lab", "--delete-object", "--type", "secrkey", "--label", "wrapping")
+        self.hsm.tool("lab", "--delete-object", "--type", "secrkey", "--label", "wrapping")
         self.assert_not_unwrapped(
             66, "the token 'lab' has no AES key that the URI fits: it was removed", *wrapped)
 
     def test_a_token_that_is_gone_is_told(self):
         wrapped = self.wrap()
-        self.run_tool("softhsm2-util", "--delete-token", "--token", "lab", env=self._environment)
+        self.hsm.remove_token("lab")
         self.assert_not_unwrapped(55, "no token fits 'pkcs11:token=lab;object=wrapping", *wrapped)
 
     def test_a_key_of_another_kind_is_not_taken(self):
-        self.make_key("lab", "generic", "03", "GENERIC:32")
+        self.hsm.make_key("lab", "generic", "03", "GENERIC:32")
         self.assert_not_wrapped(66, "has no AES key",
                                 f"pkcs11:token=lab;object=generic?pin-source={self.pin}")
 
     def test_a_uri_that_fits_several_keys_is_refused(self):
-        self.make_key("lab", "other", "02")
+        self.hsm.make_key("lab", "other", "02")
         self.assert_not_wrapped(8, "fits several AES keys of the token 'lab': add object= or id=",
                                 f"pkcs11:token=lab?pin-source={self.pin}")
 
     def test_a_uri_that_fits_several_tokens_is_refused_before_any_gets_the_pin(self):
-        self.make_token("second")
+        self.hsm.make_token("second")
         self.assert_not_wrapped(8, "2 tokens fit",
                                 f"pkcs11:model=SoftHSM%20v2;object=wrapping?pin-source={self.pin}")
 
@@ -125,7 +108,7 @@ class Pin(SoftHsm):
         self.assert_not_unwrapped(
             45, f"the token 'lab' refuses the PIN in {self.pin}: CKR_PIN_INCORRECT. Correct that "
                 "file before the token locks itself", *wrapped)
-        self.put("pin", _PIN)
+        self.put("pin", self.hsm.PIN)
         self.assertEqual(_KEY, self.unwrap(*wrapped))
 
     def test_without_a_pin_the_remedy_is_told(self):
@@ -133,12 +116,12 @@ class Pin(SoftHsm):
                                 "pkcs11:token=lab;object=wrapping")
 
     def test_a_key_that_the_token_gives_to_all_needs_no_pin(self):
-        self.make_key("lab", "public", "04", privacy=())
+        self.hsm.make_key("lab", "public", "04", privacy=())
         uri = "pkcs11:token=lab;object=public"
         self.assertEqual(_KEY, self.unwrap(*self.wrap(uri), uri))
 
     def test_a_pin_file_that_others_can_read_is_refused(self):
-        self.put("pin", _PIN, mode=0o640)
+        self.put("pin", self.hsm.PIN, mode=0o640)
         self.assert_not_wrapped(55, f"is open to others (mode 0640): run 'chmod 600 {self.pin}'",
                                 self.uri)
 
@@ -179,7 +162,7 @@ class Uri(SoftHsm):
         self.assert_not_wrapped(8, "names no secret key", "pkcs11:token=lab;type=private")
 
     def test_a_pin_or_a_program_in_the_uri_is_refused(self):
-        for query in (f"pin-value={_PIN}", "module-path=/tmp/evil.so"):
+        for query in (f"pin-value={self.hsm.PIN}", "module-path=/tmp/evil.so"):
             self.assert_not_wrapped(8, "pin-value or module-path is not taken",
                                     f"pkcs11:token=lab;object=wrapping?{query}")
 
@@ -192,9 +175,9 @@ class Slots(SoftHsm):
     def test_the_slots_file_holds_no_pin(self):
         self.drive("add", self.slots, "pkcs11", uri=self.uri)
         with open(self.slots, "rb") as file:
-            self.assertNotIn(_PIN.encode(), file.read())
+            self.assertNotIn(self.hsm.PIN.encode(), file.read())
         self.assert_fails(8, "put the PIN into a file that only root can read", "add", self.slots,
-                          "pkcs11", uri=f"pkcs11:token=lab;object=wrapping?pin-value={_PIN}")
+                          "pkcs11", uri=f"pkcs11:token=lab;object=wrapping?pin-value={self.hsm.PIN}")
         self.assert_fails(8, "a URI with module-path is not taken", "add", self.slots, "pkcs11",
                           uri="pkcs11:token=lab?module-path=/tmp/evil.so")
         self.assert_fails(8, "the parameter 'uri' of a pkcs11 slot is needed", "add", self.slots,
@@ -203,7 +186,7 @@ class Slots(SoftHsm):
     def test_another_slot_opens_while_the_token_is_away(self):
         made = self.drive("add", self.slots, "pkcs11", uri=self.uri)
         self.drive("add", self.slots, "key-file", path=os.path.join(self.folder, "key"))
-        self.run_tool("softhsm2-util", "--delete-token", "--token", "lab", env=self._environment)
+        self.hsm.remove_token("lab")
         opened = self.drive("unlock", self.slots)
         self.assertEqual(made["id"], opened["id"])
         self.assertIn("no token fits", opened["slots"][0])

@@ -135,7 +135,7 @@ class Rollback(unittest.TestCase):
         if not self.machine.exists(_INDEX):
             return 0, None
         index = self.machine.read(_INDEX)
-        return int.from_bytes(index[_COUNTER], "big"), uuid.UUID(bytes=index[_ANCHOR])
+        return int.from_bytes(index[_COUNTER], "big"), index[_ANCHOR]
 
     def slot(self):
         return next(slot for slot in self.status().slots if slot.method == "tpm2")
@@ -189,8 +189,8 @@ class Rollback(unittest.TestCase):
     def assert_locked(self):
         self.wait_for(lambda: self.status().locked, "it does not lock")
         self.assertIn("the store was put back from an older backup as a whole: the TPM has counted "
-                      "to ", self.status().locked_reason)
-        self.assertIn("'virtcrypt store accept'", self.status().locked_reason)
+                      "to ", self.status().reason)
+        self.assertIn("'virtcrypt store accept'", self.status().reason)
         self.assertIn("locked", self.value())
 
     def assert_good(self, value):

@@ -5,9 +5,9 @@
 import os
 import shutil
 import signal
-import subprocess
 import unittest
 
+import devices
 import taptest
 import unlocking
 
@@ -18,43 +18,10 @@ _ONES = "11" * 32
 class Swtpm(unlocking.Case):
     def setUp(self):
         super().setUp()
-        self._server = None
-        self._starts = 0
-        self.addCleanup(self.stop)
-        self.start()
-
-    def start(self, state="tpm"):
-        """As a reboot does it: PCRs are as after a reset; the rest is what the state holds."""
-        self._state = os.path.join(self.folder, state)
-        os.makedirs(self._state, exist_ok=True)
-        self._starts += 1
-        server = os.path.join(self.folder, f"server-{self._starts}")
-        self._server = subprocess.Popen(
-            ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={self._state}",
-             "--server", f"type=unixio,path={server}",
-             "--ctrl", f"type=unixio,path={server}.ctrl",
-             "--flags", "not-need-init,startup-clear"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
-        self.tcti = f"swtpm:path={server}"
-        self.helper_environment["TCTI"] = self.tcti
-        self.wait_for(lambda: os.path.exists(server) and os.path.exists(server + ".ctrl"),
-                      "swtpm does not start")
-
-    def stop(self):
-        if self._server:
-            self._server.terminate()
-            self._server.wait(timeout=unlocking.BOUND_S)
-            self._server = None
-
-    def restart(self, state="tpm"):
-        self.stop()
-        self.start(state)
-
-    def tool(self, *words):
-        return self.run_tool(*words, env={"TPM2TOOLS_TCTI": self.tcti})
-
-    def extend(self, pcr, bank="sha256", digits=64):
-        self.tool("tpm2_pcrextend", f"{pcr}:{bank}={'a5' * (digits // 2)}")
+        self.tpm = devices.Swtpm(self.folder)
+        self.addCleanup(self.tpm.stop)
+        self.tpm.start()
+        self.helper_environment.update(self.tpm.environment)
 
     def seal(self, pcrs="7", bank="sha256"):
         return self.drive("run", "tpm2-seal", typed=_KEY, pcrs=pcrs, bank=bank)
@@ -75,21 +42,21 @@ class Sealing(Swtpm):
         self.assertEqual(_KEY, self.unseal(sealed))
 
     def test_it_comes_back_after_a_reboot(self):
-        self.extend(7)
+        self.tpm.extend(7)
         sealed = self.seal()
-        self.restart()
-        self.extend(7)
+        self.tpm.restart()
+        self.tpm.extend(7)
         self.assertEqual(_KEY, self.unseal(sealed))
 
     def test_nothing_is_left_in_the_tpm(self):
         for _ in range(5):
             self.assertEqual(_KEY, self.unseal(self.seal()))
         for kind in ("transient", "loaded-session"):
-            self.assertEqual("", self.tool("tpm2_getcap", f"handles-{kind}").strip())
+            self.assertEqual("", self.tpm.tool("tpm2_getcap", f"handles-{kind}").strip())
 
     def test_the_key_is_not_in_the_sealed_object_or_on_the_bus(self):
         log = os.path.join(self.folder, "bus")
-        self.helper_environment["TCTI"] = f"pcap:{self.tcti}"
+        self.helper_environment["TCTI"] = f"pcap:{self.tpm.tcti}"
         self.helper_environment["TCTI_PCAP_FILE"] = log
         sealed = self.seal()
         self.assertEqual(_KEY, self.unseal(sealed))
@@ -101,7 +68,7 @@ class Sealing(Swtpm):
 
     def test_a_changed_pcr_is_refused_and_named(self):
         sealed = self.seal()
-        self.extend(7)
+        self.tpm.extend(7)
         self.assert_not_unsealed(
             "PCR 7 changed since the slot was made (firmware or boot configuration): unlock with "
             "another slot, then 'virtcrypt master remove-slot' and 'virtcrypt master add-slot "
@@ -109,16 +76,16 @@ class Sealing(Swtpm):
 
     def test_other_pcrs_do_not_matter(self):
         sealed = self.seal()
-        self.extend(4)
+        self.tpm.extend(4)
         self.assertEqual(_KEY, self.unseal(sealed))
 
     def test_of_several_pcrs_those_that_changed_are_named(self):
         pcrs = "0,2,4,7,8,9,11,12,13,14"
         sealed = self.seal(pcrs=pcrs)
         self.assertEqual(_KEY, self.unseal(sealed, pcrs=pcrs))
-        self.extend(9)
+        self.tpm.extend(9)
         self.assert_not_unsealed("PCR 9 changed", sealed, pcrs=pcrs)
-        self.extend(14)
+        self.tpm.extend(14)
         self.assert_not_unsealed("PCRs 9, 14 changed", sealed, pcrs=pcrs)
 
     def test_another_choice_of_pcrs_does_not_open_it(self):
@@ -126,20 +93,20 @@ class Sealing(Swtpm):
 
     def test_the_bank_is_chosen(self):
         sealed = self.seal(bank="sha384")
-        self.extend(7, "sha256")
+        self.tpm.extend(7, "sha256")
         self.assertEqual(_KEY, self.unseal(sealed, bank="sha384"))
-        self.extend(7, "sha384", 96)
+        self.tpm.extend(7, "sha384", 96)
         self.assert_not_unsealed("PCR 7 changed", sealed, bank="sha384")
 
     def test_a_bank_that_is_switched_off_is_named(self):
-        self.tool("tpm2_pcrallocate", "sha256:all+sha384:none+sha512:none+sha1:none")
-        self.restart()
+        self.tpm.tool("tpm2_pcrallocate", "sha256:all+sha384:none+sha512:none+sha1:none")
+        self.tpm.restart()
         self.assert_fails(8, "the TPM has no PCR 7 in the bank sha384", "run", "tpm2-seal",
                           typed=_KEY, pcrs="7", bank="sha384")
 
     def test_a_cleared_tpm_is_told_from_a_changed_pcr(self):
         sealed = self.seal()
-        self.tool("tpm2_clear")
+        self.tpm.tool("tpm2_clear")
         self.assert_not_unsealed(
             "the TPM was cleared since the slot was made, or it is another one: unlock with "
             "another slot, then 'virtcrypt master remove-slot' and 'virtcrypt master add-slot "
@@ -147,7 +114,7 @@ class Sealing(Swtpm):
 
     def test_another_tpm_does_not_open_it(self):
         sealed = self.seal()
-        self.restart("other-tpm")
+        self.tpm.restart("other-tpm")
         self.assert_not_unsealed("it is another one", sealed)
 
     def test_a_damaged_object_does_not_open(self):
@@ -171,12 +138,12 @@ class Sealing(Swtpm):
                               typed=_KEY, pcrs="7", bank=bank)
 
     def test_an_owner_with_a_password_is_told(self):
-        self.tool("tpm2_changeauth", "-c", "owner", "secret")
+        self.tpm.tool("tpm2_changeauth", "-c", "owner", "secret")
         self.assert_fails(29, "tpm2_changeauth -c owner -p PASSWORD", "run", "tpm2-seal",
                           typed=_KEY, pcrs="7", bank="sha256")
 
     def test_a_tpm_that_is_away_is_told(self):
-        self.stop()
+        self.tpm.stop()
         self.assert_fails(55, "cannot open the TPM 2.0 (swtpm:path=", "run", "tpm2-seal",
                           typed=_KEY, pcrs="7", bank="sha256")
 
@@ -207,7 +174,7 @@ class Counter(Swtpm):
     def test_it_keeps_its_value_over_a_reboot(self):
         made = self.define()
         value = self.call("advance", made["handle"])
-        self.restart()
+        self.tpm.restart()
         self.assertEqual(value, self.call("read", made["handle"]))
 
     def test_removing_and_making_it_again_does_not_turn_it_back(self):
@@ -227,7 +194,7 @@ class Counter(Swtpm):
 
     def test_one_that_is_gone_is_told(self):
         handle = self.define()["handle"]
-        self.tool("tpm2_clear")
+        self.tpm.tool("tpm2_clear")
         self.assert_fails(66, f"the TPM has no counter {int(handle):#x} any more", "run",
                           "tpm2-nv-read", handle=handle)
 
@@ -241,7 +208,7 @@ class Counter(Swtpm):
                                                handle=handle)["counter"]))
 
     def test_something_else_is_not_touched(self):
-        self.tool("tpm2_nvdefine", "0x01805600", "-C", "o", "-s", "8", "-a",
+        self.tpm.tool("tpm2_nvdefine", "0x01805600", "-C", "o", "-s", "8", "-a",
                   "authread|authwrite|ownerread|ownerwrite")
         for operation in ("read", "advance", "remove"):
             self.assert_fails(65, "no counter of virtcrypt's", "run", f"tpm2-nv-{operation}",
@@ -267,33 +234,33 @@ class Slots(Swtpm):
     def test_a_slot_opens_by_pcr_7_of_sha256_if_nothing_else_was_asked(self):
         made = self.drive("add", self.slots, "tpm2")
         self.assertEqual(("7", "sha256"), (made["pcrs"], made["bank"]))
-        self.extend(4)
+        self.tpm.extend(4)
         self.assertEqual(made["id"], self.drive("unlock", self.slots)["id"])
-        self.extend(7)
+        self.tpm.extend(7)
         self.assert_fails(55, "PCR 7 changed", "unlock", self.slots)
 
     def test_another_slot_opens_after_pcrs_changed(self):
         made = self.add_both()
-        self.extend(7)
+        self.tpm.extend(7)
         opened = self.drive("unlock", self.slots)
         self.assertEqual(made["id"], opened["id"])
         self.assertIn("PCR 7 changed", opened["slots"][0])
 
     def test_another_slot_opens_after_the_tpm_was_cleared(self):
         made = self.add_both()
-        self.tool("tpm2_clear")
+        self.tpm.tool("tpm2_clear")
         opened = self.drive("unlock", self.slots)
         self.assertEqual(made["id"], opened["id"])
         self.assertIn("the TPM was cleared", opened["slots"][0])
 
     def test_another_slot_opens_while_the_tpm_hangs(self):
         made = self.add_both()
-        self._server.send_signal(signal.SIGSTOP)
+        self.tpm.process.send_signal(signal.SIGSTOP)
         self.timeout_ms = 2000
         try:
             opened = self.drive("unlock", self.slots)
         finally:
-            self._server.send_signal(signal.SIGCONT)
+            self.tpm.process.send_signal(signal.SIGCONT)
         self.assertEqual(made["id"], opened["id"])
         self.assertIn("virtcrypt-unlock-helper did not finish tpm2-unseal within",
                       opened["slots"][0])
@@ -318,7 +285,7 @@ class Slots(Swtpm):
     def test_a_slot_without_a_counter_can_be_had(self):
         made = self.drive("add", self.slots, "tpm2", counter="none")
         self.assertEqual("none", made["counter"])
-        self.assertEqual("", self.tool("tpm2_getcap", "handles-nv-index").strip())
+        self.assertEqual("", self.tpm.tool("tpm2_getcap", "handles-nv-index").strip())
         self.drive("add", self.slots, "key-file", path=os.path.join(self.folder, "key"))
         self.drive("remove", self.slots, "0")
 

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 import unittest
 
 BUILD_ROOT = os.environ["BUILD_ROOT"]
@@ -69,23 +68,9 @@ class Case(unittest.TestCase):
         self.assertIn(part, raised.exception.text)
         self.assertEqual(code, raised.exception.code, raised.exception.text)
 
-    def run_tool(self, *argv, env=None):
-        done = subprocess.run(argv, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C",
-                                         **(env or {})},
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, timeout=BOUND_S)
-        self.assertEqual(0, done.returncode, f"{argv}: {done.stdout}")
-        return done.stdout
-
     def put(self, name, text, mode=0o600):
         path = os.path.join(self.folder, name)
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
         os.chmod(path, mode)
         return path
-
-    def wait_for(self, condition, what):
-        end = time.monotonic() + BOUND_S
-        while not condition():
-            self.assertLess(time.monotonic(), end, what)
-            time.sleep(0.02)
