@@ -184,6 +184,13 @@ start_all(struct guest_autostart *autostart)
         start(autostart, stopped->pdata[i]);
 }
 
+/* So that the list is right while it is waited for. */
+static void
+look_again(struct guest_autostart *autostart)
+{
+    g_autoptr(GPtrArray) stopped G_GNUC_UNUSED = drop_others(autostart);
+}
+
 /* ---- the thread ---- */
 
 static void
@@ -218,7 +225,7 @@ take_step(struct guest_autostart *autostart, unsigned int round, bool *is_first)
     else if (!is_locked && service->conf->autostart_after_unlock && !autostart->is_late)
         start_all(autostart);
     else if (round % LOOK_ROUNDS == 0)
-        g_clear_pointer(&(GPtrArray *){drop_others(autostart)}, g_ptr_array_unref);
+        look_again(autostart);
 }
 
 static bool

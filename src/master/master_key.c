@@ -65,27 +65,6 @@ master_key_free(struct master_key *key)
     g_free(key);
 }
 
-struct master_key *
-master_key_open(const struct master_key_source *method, const char *location, bool may_create,
-                GError **error)
-{
-    struct secret_buf *bytes;
-
-    if (method->exists(location)) {
-        bytes = method->unlock(location, error);
-    } else if (may_create) {
-        bytes = method->create(location, error);
-    } else {
-        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
-                  "there is no master key (%s: %s) although there are sealed values or "
-                  "key-encryption generations; put the one back that they were sealed with (a new "
-                  "one would open none of them)",
-                  method->name, location);
-        return NULL;
-    }
-    return bytes ? master_key_new(bytes, error) : NULL;
-}
-
 const uint8_t *
 master_key_id(const struct master_key *key)
 {

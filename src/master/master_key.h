@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Owns: the host's 256-bit master key while it is unlocked, and what is derived from it. How it is
- * unlocked is an unlock_method (one file each; the key file is the first). Invariant: a key file is
- * made only on a host that has no sealed value yet, else every value would be lost in silence.
+ * unlocked is slots.h's and unlock.h's.
  */
 #pragma once
 
@@ -17,22 +16,6 @@ enum { MASTER_KEY_SIZE = 32, MASTER_KEY_ID_SIZE = 16 };
 
 struct master_key;
 
-/* A way to get at the master key. */
-struct master_key_source {
-    const char *name; /* "key-file" */
-    /* `location` is the method's own: for the key file its path. */
-    struct secret_buf *(*unlock)(const char *location, GError **error);
-    /* Makes a new master key; fails if there is one. */
-    struct secret_buf *(*create)(const char *location, GError **error);
-    /* Whether something is there to unlock (an unreadable one counts as there). */
-    bool (*exists)(const char *location);
-};
-
-extern const struct master_key_source master_key_source_file;
-
-/* Unlocks by `method`, or makes a key if there is none and `may_create`. */
-struct master_key *master_key_open(const struct master_key_source *method, const char *location,
-                                   bool may_create, GError **error);
 /* Takes 32 raw bytes. */
 struct master_key *master_key_new(struct secret_buf *bytes, GError **error);
 struct master_key *master_key_new_random(GError **error);

@@ -11,6 +11,9 @@
 #include "master/unlock_methods.h"
 #include "util/error.h"
 #include "util/file.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(unlock_credential, "newfstatat");
 
 #define NAME_FIELD "name"
 

@@ -169,7 +169,7 @@ add_slot(struct rpc_call *call, void *opaque, struct virtcrypt_master_add_slot_a
 {
     struct dispatch *dispatch = opaque;
     const struct unlock_method *method = unlock_method_named(args->method);
-    struct fields *fields;
+    struct master_wanted wanted = {.label = args->label};
 
     if (!dispatch_check_local_root(dispatch, call, "add a slot to the master key", error))
         return RPC_FAILED;
@@ -180,11 +180,12 @@ add_slot(struct rpc_call *call, void *opaque, struct virtcrypt_master_add_slot_a
             args->method);
         return RPC_FAILED;
     }
-    fields = to_fields(args->fields, args->fields_len, error);
-    if (!fields)
+    wanted.fields = to_fields(args->fields, args->fields_len, error);
+    if (!wanted.fields)
         return RPC_FAILED;
-    secret_service_add_slot(dispatch->service, method->method, args->label, fields,
-                            take_secret(&args->passphrase), on_added, call);
+    wanted.method = method->method;
+    wanted.secret = take_secret(&args->passphrase);
+    secret_service_add_slot(dispatch->service, &wanted, on_added, call);
     return RPC_LATER;
 }
 

@@ -52,11 +52,17 @@ void secret_service_unlock(struct secret_service *service, const struct uuid *sl
  */
 void secret_service_lock(struct secret_service *service, master_done_func done, void *opaque);
 
-/* Unlocked. `take_fields` is what the method asks for. The slot is proven, and in the file, when
- * `done` is called. */
-void secret_service_add_slot(struct secret_service *service, enum slot_method method,
-                             const char *label, struct fields *take_fields,
-                             struct secret_buf *take_secret, master_done_func done, void *opaque);
+/* A slot that is wanted. */
+struct master_wanted {
+    enum slot_method method;
+    const char *label;         /* or NULL */
+    struct fields *fields;     /* taken: what the method asks for */
+    struct secret_buf *secret; /* taken; or NULL */
+};
+
+/* Unlocked. The slot is proven, and in the file, when `done` is called. */
+void secret_service_add_slot(struct secret_service *service, const struct master_wanted *wanted,
+                             master_done_func done, void *opaque);
 
 /* Refused unless another slot opens, by itself or (those that need a person) with `take_secret`. */
 void secret_service_remove_slot(struct secret_service *service, const struct uuid *slot,

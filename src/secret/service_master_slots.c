@@ -112,16 +112,15 @@ static const struct master_work_kind add_kind = {
 };
 
 void
-secret_service_add_slot(struct secret_service *service, enum slot_method method, const char *label,
-                        struct fields *take_fields, struct secret_buf *take_secret,
+secret_service_add_slot(struct secret_service *service, const struct master_wanted *wanted,
                         master_done_func done, void *opaque)
 {
     struct slot_work *own = new_work(&add_kind, service, done, opaque);
 
-    own->method = method;
-    own->label = g_strdup(label);
-    own->fields = take_fields;
-    own->secret = take_secret;
+    own->method = wanted->method;
+    own->label = g_strdup(wanted->label);
+    own->fields = wanted->fields;
+    own->secret = wanted->secret;
     service_master_begin(&own->work);
 }
 

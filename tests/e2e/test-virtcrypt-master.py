@@ -19,6 +19,8 @@ _VIRTCRYPT = os.path.join(host.BUILD_ROOT, "tools/virtcrypt")
 _UUID = "11111111-1111-4111-8111-111111111111"
 _XML = f"<secret><uuid>{_UUID}</uuid></secret>"
 _FOLDER = "/etc/libvirt/virtcrypt"
+# Where else key files may be.
+_CONFIG = 'sandbox_paths = [ "/run/keys" ]\n'
 _RECOVERY = re.compile(r"^ +((?:[0-9A-Z]{8}-){7}[0-9A-Z]{8})$", re.M)
 
 # Answers by systemd-ask-password come from a file, a line each time.
@@ -35,7 +37,8 @@ class Case(unittest.TestCase):
     def setUp(self):
         self.machine = host.Host()
         self.addCleanup(self.machine.close)
-        self.daemon = self.machine.start_secretd()
+        self.machine.write("/run/keys/none", "")
+        self.daemon = self.machine.start_secretd(_CONFIG)
         self.machine.write("/run/t/secret.xml", _XML)
         self.machine.write("/run/t/value", "sealed")
         self.told("secret-define /run/t/secret.xml")
@@ -89,7 +92,7 @@ class Case(unittest.TestCase):
         """The daemon, started again where the key file is missing."""
         self.daemon.stop()
         shutil.move(self.machine.path(f"{_FOLDER}/master.key"), self.machine.path("/run/t/master.key"))
-        self.daemon = self.machine.start_secretd()
+        self.daemon = self.machine.start_secretd(_CONFIG)
         self.assertTrue(self.status()["locked"])
 
 
@@ -150,12 +153,17 @@ class Slots(Case):
         self.assertNotIn("new", self.slots())
 
     def test_a_key_file_is_made_and_goes_with_its_slot(self):
-        self.told("master add-slot key-file --path /run/t/stick --label stick")
-        self.assertEqual(len(self.machine.read("/run/t/stick")), 32)
+        self.told("master add-slot key-file --path /run/keys/stick --label stick")
+        self.assertEqual(len(self.machine.read("/run/keys/stick")), 32)
         self.told("master test-slot stick")
         self.assertIn("What is left:", self.told("master remove-slot stick"))
-        self.assertFalse(self.machine.exists("/run/t/stick"))
+        self.assertFalse(self.machine.exists("/run/keys/stick"))
         self.assertEqual(list(self.slots()), ["key-file"])
+
+    def test_a_key_file_out_of_the_sandbox_names_the_setting(self):
+        self.assert_fails("master add-slot key-file --path /run/t/stick",
+                          "the daemon is kept from the folder /run/t; add that to sandbox_paths in "
+                          "virtcrypt-secretd.conf")
 
     def test_options_are_for_their_methods(self):
         self.assert_fails("master add-slot key-file", "the path of a key file is needed")
@@ -173,9 +181,9 @@ class Slots(Case):
 
     def test_a_label_is_only_once(self):
         self.add_passphrase()
-        self.assert_fails("master add-slot key-file --path /run/t/k --label person",
+        self.assert_fails("master add-slot key-file --path /run/keys/k --label person",
                           "another slot of the master key has the label 'person'")
-        self.assertFalse(self.machine.exists("/run/t/k.next"))
+        self.assertFalse(self.machine.exists("/run/keys/k.next"))
 
     def test_slots_are_named_by_label_or_part_of_the_uuid(self):
         self.add_passphrase()
@@ -306,7 +314,7 @@ class Rotation(Case):
         self.told("master test-slot paper --passphrase-fd 0", input=text + "\n")
         self.assert_fails("master test-slot paper --passphrase-fd 0", input=old_text + "\n")
         self.daemon.stop()
-        self.daemon = self.machine.start_secretd()
+        self.daemon = self.machine.start_secretd(_CONFIG)
         self.assertEqual(self.value(), "sealed")
 
     def test_a_wrong_passphrase_changes_nothing(self):
@@ -367,7 +375,7 @@ class Wait(Case):
         waiting = self.machine.popen([_VIRTCRYPT, "-q", "unlock", "--wait", "--timeout", "30"])
         time.sleep(0.7)
         self.assertIsNone(waiting.poll())
-        self.daemon = self.machine.start_secretd()
+        self.daemon = self.machine.start_secretd(_CONFIG)
         self.assertEqual(waiting.wait(20), 0)
 
     def test_systemd_is_asked_until_the_answer_is_right(self):

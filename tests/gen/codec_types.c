@@ -19,15 +19,9 @@
 enum { TYPES_MAX = 200 };
 
 static const struct rpc_program *const programs[] = {
-    &remote_connection_program,
-    &remote_secret_program,
-    &virtcrypt_guest_program,
-    &virtcrypt_master_program,
-    &virtcrypt_secret_program,
-    &virtcrypt_store_program,
-    &virtcrypt_volume_program,
-    &sample_service_program,
-    NULL,
+    &remote_connection_program, &remote_secret_program,    &virtcrypt_guest_program,
+    &virtcrypt_master_program,  &virtcrypt_secret_program, &virtcrypt_store_program,
+    &virtcrypt_volume_program,  &sample_service_program,   NULL,
 };
 
 const struct rpc_program *const *

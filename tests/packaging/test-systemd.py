@@ -32,6 +32,8 @@ echo uninitialized > root/etc/machine-id
 cp -a "$2/." root/
 chroot root systemd-sysusers virtcrypt.conf
 printf '[Unit]\nRequires=basic.target\nAfter=basic.target\n' > root/etc/systemd/system/alone.target
+# As systemd has it on a host: credentials are mounted beside a service, and come to it that way.
+mount --make-rshared root
 export container=virtcrypt-test
 exec chroot root /lib/systemd/systemd --unit=alone.target
 """

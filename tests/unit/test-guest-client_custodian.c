@@ -258,13 +258,18 @@ test_erasing_is_done_once_and_true_again(struct fixture *fixture, gconstpointer 
 static void
 test_a_locked_custodian_is_told_for_each(struct fixture *fixture, gconstpointer unused)
 {
+    bool is_locked = true;
     g_autoptr(GArray) bindings = new_bindings();
     g_autoptr(GPtrArray) errors = NULL;
     g_autoptr(GArray) listed = NULL;
     g_autoptr(GError) error = NULL;
 
     must_put(fixture, 1);
+    g_assert_true(fixture->table.is_locked(fixture->table.opaque, &is_locked, NULL));
+    g_assert_false(is_locked);
     custodian_thread_lock(&fixture->custodian);
+    g_assert_true(fixture->table.is_locked(fixture->table.opaque, &is_locked, NULL));
+    g_assert_true(is_locked);
     add(bindings, 1, 1);
     g_assert_true(fixture->table.bind(fixture->table.opaque, bindings, &errors, NULL));
     expect_error_part(errors->pdata[0], ERROR_OPERATION_INVALID, ERROR_FROM_SECRET, "is locked");
@@ -277,6 +282,7 @@ test_a_locked_custodian_is_told_for_each(struct fixture *fixture, gconstpointer 
 static void
 test_an_absent_custodian_is_no_empty_list(struct fixture *fixture, gconstpointer unused)
 {
+    bool is_locked;
     g_autoptr(client_custodian_t) client =
         client_custodian_new("/nonexistent/sock", fixture->custodian.token_dir);
     struct guest_custodian table = client_custodian_table(client);
@@ -287,6 +293,7 @@ test_an_absent_custodian_is_no_empty_list(struct fixture *fixture, gconstpointer
     g_assert_null(table.list(table.opaque, &error));
     expect_error_part(error, ERROR_OPERATION_FAILED, ERROR_FROM_SECRET, "/nonexistent/sock");
     g_assert_null(table.list_with_value(table.opaque, NULL));
+    g_assert_false(table.is_locked(table.opaque, &is_locked, NULL));
     g_assert_false(table.unbind(table.opaque, bindings, "why", &errors, NULL));
     g_assert_null(errors);
 }

@@ -261,7 +261,7 @@ test_a_value_that_does_not_open_changes_nothing(struct backup_fixture *test, gco
 {
     g_autoptr(GError) error = NULL;
     g_auto(restore_report_t) report = {0};
-    g_autoptr(generations_t) right = test->generations;
+    G_GNUC_UNUSED g_autoptr(generations_t) right = test->generations;
     g_autofree char *path = path_of(test, "others");
 
     test->generations = generations_make(path, test->master, false, &error);

@@ -428,6 +428,22 @@ test_copies_that_are_all_older_are_refused_and_accepted(struct custodian *test,
 }
 
 static void
+test_a_reload_keeps_the_value_in_memory_beside_older_copies(struct custodian *test,
+                                                            gconstpointer unused)
+{
+    g_autoptr(GBytes) one = NULL;
+
+    bind_to(test, UUID_1, GUEST_1);
+    one = get_copy(test, GUEST_1, UUID_1);
+    set_value(test, UUID_1, "newer");
+    put_copy(test, GUEST_1, UUID_1, one);
+    secret_service_reload(test->service);
+    expect_value(test, UUID_1, "newer");
+    expect_logged(test, "its file has generation 1, but generation 2 was stored");
+    expect_logged(test, "the value that is in memory stays in use");
+}
+
+static void
 test_a_file_without_a_definition_keeps_its_floor(struct custodian *test, gconstpointer unused)
 {
     g_autoptr(GBytes) backup = take_key(test);
@@ -502,6 +518,7 @@ main(int argc, char **argv)
     ADD(an_index_that_cannot_be_written_holds_nothing_up);
     ADD(an_older_copy_beside_a_newest_one_is_put_right);
     ADD(copies_that_are_all_older_are_refused_and_accepted);
+    ADD(a_reload_keeps_the_value_in_memory_beside_older_copies);
     ADD(a_file_without_a_definition_keeps_its_floor);
     ADD(it_is_written_while_the_daemon_runs);
     return g_test_run();

@@ -352,23 +352,6 @@ test_missing_key_file_locks_and_is_not_made(struct custodian *test, gconstpointe
     g_assert_false(g_file_test(test->master_key, G_FILE_TEST_EXISTS));
 }
 
-static void
-test_missing_slots_lock_and_are_not_made(struct custodian *test, gconstpointer unused)
-{
-    g_autoptr(GBytes) slots = NULL;
-
-    prepare_two(test);
-    slots = folder_get(&test->folder, "master.slots");
-    g_assert_cmpint(g_unlink(test->slots), ==, 0);
-    custodian_open(test);
-    expect_locked(test, "are missing although there are sealed values or key-encryption "
-                        "generations: put that file back");
-    g_assert_false(g_file_test(test->slots, G_FILE_TEST_EXISTS));
-    put_back_slots(test, slots);
-    secret_service_reload(test->service);
-    expect_value(test, UUID_1, "first");
-}
-
 /* Not even an empty file of a value is given up. */
 static void
 test_master_key_is_not_made_beside_any_value(struct custodian *test, gconstpointer unused)
@@ -598,7 +581,6 @@ main(int argc, char **argv)
     ADD(private_flag_can_not_be_dropped_on_disk);
     ADD(master_key_is_made_at_the_first_start);
     ADD(missing_key_file_locks_and_is_not_made);
-    ADD(missing_slots_lock_and_are_not_made);
     ADD(master_key_is_not_made_beside_any_value);
     ADD(locked_daemon_changes_definitions);
     ADD(locked_daemon_loses_no_value_by_a_redefinition);

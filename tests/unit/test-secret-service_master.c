@@ -71,10 +71,10 @@ static void
 start_add(struct custodian *test, const char *name, const char *label, struct ending *ending)
 {
     g_autofree char *path = folder_path(&test->folder, name);
-    struct fields *fields = fields_new();
+    const struct master_wanted wanted = {SLOT_KEY_FILE, label, fields_new(), NULL};
 
-    g_assert_true(fields_set(fields, "path", path, NULL));
-    secret_service_add_slot(test->service, SLOT_KEY_FILE, label, fields, NULL, note_ending, ending);
+    g_assert_true(fields_set(wanted.fields, "path", path, NULL));
+    secret_service_add_slot(test->service, &wanted, note_ending, ending);
 }
 
 static struct uuid

@@ -318,13 +318,12 @@ add_slot(struct custodian *test, enum slot_method method, const char *name, cons
          struct secret_buf *take_secret)
 {
     struct outcome outcome = {0};
-    struct fields *fields = fields_new();
+    const struct master_wanted wanted = {method, "second", fields_new(), take_secret};
     g_autoptr(slots_t) slots = NULL;
 
     if (name)
-        g_assert_true(fields_set(fields, name, value, NULL));
-    secret_service_add_slot(test->service, method, "second", fields, take_secret, note_done,
-                            &outcome);
+        g_assert_true(fields_set(wanted.fields, name, value, NULL));
+    secret_service_add_slot(test->service, &wanted, note_done, &outcome);
     secret_service_drain(test->service);
     g_assert_no_error(outcome.error);
     slots = read_slots(test);

@@ -94,6 +94,25 @@ test_no_master_key_is_made_beside_generations(struct custodian *test, gconstpoin
     folder_expect_none(&test->folder, "master.slots");
 }
 
+static void
+test_missing_slots_lock_until_they_are_put_back(struct custodian *test, gconstpointer unused)
+{
+    g_autoptr(GBytes) slots = NULL;
+
+    prepare_two(test);
+    custodian_close(test);
+    slots = folder_get(&test->folder, "master.slots");
+    g_assert_cmpint(g_unlink(test->slots), ==, 0);
+    custodian_open(test);
+    expect_no_value(test, UUID_1, ERROR_OPERATION_INVALID,
+                    "are missing although there are sealed values or key-encryption generations: "
+                    "put that file back");
+    folder_expect_none(&test->folder, "master.slots");
+    put_back_slots(test, slots);
+    secret_service_reload(test->service);
+    expect_value(test, UUID_1, "first");
+}
+
 /* ---- stores of before ---- */
 
 /* Makes the two values as the last release sealed them: under the master key itself. */
@@ -173,6 +192,7 @@ main(int argc, char **argv)
     ADD(generations_that_went_away_are_written_at_a_reload);
     ADD(an_erasure_while_locked_is_not_forgotten);
     ADD(no_master_key_is_made_beside_generations);
+    ADD(missing_slots_lock_until_they_are_put_back);
     ADD(a_store_of_before_is_moved_at_once);
     ADD(a_store_of_before_that_was_half_moved_needs_its_file);
     return g_test_run();
