@@ -18,7 +18,9 @@ struct slot_work {
     char *label;
     struct fields *fields;
     struct secret_buf *secret;
-    struct secret_buf *next_secret; /* change */
+    struct secret_buf *next_secret; /* change, with the two below */
+    bool was_unlocked;              /* when it began, by the master key with this id */
+    uint8_t master_key_id[MASTER_KEY_ID_SIZE];
 };
 
 static void
@@ -275,6 +277,13 @@ open_for_change(struct master_work *work, const struct slot_work *own, GError **
         g_propagate_error(error, g_steal_pointer(&tried->error));
         return false;
     }
+    if (own->was_unlocked && !master_key_equal_id(tried->key, own->master_key_id)) {
+        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+                  "%s is of another master key than the one in use: put the file back that it "
+                  "took the place of",
+                  work->slots_path);
+        return false;
+    }
     method = unlock_method_of(slot->method);
     if (!method || !method->needs_person) {
         error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
@@ -333,6 +342,9 @@ secret_service_change_passphrase(struct secret_service *service, const struct uu
 {
     struct slot_work *own = new_work(&change_kind, service, done, opaque);
 
+    own->was_unlocked = service->master_key != NULL;
+    if (own->was_unlocked)
+        memcpy(own->master_key_id, master_key_id(service->master_key), MASTER_KEY_ID_SIZE);
     own->id = *slot;
     own->secret = take_old;
     own->next_secret = take_new;

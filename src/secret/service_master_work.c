@@ -177,6 +177,20 @@ service_master_begin(struct master_work *take_work)
     work_free(work);
 }
 
+/* What it wrote counts at the next unlock; nothing of it fits a service without its keys. */
+static bool
+is_still_unlocked(const struct master_work *work, GError **error)
+{
+    const struct secret_service *service = work->service;
+
+    if (!work->kind->needs_unlocked || service->master_key)
+        return true;
+    error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+              "the change was made, but the master key was locked meanwhile (%s)",
+              service->locked_reason);
+    return false;
+}
+
 void
 service_master_end_work(struct secret_service *service)
 {
@@ -188,7 +202,7 @@ service_master_end_work(struct secret_service *service)
     g_thread_join(work->thread);
     if (read(service->slots.event_fd, &count, sizeof(count)) < 0)
         g_assert_not_reached();
-    if (!work->error && work->kind->finish_in_loop)
+    if (!work->error && is_still_unlocked(work, &work->error) && work->kind->finish_in_loop)
         work->kind->finish_in_loop(work, &work->error);
     tell(work, work->error);
     work_free(work);

@@ -4,7 +4,10 @@
  * with the slots of before or of after.
  */
 #include "custodian_slots.h"
+#include "master/recovery_text.h"
+#include "secret/service_backup.h"
 #include "secret/service_master.h"
+#include "secret/service_state.h"
 #include "util/file.h"
 
 static void
@@ -361,6 +364,52 @@ test_a_file_that_went_away_comes_back_with_a_change(struct custodian *test, gcon
     g_assert_cmpuint(count_slots(test), ==, 2);
 }
 
+/* The file of before a rotation, say, with a passphrase that is known to somebody. */
+static void
+test_a_passphrase_in_another_master_keys_slots_is_not_changed(struct custodian *test,
+                                                              gconstpointer unused)
+{
+    g_autoptr(GBytes) ours = folder_get(&test->folder, "master.slots");
+    g_autoptr(master_key_t) other = master_key_new_random(NULL);
+    g_autoptr(secret_buf_t) bits = secret_buf_new_random(RECOVERY_SIZE, NULL);
+    struct secret_buf *before = recovery_text_format(bits, NULL);
+    g_autoptr(slots_t) slots = slots_new(other);
+    struct slot *slot = slot_new(SLOT_RECOVERY, NULL, NULL);
+    const struct uuid id = slot->id;
+    g_autoptr(service_backup_t) backup = NULL;
+    g_autoptr(GBytes) theirs = NULL;
+    g_autoptr(GError) error = NULL;
+    g_auto(ending_t) ending = {0};
+
+    g_assert_true(unlock_add_slot(&test->unlock, slots, slot, before, other, NULL));
+    g_assert_true(slots_write(test->slots, slots, other, NULL));
+    theirs = folder_get(&test->folder, "master.slots");
+    secret_service_change_passphrase(test->service, &id, before, recovery_text_format(bits, NULL),
+                                     note_ending, &ending);
+    expect_failed(test, &ending, ERROR_OPERATION_INVALID, "is of another master key");
+    folder_expect(&test->folder, "master.slots", theirs);
+    backup = service_backup_new(test->service, &error);
+    g_assert_no_error(error);
+    put_back_slots(test, ours);
+}
+
+/* By the TPM's counter, say, which is read in the background. */
+static void
+test_what_ends_after_the_service_was_locked_changes_nothing_in_it(struct custodian *test,
+                                                                  gconstpointer unused)
+{
+    const struct master_rotation rotation = {0};
+    g_auto(ending_t) ending = {0};
+
+    secret_service_rotate_master(test->service, &rotation, note_ending, &ending);
+    service_lock(test->service, "for a test");
+    expect_failed(test, &ending, ERROR_OPERATION_INVALID, "was locked meanwhile");
+    g_assert_nonnull(secret_service_locked_reason(test->service));
+    expect_no_value(test, UUID_1, ERROR_OPERATION_INVALID, "for a test");
+    unlock(test);
+    expect_value(test, UUID_1, "first");
+}
+
 /* As after a battery that is empty, or before a clock was set. */
 static void
 test_a_slot_of_any_time_opens(struct custodian *test, gconstpointer unused)
@@ -497,6 +546,8 @@ main(int argc, char **argv)
     ADD(a_locked_service_changes_no_slots);
     ADD(slots_that_were_changed_by_others_open_and_are_not_rewritten);
     ADD(a_file_that_went_away_comes_back_with_a_change);
+    ADD(a_passphrase_in_another_master_keys_slots_is_not_changed);
+    ADD(what_ends_after_the_service_was_locked_changes_nothing_in_it);
     ADD(a_slot_of_any_time_opens);
     ADD(without_a_disk_there_is_no_master_key);
     ADD(a_credential_makes_no_key_file);
