@@ -143,18 +143,6 @@ check_info(const struct stat *info, const char *path, GError **error)
     return false;
 }
 
-/* Before a slot is made for it: who made the file may not have flushed it. Media that can't be
- * written or flushed hold what they hold. */
-static bool
-make_durable(int dir_fd, int fd, const char *path, GError **error)
-{
-    if ((fsync(fd) == 0 || errno == EROFS || errno == EINVAL) &&
-        (fsync(dir_fd) == 0 || errno == EROFS || errno == EINVAL))
-        return true;
-    error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot flush the key file %s", path);
-    return false;
-}
-
 static struct secret_buf *
 read_key(int dir_fd, const char *name, const char *path, GError **error)
 {
@@ -172,7 +160,7 @@ read_key(int dir_fd, const char *name, const char *path, GError **error)
         error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot open the key file %s", path);
         return NULL;
     }
-    if (!check_info(&info, path, error) || !make_durable(dir_fd, fd, path, error))
+    if (!check_info(&info, path, error))
         return NULL;
     bytes = secret_buf_read_fd(fd, SLOT_KEY_SIZE, error);
     if (!bytes) {
@@ -282,6 +270,29 @@ make_next(const struct place *place, GError **error)
     return file_sync_dir(place->dir_fd, error) ? g_steal_pointer(&bytes) : NULL;
 }
 
+/* Before a slot is made for it: who made the file may not have flushed it. Media that can't be
+ * written or flushed hold what they hold. */
+static bool
+make_durable(const struct place *place, GError **error)
+{
+    g_auto(file_fd) fd = openat(place->dir_fd, place->name,
+                                O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+    if (fd >= 0 && (fsync(fd) == 0 || errno == EROFS || errno == EINVAL) &&
+        (fsync(place->dir_fd) == 0 || errno == EROFS || errno == EINVAL))
+        return true;
+    error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot flush the key file %s", place->path);
+    return false;
+}
+
+static struct secret_buf *
+read_durable_key(const struct place *place, GError **error)
+{
+    g_autoptr(secret_buf_t) bytes = read_key(place->dir_fd, place->name, place->path, error);
+
+    return bytes && make_durable(place, error) ? g_steal_pointer(&bytes) : NULL;
+}
+
 /* The folder's real name, so that two slots do not name one file in two ways. */
 static bool
 set_real_path(struct slot *slot, const struct place *place, GError **error)
@@ -312,7 +323,7 @@ enroll_file(const struct unlock_context *context, struct slot *slot, const struc
         return make_next(place, error);
     }
     if (context->is_renewing || is_there(place->dir_fd, place->name))
-        return read_key(place->dir_fd, place->name, place->path, error);
+        return read_durable_key(place, error);
     if (!fields_set(slot->fields, MADE_FIELD, MADE_YES, error))
         return NULL;
     return make_next(place, error);
