@@ -4,8 +4,8 @@
  * is there is used as it is, and stays the operator's. One that virtcrypt makes (field "made") is
  * PATH.next until the slots file names it, takes the place of PATH then, and is renewed in the same
  * way. The field "check", which is derived from the key and tells nothing about it, says which of
- * the two is the slot's, so that a start after a kill anywhere finds the right one. A file that is
- * not the slot's is never overwritten but by settling a slot that virtcrypt renewed.
+ * the two is the slot's, so that a start after a kill anywhere finds the right one. A key file that
+ * is not the slot's is put aside by a renewal.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +19,7 @@
 #include "master/unlock_methods.h"
 #include "util/error.h"
 #include "util/file.h"
+#include "util/log.h"
 #include "util/syscalls.h"
 
 SYSCALLS_DECLARE(unlock_key_file,
@@ -31,7 +32,7 @@ SYSCALLS_DECLARE(unlock_key_file,
 #define NEXT_SUFFIX ".next"
 #define NEW_SUFFIX  ".new"
 
-enum { FOLDER_MODE = 0700, FILE_MODE = 0600, CHECK_SIZE = 8 };
+enum { FOLDER_MODE = 0700, FILE_MODE = 0600, CHECK_SIZE = 8, REPLACED_MAX = 1000 };
 
 static const char check_purpose[] = "virtcrypt key file v1";
 
@@ -293,6 +294,30 @@ read_durable_key(const struct place *place, GError **error)
     return bytes && make_durable(place, error) ? g_steal_pointer(&bytes) : NULL;
 }
 
+/* What settling would overwrite although it is not the slot's: the key file of a store, perhaps,
+ * whose place another one took by a restore. */
+static bool
+put_other_aside(const struct slot *slot, const struct place *place, GError **error)
+{
+    g_autoptr(secret_buf_t) bytes = read_key(place->dir_fd, place->name, place->path, NULL);
+
+    if (!bytes || is_slots_own(slot, bytes))
+        return true;
+    for (unsigned int i = 1; i <= REPLACED_MAX; i++) {
+        g_autofree char *aside = g_strdup_printf("%s.replaced-%u", place->name, i);
+
+        if (file_put_aside(place->dir_fd, place->name, aside)) {
+            log_warn("%s is not the key file that the slot was made with; it is kept as %s",
+                     place->path, aside);
+            return file_sync_dir(place->dir_fd, error);
+        }
+        if (errno != EEXIST)
+            break;
+    }
+    error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot put %s aside", place->path);
+    return false;
+}
+
 /* The folder's real name, so that two slots do not name one file in two ways. */
 static bool
 set_real_path(struct slot *slot, const struct place *place, GError **error)
@@ -318,7 +343,8 @@ enroll_file(const struct unlock_context *context, struct slot *slot, const struc
 {
     if (context->is_renewing && is_made(slot)) {
         /* The key of before may still be PATH.next, which is about to be written. */
-        if (!key_file_settle(context, slot, UNLOCK_COUNTS, error))
+        if (!key_file_settle(context, slot, UNLOCK_COUNTS, error) ||
+            !put_other_aside(slot, place, error))
             return NULL;
         return make_next(place, error);
     }

@@ -425,6 +425,24 @@ test_a_failed_renewal_leaves_the_slot_and_no_new_key(struct fixture *test, gcons
     expect_opens(test, test->slots, test->master);
 }
 
+/* Another store's, perhaps: this one was put in its place by a restore. */
+static void
+test_a_renewal_keeps_a_file_that_is_not_the_slots(struct fixture *test, gconstpointer unused)
+{
+    g_autoptr(master_key_t) newer = slots_fixture_other_master(9);
+    g_autoptr(slots_t) slots = NULL;
+    g_autoptr(GBytes) other = NULL;
+
+    add_and_settle(test);
+    folder_put_text(&test->folder, "key", OWN_KEY);
+    other = folder_get(&test->folder, "key");
+    slots = renew(test, newer);
+    unlock_settle(&test->context, slots);
+    expect_opens(test, slots, newer);
+    folder_expect(&test->folder, "key.replaced-1", other);
+    g_assert_cmpuint(folder_count(&test->folder), ==, 2);
+}
+
 /* A start needs the key, and changes nothing. */
 static void
 test_a_disk_that_cannot_be_flushed_keeps_nothing_from_opening(struct fixture *test,
@@ -536,6 +554,7 @@ main(int argc, char **argv)
     ADD(a_file_that_is_not_the_slots_is_left);
     ADD(removing_wipes_a_file_that_was_made);
     ADD(a_failed_renewal_leaves_the_slot_and_no_new_key);
+    ADD(a_renewal_keeps_a_file_that_is_not_the_slots);
     ADD(a_disk_that_cannot_be_flushed_keeps_nothing_from_opening);
     ADD(what_is_not_flushed_gets_no_slot);
     ADD(other_lengths_are_refused);
