@@ -75,6 +75,20 @@ get_path(const struct slot *slot, GError **error)
     return NULL;
 }
 
+/* Settling wipes PATH.next and PATH.new, which are no names for another slot's file. */
+static bool
+check_name(const struct place *place, GError **error)
+{
+    if (!g_str_has_suffix(place->name, NEXT_SUFFIX) && !g_str_has_suffix(place->name, NEW_SUFFIX))
+        return true;
+    error_set(
+        error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
+        "the name of the key file %s may not end in '%s' or '%s', as those have that virtcrypt "
+        "makes while it renews a key file; rename it",
+        place->path, NEXT_SUFFIX, NEW_SUFFIX);
+    return false;
+}
+
 static bool
 open_place(const struct slot *slot, bool create, struct place *ret_place, GError **error)
 {
@@ -363,7 +377,9 @@ key_file_enroll(const struct unlock_context *context, struct slot *slot,
     g_autoptr(secret_buf_t) bytes = NULL;
     g_autofree char *check = NULL;
 
+    /* What is renewed, or was made by a release of before, has its name already. */
     if (!open_place(slot, !context->is_renewing, &place, error) ||
+        (!is_made(slot) && !context->is_renewing && !check_name(&place, error)) ||
         !set_real_path(slot, &place, error))
         return NULL;
     bytes = enroll_file(context, slot, &place, error);

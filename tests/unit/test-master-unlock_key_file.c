@@ -465,6 +465,21 @@ test_what_is_not_flushed_gets_no_slot(struct fixture *test, gconstpointer unused
 
 /* ---- files that are refused ---- */
 
+/* They would be taken for what a renewal left, and wiped. */
+static void
+test_names_of_renewals_are_refused(struct fixture *test, gconstpointer unused)
+{
+    static const char *const names[] = {"key.next", "key.new"};
+
+    add_and_settle(test);
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_autofree char *path = folder_path(&test->folder, names[i]);
+
+        folder_put_text(&test->folder, names[i], OWN_KEY);
+        refuse_add(test, path, ERROR_INVALID_ARG, "may not end in '.next' or '.new'");
+    }
+}
+
 static void
 test_other_lengths_are_refused(struct fixture *test, gconstpointer unused)
 {
@@ -557,6 +572,7 @@ main(int argc, char **argv)
     ADD(a_renewal_keeps_a_file_that_is_not_the_slots);
     ADD(a_disk_that_cannot_be_flushed_keeps_nothing_from_opening);
     ADD(what_is_not_flushed_gets_no_slot);
+    ADD(names_of_renewals_are_refused);
     ADD(other_lengths_are_refused);
     ADD(a_file_open_to_others_is_refused);
     ADD(a_file_of_another_user_is_refused);
