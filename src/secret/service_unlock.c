@@ -104,8 +104,6 @@ service_try_slots(const char *path, const struct unlock_context *unlock, const s
     if (!ret_try->key)
         return;
     check_tag(path, bytes, ret_try);
-    if (!ret_try->problem)
-        unlock_settle(unlock, ret_try->slots);
 }
 
 const struct slot *
@@ -255,6 +253,15 @@ take_master_key(struct secret_service *service, const struct service_stock *stoc
     return true;
 }
 
+/* Not earlier: slots that were put back may open, and what they take for left over may be the key
+ * of those that go with the store. */
+static void
+settle(const struct secret_service *service)
+{
+    if (service->slots.slots && !service->slots.problem)
+        unlock_settle(&service->slots.unlock, service->slots.slots);
+}
+
 static bool
 take_keys(struct secret_service *service, const struct service_stock *stock,
           struct service_try *tried, GError **error)
@@ -265,6 +272,8 @@ take_keys(struct secret_service *service, const struct service_stock *stock,
                                ? generations_open(service->generations_path, service->master_key,
                                                   service->previous_key, error)
                                : make_generations(service, stock, error);
+    if (service->generations)
+        settle(service);
     if (service->generations && service->index)
         service_index_open(service, service->previous_key,
                            service->slots.slots->flags & SLOTS_HAS_INDEX);

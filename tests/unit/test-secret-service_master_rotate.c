@@ -477,6 +477,35 @@ test_slots_that_were_tampered_with_have_to_open(struct custodian *test, gconstpo
     expect_not_logged(test, "cannot be changed");
 }
 
+/* ---- files that do not go together ---- */
+
+/* Where the new key file has not taken the old one's place yet. */
+static void
+test_old_slots_that_are_put_back_cost_no_key(struct custodian *test, gconstpointer unused)
+{
+    g_autoptr(GBytes) old_slots = NULL;
+    g_autoptr(GBytes) new_slots = NULL;
+    g_autoptr(GBytes) old_key = NULL;
+
+    prepare_two(test);
+    old_slots = folder_get(&test->folder, "master.slots");
+    old_key = folder_get(&test->folder, "master.key");
+    rotate(test, false);
+    await(test, is_over, 2, NULL);
+    custodian_close(test);
+    new_slots = folder_get(&test->folder, "master.slots");
+    g_assert_cmpint(renameat(test->folder.fd, "master.key", test->folder.fd, "master.key.next"), ==,
+                    0);
+    folder_put(&test->folder, "master.key", g_bytes_get_data(old_key, NULL),
+               g_bytes_get_size(old_key));
+    put_back_slots(test, old_slots);
+    restart(test);
+    expect_no_value(test, UUID_1, ERROR_OPERATION_INVALID, "were made with another master key");
+    put_back_slots(test, new_slots);
+    secret_service_reload(test->service);
+    expect_value(test, UUID_1, "first");
+}
+
 #define ADD(name)                                                                                  \
     g_test_add("/secret/service_master_rotate/" #name, struct custodian, NULL, set_up,             \
                test_##name, tear_down)
@@ -497,5 +526,6 @@ main(int argc, char **argv)
     ADD(slots_that_are_not_there_or_all_of_them_are_refused);
     ADD(a_recovery_slot_gets_its_answer_as_its_passphrase);
     ADD(slots_that_were_tampered_with_have_to_open);
+    ADD(old_slots_that_are_put_back_cost_no_key);
     return g_test_run();
 }
