@@ -218,6 +218,29 @@ make_generations(const struct secret_service *service, const struct service_stoc
     return NULL;
 }
 
+/* One that is damaged matters if the generations are still under it, and locks nothing else. */
+static bool
+take_previous_key(struct secret_service *service, GError **error)
+{
+    const struct service_slots *slots = &service->slots;
+    g_autoptr(generations_t) without = NULL;
+    g_autoptr(GError) failure = NULL;
+
+    if (!slots->slots->has_previous)
+        return true;
+    service->previous_key = slots_open_previous(slots->slots, service->master_key, &failure);
+    if (service->previous_key)
+        return true;
+    if (error_is(failure, ERROR_INVALID_SECRET))
+        without = generations_open(service->generations_path, service->master_key, NULL, NULL);
+    if (without) {
+        log_error("%s: %s; nothing needs it any more", slots->path, failure->message);
+        return true;
+    }
+    g_propagate_error(error, g_steal_pointer(&failure));
+    return false;
+}
+
 static bool
 take_master_key(struct secret_service *service, const struct service_stock *stock,
                 struct service_try *tried, GError **error)
@@ -238,10 +261,7 @@ take_master_key(struct secret_service *service, const struct service_stock *stoc
         if (opener)
             slots->opener = opener->id;
         log_info("the master key is unlocked by its %s", name);
-        if (!slots->slots->has_previous)
-            return true;
-        service->previous_key = slots_open_previous(slots->slots, service->master_key, error);
-        return service->previous_key != NULL;
+        return take_previous_key(service, error);
     }
     service->master_key = service_make_slots(service, stock, &made, error);
     if (!service->master_key)
