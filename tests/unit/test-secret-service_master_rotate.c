@@ -562,6 +562,18 @@ test_a_damaged_key_of_before_that_is_needed_is_named(struct custodian *test, gco
     expect_value(test, UUID_1, "first");
 }
 
+/* Its time comes, but the old master key is not to wait for that. */
+static void
+test_a_generation_that_is_due_later_holds_nothing_up(struct custodian *test, gconstpointer unused)
+{
+    test->rotation_delay = 86400;
+    prepare_two(test);
+    set_value(test, UUID_1, "first");
+    rotate(test, false);
+    await(test, is_over, 2, NULL);
+    expect_value(test, UUID_1, "first");
+}
+
 #define ADD(name)                                                                                  \
     g_test_add("/secret/service_master_rotate/" #name, struct custodian, NULL, set_up,             \
                test_##name, tear_down)
@@ -585,5 +597,6 @@ main(int argc, char **argv)
     ADD(old_slots_that_are_put_back_cost_no_key);
     ADD(a_damaged_key_of_before_that_is_not_needed_locks_nothing);
     ADD(a_damaged_key_of_before_that_is_needed_is_named);
+    ADD(a_generation_that_is_due_later_holds_nothing_up);
     return g_test_run();
 }
