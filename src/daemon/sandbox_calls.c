@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "util/error.h"
+#include "util/file.h"
 #include "util/syscalls.h"
 
 /* ---- calls of libraries ---- */
@@ -52,7 +53,7 @@ SYSCALLS_DECLARE(sanitizers, "sigaltstack ptrace pipe pipe2 wait4 mincore msync 
 
 /* ---- arguments ---- */
 
-enum { RULES_MAX = 3 };
+enum { RULES_MAX = 3, SOCKET_TYPE_MASK = 0xf /* the kernel's SOCK_TYPE_MASK */ };
 
 #define NAMESPACES                                                                                 \
     ((scmp_datum_t)(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |  \
@@ -97,6 +98,16 @@ static const struct restriction {
     {"fchmod", {{1, {SCMP_CMP(1, SCMP_CMP_MASKED_EQ, S_ISUID | S_ISGID, 0)}}}},
 };
 
+/* Who is root for files is root for the sockets among them, and many daemons give all to who can
+ * connect to theirs (a manager of containers, say). Logs go to sockets without connections; polkit
+ * is asked by the helper then. */
+static const struct restriction own_user_socket = {
+    "socket",
+    {{2,
+      {SCMP_CMP(0, SCMP_CMP_EQ, AF_UNIX),
+       SCMP_CMP(1, SCMP_CMP_MASKED_EQ, SOCKET_TYPE_MASK, SOCK_DGRAM)}}},
+};
+
 /* What this kernel does not have, as far as libraries see: they do without. The flags of clone3 are
  * in memory, where no filter sees them: glibc then uses clone. GLib would set the scheduling of new
  * threads. */
@@ -113,6 +124,13 @@ find_restriction(const char *name)
             return &restrictions[i];
     }
     return NULL;
+}
+
+/* As daemon/own_user.h leaves it. */
+static bool
+is_own_user(void)
+{
+    return geteuid() != file_own_uid();
 }
 
 static bool
@@ -186,6 +204,8 @@ allow(scmp_filter_ctx filter, const char *name)
 
     if (is_signal(name))
         return allow_to_ourselves(filter, number);
+    if (g_str_equal(name, own_user_socket.name) && is_own_user())
+        restriction = &own_user_socket;
     if (restriction)
         return allow_restricted(filter, number, restriction);
     return seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 0);

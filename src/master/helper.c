@@ -47,7 +47,7 @@ struct helper {
     pid_t pid;
     GMutex lock; /* of all below, and of the broker's socket */
     uint32_t serial;
-    bool is_broken; /* it did not answer, or ended */
+    bool is_broken; /* it ended */
 };
 
 void
@@ -198,6 +198,16 @@ timeout_of(const struct helper_request *request)
     return CLAMP(request->timeout_ms, 1, HELPER_TIMEOUT_MAX_MS);
 }
 
+/* One that is slow, on a host that is busy or was asleep, answers later: what comes late is told by
+ * its serial. */
+static bool
+has_ended(const struct helper *helper)
+{
+    struct pollfd poll_fd = {.fd = helper->fd};
+
+    return poll(&poll_fd, 1, 0) < 0 || (poll_fd.revents & (POLLHUP | POLLERR));
+}
+
 /* Asks the broker once, with the lock held. */
 static bool
 exchange(struct helper *helper, const struct helper_request *request,
@@ -233,7 +243,7 @@ ask_broker(struct helper *helper, const struct helper_request *request,
 
     g_mutex_lock(&helper->lock);
     is_answered = !helper->is_broken && exchange(helper, request, ret_answer, ret_fd);
-    helper->is_broken = !is_answered;
+    helper->is_broken = !is_answered && has_ended(helper);
     g_mutex_unlock(&helper->lock);
     if (!is_answered)
         error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_FAILED,

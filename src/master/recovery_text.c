@@ -22,9 +22,23 @@ enum {
     CHECK_SIZE = 3,                   /* bytes: of the whole */
     ALL_SIZE = RECOVERY_SIZE + CHECK_SIZE,
     HASH_SIZE = 32,
+    HASH_BLOCK_SIZE = 64,
 };
 G_STATIC_ASSERT(sizeof(alphabet) - 1 == CHARACTERS);
 G_STATIC_ASSERT(RECOVERY_GROUPS *PAYLOAD *BITS == ALL_SIZE * 8);
+
+/* GnuTLS leaves in freed memory what was hashed last: zeros take its place, in a way that puts each
+ * of them into the state. */
+static void
+end_hash(gnutls_hash_hd_t state, uint8_t ret_hash[HASH_SIZE])
+{
+    static const uint8_t zeros[HASH_BLOCK_SIZE - 1];
+
+    gnutls_hash_output(state, ret_hash);
+    (void)gnutls_hash(state, zeros, sizeof(zeros));
+    (void)gnutls_hash(state, zeros, 1);
+    gnutls_hash_deinit(state, NULL);
+}
 
 /* SHA-256 of a purpose, a number and bytes. */
 static bool
@@ -40,7 +54,7 @@ hash(const char *purpose, uint8_t number, const uint8_t *bytes, size_t len,
             rc = gnutls_hash(state, &number, 1);
         if (rc >= 0)
             rc = gnutls_hash(state, bytes, len);
-        gnutls_hash_deinit(state, ret_hash);
+        end_hash(state, ret_hash);
     }
     if (rc >= 0)
         return true;

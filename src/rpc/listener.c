@@ -31,6 +31,7 @@ enum {
 
 struct rpc_listener {
     char *path;
+    struct stat info; /* of the file, when it was made */
     file_fd fd;
 };
 
@@ -91,12 +92,16 @@ lock_folder(int dir_fd, const char *path, GError **error)
     return false;
 }
 
+static int
+new_socket(void)
+{
+    return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+}
+
 /* With a full queue the answer is EAGAIN: served as well. */
 static bool
-is_served(const struct sockaddr_un *address)
+is_served_to(int probe, const struct sockaddr_un *address)
 {
-    g_auto(file_fd) probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
     return probe < 0 || connect(probe, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
            errno != ECONNREFUSED;
 }
@@ -105,6 +110,7 @@ is_served(const struct sockaddr_un *address)
 static bool
 clear_address(const struct sockaddr_un *address, GError **error)
 {
+    g_auto(file_fd) probe = -1;
     struct stat info;
 
     if (lstat(address->sun_path, &info) < 0) {
@@ -118,7 +124,8 @@ clear_address(const struct sockaddr_un *address, GError **error)
                   "%s is not a socket; remove it, or set unix_sock_dir", address->sun_path);
         return false;
     }
-    if (is_served(address)) {
+    probe = new_socket();
+    if (is_served_to(probe, address)) {
         error_set(error, ERROR_FROM_RPC, ERROR_RESOURCE_BUSY,
                   "another daemon serves the socket %s; stop it first", address->sun_path);
         return false;
@@ -135,7 +142,7 @@ static bool
 bind_and_listen(struct rpc_listener *listener, const struct sockaddr_un *address,
                 const struct rpc_listener_params *params, gid_t gid, GError **error)
 {
-    listener->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    listener->fd = new_socket();
     if (listener->fd < 0 ||
         bind(listener->fd, (const struct sockaddr *)address, sizeof(*address)) < 0) {
         error_set_errno(error, ERROR_FROM_RPC, errno, "cannot bind the socket %s", params->path);
@@ -144,7 +151,7 @@ bind_and_listen(struct rpc_listener *listener, const struct sockaddr_un *address
     listener->path = g_strdup(params->path);
     /* Nobody can connect before listen(). */
     if ((params->group && lchown(params->path, (uid_t)-1, gid) < 0) ||
-        chmod(params->path, params->mode) < 0 ||
+        chmod(params->path, params->mode) < 0 || lstat(params->path, &listener->info) < 0 ||
         listen(listener->fd, (int)MIN(params->backlog, (unsigned int)SOMAXCONN)) < 0) {
         error_set_errno(error, ERROR_FROM_RPC, errno, "cannot listen on the socket %s",
                         params->path);
@@ -189,17 +196,33 @@ rpc_listener_take_fd(struct rpc_listener *listener)
     return g_steal_fd(&listener->fd);
 }
 
-/* The path may be a successor's by now: what is served stays. */
-static void
-remove_file(const char *path)
+/* The path may be a successor's by now: what is served stays. A daemon that confined itself can't
+ * ask, and knows the file that it made. */
+static bool
+has_successor(const struct rpc_listener *listener, const struct sockaddr_un *address)
 {
+    const struct stat *made = &listener->info;
+    g_auto(file_fd) probe = new_socket();
+    struct stat info;
+
+    if (probe >= 0)
+        return is_served_to(probe, address);
+    return lstat(address->sun_path, &info) < 0 || info.st_dev != made->st_dev ||
+           info.st_ino != made->st_ino || info.st_ctim.tv_sec != made->st_ctim.tv_sec ||
+           info.st_ctim.tv_nsec != made->st_ctim.tv_nsec;
+}
+
+static void
+remove_file(const struct rpc_listener *listener)
+{
+    const char *path = listener->path;
     g_autoptr(GError) error = NULL;
     g_auto(file_fd) dir_fd = open_folder_locked(path, &error);
     struct sockaddr_un address;
 
     if (dir_fd < 0 || !set_address(path, &address, &error))
         log_warn("the socket %s stays behind: %s", path, error->message);
-    else if (!is_served(&address) && unlink(path) < 0 && errno != ENOENT)
+    else if (!has_successor(listener, &address) && unlink(path) < 0 && errno != ENOENT)
         log_warn("the socket %s stays behind: %s", path, g_strerror(errno));
 }
 
@@ -210,7 +233,7 @@ rpc_listener_free(struct rpc_listener *listener)
         return;
     file_fd_clear(&listener->fd);
     if (listener->path)
-        remove_file(listener->path);
+        remove_file(listener);
     g_free(listener->path);
     g_free(listener);
 }

@@ -309,8 +309,9 @@ service_index_close(struct secret_service *service)
 
     if (!keeper || !keeper->index)
         return;
-    service_anchor_stop(keeper->anchor);
     stop_writes(keeper);
+    /* Not earlier: the end of a write may have begun a reading. */
+    service_anchor_stop(keeper->anchor);
     if (store_checkpoint(service->store, &error))
         write_now(keeper);
     else

@@ -20,6 +20,7 @@
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -432,6 +433,51 @@ test_another_user_without_powers_keeps_roots_files(void)
     expect_in_child(try_user);
 }
 
+/* The socket of a daemon that trusts whoever the file system lets near: root. */
+static int
+listen_for_root(struct sockaddr_un *ret_address)
+{
+    g_autofree char *path = below("socket");
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    *ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    g_strlcpy(ret_address->sun_path, path, sizeof(ret_address->sun_path));
+    return bind(fd, (struct sockaddr *)ret_address, sizeof(*ret_address)) == 0 &&
+                   chmod(path, 0600) == 0 && listen(fd, 1) == 0
+               ? fd
+               : -1;
+}
+
+static int
+try_sockets_of_root(void)
+{
+    const struct own_user user = {.uid = 65534, .gid = 65534};
+    struct sockaddr_un address;
+    int fd;
+
+    CHECK(listen_for_root(&address) >= 0);
+    CHECK(own_user_enter(&user, NULL));
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0); /* what would be */
+    CHECK(filter());
+    REFUSED(socket(AF_UNIX, SOCK_STREAM, 0));
+    REFUSED(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    REFUSED(socket(AF_UNIX, SOCK_SEQPACKET, 0));
+    REFUSED(socket(AF_INET, SOCK_DGRAM, 0));
+    CHECK(close(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)) == 0);
+    return 0;
+}
+
+static void
+test_another_user_connects_to_no_socket_of_roots(void)
+{
+    if (geteuid() != 0) {
+        g_test_skip("needs root");
+        return;
+    }
+    expect_in_child(try_sockets_of_root);
+}
+
 static void
 test_a_user_that_is_missing_or_root_is_refused(void)
 {
@@ -460,6 +506,7 @@ main(int argc, char **argv)
     ADD(folders_are_kept_to);
     ADD(everything_at_once);
     ADD(another_user_without_powers_keeps_roots_files);
+    ADD(another_user_connects_to_no_socket_of_roots);
     ADD(a_user_that_is_missing_or_root_is_refused);
     return g_test_run();
 }

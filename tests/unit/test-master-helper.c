@@ -395,6 +395,25 @@ test_a_broker_that_was_killed_is_an_error_and_no_wait(void)
     }
 }
 
+/* As on a host that was asleep, or has too much to do. */
+static void
+test_a_broker_that_was_slow_is_asked_again(void)
+{
+    g_autofree char *program = real_program();
+    g_autoptr(helper_t) helper = helper_start(program, NULL);
+    g_auto(helper_reply_t) late = {0};
+    g_auto(helper_reply_t) reply = {0};
+    g_autoptr(GError) error = NULL;
+
+    g_assert_cmpint(kill(broker_pid(), SIGSTOP), ==, 0);
+    g_assert_false(derive(helper, BOUND_MS, &late, &error));
+    expect_error_part(error, ERROR_OPERATION_FAILED, ERROR_FROM_SECRET, "does not answer");
+    g_clear_error(&error);
+    g_assert_cmpint(kill(broker_pid(), SIGCONT), ==, 0);
+    derive(helper, BOUND_MS, &reply, &error);
+    g_assert_no_error(error);
+}
+
 static void
 test_the_broker_outlives_signals_to_all_of_the_daemon(void)
 {
@@ -480,6 +499,8 @@ main(int argc, char **argv)
                     test_a_helper_that_nobody_waits_for_ends);
     g_test_add_func("/master/helper/a broker that was killed is an error and no wait",
                     test_a_broker_that_was_killed_is_an_error_and_no_wait);
+    g_test_add_func("/master/helper/a broker that was slow is asked again",
+                    test_a_broker_that_was_slow_is_asked_again);
     g_test_add_func("/master/helper/the broker outlives signals to all of the daemon",
                     test_the_broker_outlives_signals_to_all_of_the_daemon);
     g_test_add_func("/master/helper/the broker ends with the daemon",
