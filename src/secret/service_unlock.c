@@ -375,9 +375,15 @@ ensure_slots(struct secret_service *service)
     struct service_slots *slots = &service->slots;
     g_autoptr(GError) error = NULL;
 
-    if (slots_exists(slots->path) || !slots->slots || slots->problem)
+    if (slots_exists(slots->path) || !slots->slots)
         return;
-    if (slots_write(slots->path, slots->slots, service->master_key, &error))
+    if (slots->problem)
+        log_error("the master key's slots (%s) are gone, and what is in memory of them is not as "
+                  "it was written; when the daemon ends all sealed values are lost: put the file "
+                  "back from a backup, or give all slots a new master key now ('virtcrypt master "
+                  "rotate')",
+                  slots->path);
+    else if (slots_write(slots->path, slots->slots, service->master_key, &error))
         log_warn("the master key's slots (%s) were gone, and are written again from memory",
                  slots->path);
     else
