@@ -132,10 +132,14 @@ join_thread(struct index_keeper *keeper)
     end_write(keeper, error);
 }
 
+/* What was done before in the same round of the loop may have taken its end. */
 static void
 on_written(uint32_t events, void *opaque)
 {
-    join_thread(opaque);
+    struct index_keeper *keeper = opaque;
+
+    if (keeper->thread)
+        join_thread(keeper);
 }
 
 static void

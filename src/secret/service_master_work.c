@@ -6,6 +6,7 @@
 #include "secret/service_master_work.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -218,10 +219,16 @@ service_master_end_work(struct secret_service *service)
     work_free(work);
 }
 
+/* What was done before in the same round of the loop may have taken its end, and begun other work,
+ * which is not waited for. */
 static void
 on_event(uint32_t events, void *opaque)
 {
-    service_master_end_work(opaque);
+    struct secret_service *service = opaque;
+    struct pollfd poll_fd = {.fd = service->slots.event_fd, .events = POLLIN};
+
+    if (poll(&poll_fd, 1, 0) == 1)
+        service_master_end_work(service);
 }
 
 bool

@@ -3,10 +3,15 @@
  * What the index of generations makes of values at the service: a file from an older backup is
  * refused until it is accepted; whatever a crash can leave, or a lost index, refuses nothing.
  */
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
 #include "owned.h"
 #include "patience.h"
 #include "secret/service_import.h"
+#include "secret/service_state.h"
 #include "secret/value_index.h"
+#include "util/file.h"
 
 enum { BOUND_MS = 10000 };
 
@@ -509,6 +514,46 @@ test_it_is_written_while_the_daemon_runs(struct custodian *test, gconstpointer u
     loop_timer_free(timer);
 }
 
+enum { ROUNDS = 400, LOCK_EVERY = 7, ROUND_US = 1000 };
+
+struct locking {
+    struct custodian *test;
+    unsigned int rounds;
+};
+
+/* Always ready, and before the end of a write in the loop's rounds. */
+static void
+on_round(uint32_t events, void *opaque)
+{
+    struct locking *locking = opaque;
+    struct custodian *test = locking->test;
+
+    g_usleep(ROUND_US);
+    if (++locking->rounds == ROUNDS)
+        loop_quit(test->loop);
+    if (locking->rounds % LOCK_EVERY != 0)
+        return;
+    service_lock(test->service, "for a test");
+    secret_service_reload(test->service);
+    set_value(test, UUID_1, "newer");
+}
+
+static void
+test_it_can_be_locked_whenever_a_write_ends(struct custodian *test, gconstpointer unused)
+{
+    struct locking locking = {.test = test};
+    g_auto(file_fd) fd = eventfd(1, EFD_CLOEXEC);
+    struct loop_watch *watch;
+
+    custodian_close(test);
+    test->index_delay = 0;
+    custodian_open(test);
+    watch = loop_watch_new(test->loop, fd, EPOLLIN, on_round, &locking, NULL);
+    loop_run(test->loop);
+    loop_watch_free(watch);
+    expect_value(test, UUID_1, "newer");
+}
+
 #define ADD(name)                                                                                  \
     g_test_add("/secret/service_index/" #name, struct custodian, NULL, set_up, test_##name,        \
                tear_down)
@@ -540,5 +585,6 @@ main(int argc, char **argv)
     ADD(a_reload_keeps_the_value_in_memory_beside_older_copies);
     ADD(a_file_without_a_definition_keeps_its_floor);
     ADD(it_is_written_while_the_daemon_runs);
+    ADD(it_can_be_locked_whenever_a_write_ends);
     return g_test_run();
 }
