@@ -75,7 +75,7 @@ read_credential(const struct unlock_context *context, const char *name, GError *
     if (!context->credentials_dir) {
         error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
                   "this service was started without credentials ($CREDENTIALS_DIRECTORY is not "
-                  "set); '%s' is needed, see LoadCredentialEncrypted= in systemd.exec(5)",
+                  "set); '%s' is needed, see CREDENTIALS in virtcrypt-secretd(8)",
                   name);
         return NULL;
     }
@@ -87,8 +87,8 @@ read_credential(const struct unlock_context *context, const char *name, GError *
         return check_size(bytes, name, error);
     if (error_get_errno(failure) == ENOENT)
         error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
-                  "this service was not given the credential '%s'; see LoadCredentialEncrypted= in "
-                  "systemd.exec(5)",
+                  "this service was not given the credential '%s'; see CREDENTIALS in "
+                  "virtcrypt-secretd(8)",
                   name);
     else
         g_propagate_prefixed_error(error, g_steal_pointer(&failure), "the credential '%s': ", name);
@@ -146,8 +146,8 @@ credential_enroll(const struct unlock_context *context, struct slot *slot,
         if (!name) {
             error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
                       "this service was given neither the credential 'virtcrypt-master-key' nor "
-                      "'secrets-encryption-key'; name another, or see LoadCredentialEncrypted= in "
-                      "systemd.exec(5)");
+                      "'secrets-encryption-key'; name another, or see CREDENTIALS in "
+                      "virtcrypt-secretd(8)");
             return NULL;
         }
         if (!fields_set(slot->fields, NAME_FIELD, name, error))

@@ -142,7 +142,7 @@ libvirt_key_find(const char *conf_path, const char *credentials_dir)
     else if (!key->bytes)
         key->problem = g_strdup_printf(
             "libvirt's key is not known: name its file by secrets_encryption_key in %s, or pass "
-            "the credential secrets-encryption-key to virtcrypt-secretd",
+            "the credential secrets-encryption-key (see CREDENTIALS in virtcrypt-secretd(8))",
             conf_path);
     return key;
 }

@@ -48,6 +48,8 @@ _POOL = ("<poolstate><pool type='dir'><name>pool</name>"
 
 
 _KEY = "/etc/libvirt/virtcrypt/master.key"
+# virtcryptd would ask every 2 s.
+_POLLS_S = 5
 _CREDENTIAL = "virtcrypt-master-key"
 _CREDENTIAL_FILE = "/etc/credstore.encrypted/" + _CREDENTIAL
 
@@ -284,13 +286,20 @@ class Systemd(unittest.TestCase):
         self.assertIn("systemctl start virtcrypt-secretd.socket", done.stdout)
 
     def test_a_daemon_with_nothing_to_do_ends_when_told_so(self):
+        conf = "/etc/libvirt/virtcrypt-secretd.conf"
+        # What other cases erased is a reason to go on, as long as it may still be on the disk.
         self.ok("sh", "-c", "echo 'VIRTCRYPT_SECRETD_ARGS=--timeout 1' > "
-                            "/etc/default/virtcrypt-secretd")
-        self.addCleanup(self.booted.run, "systemctl", "restart", "virtcrypt-secretd.service")
-        self.addCleanup(self.booted.run, "rm", "/etc/default/virtcrypt-secretd")
-        self.ok("systemctl", "restart", "virtcrypt-secretd.service")
+                            f"/etc/default/virtcrypt-secretd; echo rotation_delay = 0 > {conf}")
+        self.addCleanup(self.restart)
+        self.addCleanup(self.booted.run, "rm", "/etc/default/virtcrypt-secretd", conf)
+        self.restart()
         host.wait_for(lambda: self.booted.state() == "inactive", "the daemon has ended",
                       interval=0.2)
+        self.assertEqual(self.booted.state("virtcryptd.service"), "active")
+        deadline = time.monotonic() + _POLLS_S
+        while time.monotonic() < deadline:
+            self.assertEqual(self.booted.state(), "inactive")
+            time.sleep(0.2)
         began = time.monotonic()
         self.ok("virtcrypt", "secret-list")
         self.assertLess(time.monotonic() - began, 10 * host.PATIENCE)

@@ -107,10 +107,11 @@ test_names_that_lead_elsewhere_are_refused(struct fixture *test, gconstpointer u
 }
 
 static void
-test_a_missing_credential_names_the_unit_option(struct fixture *test, gconstpointer unused)
+test_a_missing_credential_names_where_to_read(struct fixture *test, gconstpointer unused)
 {
     refuse(test, "other", ERROR_OPERATION_INVALID,
-           "this service was not given the credential 'other'; see LoadCredentialEncrypted=");
+           "this service was not given the credential 'other'; see CREDENTIALS in "
+           "virtcrypt-secretd(8)");
     g_assert_cmpint(unlinkat(test->folder.fd, "virtcrypt-master-key", 0), ==, 0);
     refuse(test, NULL, ERROR_OPERATION_INVALID, "this service was given neither the credential");
 }
@@ -174,7 +175,7 @@ main(int argc, char **argv)
     ADD(the_known_names_are_found_without_asking);
     ADD(other_sizes_are_refused);
     ADD(names_that_lead_elsewhere_are_refused);
-    ADD(a_missing_credential_names_the_unit_option);
+    ADD(a_missing_credential_names_where_to_read);
     ADD(a_service_without_credentials_says_so);
     ADD(credentials_that_could_not_be_had_are_not_taken_for_none);
     ADD(a_link_is_not_followed);
