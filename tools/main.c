@@ -34,8 +34,7 @@ static const struct command help_command[] = {
         .run = run_help,
         .options = {{"command", OPTION_TEXT, 0,
                      "Prints global help, command specific help, or help for a group of related "
-                     "commands"},
-                    {"second", OPTION_TEXT, 0, "second word of a command of two words"}},
+                     "commands"}},
     },
 };
 
@@ -65,15 +64,10 @@ run_help(struct session *session, const struct command_args *args)
 {
     g_autoptr(GError) error = NULL;
     const struct command *command;
-    g_autofree char *both = NULL;
     char *name = NULL;
-    char *second = NULL;
 
-    if (!command_get_text(args, "command", &name, &error) ||
-        !command_get_text(args, "second", &second, &error))
+    if (!command_get_text(args, "command", &name, &error))
         return output_gerror(error);
-    if (name && second)
-        name = both = g_strconcat(name, " ", second, NULL);
     if (!name) {
         printf("Grouped commands:\n\n");
         for (size_t i = 0; i < session->group_count; i++) {
@@ -216,10 +210,23 @@ run_first_word(const struct session *session, char *const *words)
     return output_error("unknown command: '%s %s'", words[0], words[1]);
 }
 
+/* "help master status" means "help 'master status'": the two words as one, or NULL. */
+static char *
+join_help_words(const struct session *session, char *const *words)
+{
+    g_autofree char *both =
+        words[0] && words[1] && !words[2] ? g_strconcat(words[0], " ", words[1], NULL) : NULL;
+
+    return both && command_find(session->groups, session->group_count, both)
+               ? g_steal_pointer(&both)
+               : NULL;
+}
+
 static bool
 parse_and_run(struct session *session, char **words)
 {
     g_autoptr(GError) error = NULL;
+    g_autofree char *topic = NULL;
     const struct command *command;
     struct command_args args;
     size_t used;
@@ -229,7 +236,8 @@ parse_and_run(struct session *session, char **words)
     command = command_find_words(session->groups, session->group_count, words, &used);
     if (!command)
         return run_first_word(session, words);
-    if (!command_parse(command, words + used, &args, &error))
+    topic = command == help_command ? join_help_words(session, words + used) : NULL;
+    if (!command_parse(command, topic ? (char *[]){topic, NULL} : words + used, &args, &error))
         return output_gerror(error);
     if (args.wants_help) {
         command_print_help(command);

@@ -15,6 +15,7 @@
 
 /* What the call is made of; arrays have room for every slot. */
 struct rotation {
+    bool has_new_recovery;
     struct virtcrypt_master_answer answers[VIRTCRYPT_MASTER_SLOTS_MAX];
     uint32_t answers_len;
     uint8_t remove[VIRTCRYPT_MASTER_SLOTS_MAX][REMOTE_UUID_LEN];
@@ -92,6 +93,7 @@ collect_answers(const struct master_input *input, const struct virtcrypt_master_
         if (!answer->passphrase)
             return false;
         rotation->answers_len++;
+        rotation->has_new_recovery |= strcmp(slot->method, "recovery") == 0;
     }
     return true;
 }
@@ -136,8 +138,13 @@ virsh_master_rotate(struct session *session, const struct command_args *args)
     call.answers_len = rotation.answers_len;
     call.remove = rotation.remove;
     call.remove_len = rotation.remove_len;
-    if (!virtcrypt_master_rotate_call(session->client, &call, &error))
+    if (!virtcrypt_master_rotate_call(session->client, &call, &error)) {
+        /* An answer that got lost may have been a good one. */
+        if (rotation.has_new_recovery)
+            output_warning("keep the old recovery passphrase and the new one until 'virtcrypt "
+                           "master test-slot' has said which of them counts");
         return output_failure(error, "Failed to rotate the master key");
+    }
     print_result(session);
     return true;
 }

@@ -13,9 +13,11 @@
 #include "util/error.h"
 #include "util/log.h"
 
+/* Between two steps; the slow one once guests have waited for a while. */
+enum { POLL_S = 2, EARLY_S = 60, SLOW_POLL_S = 15 };
 enum {
-    POLL_S = 2,       /* between two questions whether the master key is unlocked */
-    LOOK_ROUNDS = 15, /* so many of them are between two looks at guests that wait */
+    START_ROUNDS = 30, /* so often it is tried to learn whether the boot is a locked one */
+    LOOK_S = 30,       /* between two looks at guests that wait */
 };
 
 struct guest_autostart {
@@ -27,9 +29,12 @@ struct guest_autostart {
     bool is_stopped;
     bool has_looked;  /* in this boot: what waits is known */
     bool was_locked;  /* at some time before that */
+    bool has_answer;  /* of the custodian */
     bool is_unlocked; /* by the last answer */
     bool is_late;     /* another run of the daemon left guests, and the unlock was missed */
-    GArray *waiting;  /* of struct uuid, ascending */
+    gint64 early_until;
+    gint64 next_look;
+    GArray *waiting; /* of struct uuid, ascending */
 };
 
 /* ---- who waits; with the mutex held ---- */
@@ -69,60 +74,98 @@ drop(struct guest_autostart *autostart, const struct uuid *guest)
     return true;
 }
 
-/* ---- the first look in a boot ---- */
+/* ---- the custodian ----
+ *
+ * A question starts one that has ended, and keeps one from ending: it is asked once at the start,
+ * and then only while guests wait. Each question has a connection of its own. */
 
 static void
-add_if_encrypted(struct guest_survey *survey, const struct guest_seen *seen, GArray *waiting)
+note_answer(struct guest_autostart *autostart, bool is_locked)
 {
-    bool is_partial;
-    const GPtrArray *references = guest_survey_references(survey, seen, &is_partial, NULL);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&autostart->mutex);
 
-    if (!references || references->len == 0)
-        return;
-    g_array_append_val(waiting, seen->uuid);
-    log_warn("guest '%s' was not started at boot, since the master key is locked; it waits for "
-             "'virtcrypt master unlock'",
-             seen->name);
+    autostart->was_locked = autostart->was_locked || is_locked;
+    autostart->is_unlocked = !is_locked;
+    /* While nobody looked somebody may have started a guest and shut it down again. */
+    if (!autostart->has_answer && !is_locked && autostart->waiting->len > 0) {
+        autostart->is_late = true;
+        log_warn("%u guests that waited for the unlock are not started by themselves, since it was "
+                 "while virtcryptd did not run: see 'virtcrypt guest-list'",
+                 autostart->waiting->len);
+    }
+    autostart->has_answer = true;
 }
 
-/* Guests with autostart that do not run and need a key; NULL with an error. */
-static GArray *
+static bool
+ask(struct guest_autostart *autostart, GError **error)
+{
+    const struct guest_custodian *custodian = &autostart->service->custodian;
+    bool is_locked;
+
+    if (!custodian->is_locked(custodian->opaque, &is_locked, error))
+        return false;
+    note_answer(autostart, is_locked);
+    return true;
+}
+
+/* ---- the first look in a boot ---- */
+
+/* Guests with autostart that do not run and need a key (array of struct guest_seen *); NULL with an
+ * error. The custodian is not asked if there are none that do not run. */
+static GPtrArray *
 look_for_guests(struct guest_service *service, GError **error)
 {
     g_autoptr(GPtrArray) stopped = guest_libvirt_list_unstarted(service->libvirt, error);
-    g_autoptr(guest_survey_t) survey = stopped ? guest_survey_new(service, error) : NULL;
-    GArray *waiting;
+    g_autoptr(guest_survey_t) survey = NULL;
 
+    if (!stopped || stopped->len == 0)
+        return g_steal_pointer(&stopped);
+    survey = guest_survey_new(service, error);
     if (!survey)
         return NULL;
-    waiting = g_array_new(FALSE, FALSE, sizeof(struct uuid));
-    for (guint i = 0; i < stopped->len; i++)
-        add_if_encrypted(survey, stopped->pdata[i], waiting);
-    g_array_sort(waiting, uuid_compare_key);
-    return waiting;
+    for (guint i = stopped->len; i > 0; i--) {
+        bool is_partial;
+        const GPtrArray *references =
+            guest_survey_references(survey, stopped->pdata[i - 1], &is_partial, NULL);
+
+        if (!references || references->len == 0)
+            g_ptr_array_remove_index(stopped, i - 1);
+    }
+    return g_steal_pointer(&stopped);
+}
+
+static void
+set_waiting(struct guest_autostart *autostart, const GPtrArray *guests)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&autostart->mutex);
+
+    for (guint i = 0; i < guests->len; i++) {
+        const struct guest_seen *seen = guests->pdata[i];
+
+        g_array_append_val(autostart->waiting, seen->uuid);
+        log_warn("guest '%s' was not started at boot, since the master key is locked; it waits for "
+                 "'virtcrypt master unlock'",
+                 seen->name);
+    }
+    g_array_sort(autostart->waiting, uuid_compare_key);
+    autostart->has_looked = true;
+    save(autostart);
 }
 
 static void
 look_first(struct guest_autostart *autostart)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(GArray) waiting = NULL;
+    g_autoptr(GPtrArray) guests = look_for_guests(autostart->service, &error);
 
-    if (!guest_service_check_libvirt(autostart->service, NULL))
-        return;
-    /* Nothing failed for want of a key: who does not run was stopped by somebody. */
-    waiting = autostart->was_locked ? look_for_guests(autostart->service, &error)
-                                    : g_array_new(FALSE, FALSE, sizeof(struct uuid));
-    if (!waiting) {
+    if (!guests || (guests->len > 0 && !autostart->was_locked && !ask(autostart, &error))) {
         log_info("guests that wait for the unlock are not known yet: %s", error->message);
         return;
     }
-    g_mutex_lock(&autostart->mutex);
-    g_clear_pointer(&autostart->waiting, g_array_unref);
-    autostart->waiting = g_steal_pointer(&waiting);
-    autostart->has_looked = true;
-    save(autostart);
-    g_mutex_unlock(&autostart->mutex);
+    /* Nothing failed for want of a key: who does not run was stopped by somebody. */
+    if (!autostart->was_locked)
+        g_ptr_array_set_size(guests, 0);
+    set_waiting(autostart, guests);
 }
 
 /* ---- afterwards ---- */
@@ -193,39 +236,36 @@ look_again(struct guest_autostart *autostart)
 
 /* ---- the thread ---- */
 
-static void
-note_answer(struct guest_autostart *autostart, bool is_locked, bool is_first)
+static bool
+starts_by_itself(const struct guest_autostart *autostart)
 {
-    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&autostart->mutex);
-
-    autostart->was_locked = autostart->was_locked || is_locked;
-    autostart->is_unlocked = !is_locked;
-    /* While nobody looked somebody may have started a guest and shut it down again. */
-    if (is_first && !is_locked && autostart->waiting->len > 0) {
-        autostart->is_late = true;
-        log_warn("%u guests that waited for the unlock are not started by themselves, since it was "
-                 "while virtcryptd did not run: see 'virtcrypt guest-list'",
-                 autostart->waiting->len);
-    }
+    return autostart->service->conf->autostart_after_unlock && !autostart->is_late;
 }
 
 static void
-take_step(struct guest_autostart *autostart, unsigned int round, bool *is_first)
+take_first_step(struct guest_autostart *autostart, unsigned int round, gint64 now)
 {
-    struct guest_service *service = autostart->service;
-    g_autoptr(GError) error = NULL;
-    bool is_locked;
-
-    if (!service->custodian.is_locked(service->custodian.opaque, &is_locked, &error))
-        return;
-    note_answer(autostart, is_locked, *is_first);
-    *is_first = false;
-    if (!autostart->has_looked)
+    /* Later the key may be unlocked, and nothing tell that guests had failed before. */
+    if (!autostart->has_answer && round <= START_ROUNDS)
+        ask(autostart, NULL);
+    if (guest_service_check_libvirt(autostart->service, NULL))
         look_first(autostart);
-    else if (!is_locked && service->conf->autostart_after_unlock && !autostart->is_late)
+    else
+        autostart->early_until = now + EARLY_S * G_TIME_SPAN_SECOND;
+}
+
+/* Guests wait. */
+static void
+take_step(struct guest_autostart *autostart, gint64 now)
+{
+    if ((!autostart->is_unlocked || starts_by_itself(autostart)) && !ask(autostart, NULL))
+        return;
+    if (autostart->is_unlocked && starts_by_itself(autostart)) {
         start_all(autostart);
-    else if (round % LOOK_ROUNDS == 0)
+    } else if (now >= autostart->next_look) {
         look_again(autostart);
+        autostart->next_look = now + LOOK_S * G_TIME_SPAN_SECOND;
+    }
 }
 
 static bool
@@ -238,14 +278,18 @@ static void *
 run(void *opaque)
 {
     struct guest_autostart *autostart = opaque;
-    bool is_first = true;
 
     g_mutex_lock(&autostart->mutex);
     for (unsigned int round = 1; !is_finished(autostart); round++) {
-        gint64 next = g_get_monotonic_time() + POLL_S * G_TIME_SPAN_SECOND;
+        gint64 now = g_get_monotonic_time();
+        int pause_s = now < autostart->early_until ? POLL_S : SLOW_POLL_S;
+        gint64 next = now + pause_s * G_TIME_SPAN_SECOND;
 
         g_mutex_unlock(&autostart->mutex);
-        take_step(autostart, round, &is_first);
+        if (autostart->has_looked)
+            take_step(autostart, now);
+        else
+            take_first_step(autostart, round, now);
         g_mutex_lock(&autostart->mutex);
         while (!is_finished(autostart) &&
                g_cond_wait_until(&autostart->changed, &autostart->mutex, next))
@@ -272,6 +316,7 @@ guest_autostart_new(struct guest_service *service, const char *path)
         log_error("which guests wait for the unlock is not known any more: %s", error->message);
     if (!autostart->waiting)
         autostart->waiting = g_array_new(FALSE, FALSE, sizeof(struct uuid));
+    autostart->early_until = g_get_monotonic_time() + EARLY_S * G_TIME_SPAN_SECOND;
     autostart->thread = g_thread_new("autostart", run, autostart);
     return autostart;
 }

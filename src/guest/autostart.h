@@ -3,7 +3,8 @@
  * Owns: guests that libvirt should have started at boot, and could not since the master key was
  * locked: who they are, in a file that is gone with the boot, and their start after the unlock.
  * libvirt tries an autostart once in a boot, so nobody else does it. A thread of its own, which
- * ends when there is nothing more to wait for.
+ * ends when there is nothing more to wait for, and lets a custodian with nothing to do end when no
+ * guest waits.
  *
  * Invariants: they are looked for once in a boot, after libvirt has tried; a guest is started once,
  * and taken off the list before; one that runs, is defined no more, or was started and stopped by

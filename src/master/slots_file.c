@@ -10,6 +10,7 @@
 #include "master/slots.h"
 #include "util/error.h"
 #include "util/file.h"
+#include "util/log.h"
 #include "util/syscalls.h"
 
 SYSCALLS_DECLARE(slots_file, "openat newfstatat pread64 geteuid");
@@ -42,7 +43,8 @@ open_place(const char *path, bool create, struct place *ret_place, GError **erro
     return ret_place->dir_fd >= 0;
 }
 
-/* Media that can't be written hold what they hold. */
+/* Media that can't be written hold what they hold. On a full disk what is left may have to stay, as
+ * overwriting takes space on some: that the exchange is durable is enough. */
 static bool
 finish_write(const struct place *place, GError **error)
 {
@@ -51,6 +53,11 @@ finish_write(const struct place *place, GError **error)
     if (file_finish_replace(place->dir_fd, place->name, &failure) ||
         error_get_errno(failure) == EROFS || error_get_errno(failure) == EINVAL)
         return true;
+    if ((error_get_errno(failure) == ENOSPC || error_get_errno(failure) == EDQUOT) &&
+        file_sync_dir(place->dir_fd, NULL)) {
+        log_error("what is left of a write of %s stays there: %s", place->name, failure->message);
+        return true;
+    }
     g_propagate_error(error, g_steal_pointer(&failure));
     return false;
 }

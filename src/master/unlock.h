@@ -91,5 +91,6 @@ void unlock_settle(const struct unlock_context *context, const struct slots *slo
 void unlock_settle_removed(const struct unlock_context *context, const struct slot *slot);
 
 /* The credential for a first slot: "virtcrypt-master-key", or the one that libvirt 12.1 uses,
- * "secrets-encryption-key", if there is one; else NULL. */
+ * "secrets-encryption-key", if there is one; else NULL. The first as well if the folder is missing:
+ * enrolling says so. */
 const char *unlock_find_credential(const struct unlock_context *context);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * Owns: the unlock method "credential": 32 bytes that systemd decrypted for this service, in a file
- * of $CREDENTIALS_DIRECTORY. That folder is systemd's, which sees to who can read it.
+ * of $CREDENTIALS_DIRECTORY. That folder is systemd's, which sees to who can read it; it is there
+ * and empty when there are none, and missing when one could not be decrypted.
  */
 #include <errno.h>
 #include <string.h>
@@ -44,6 +45,26 @@ check_size(struct secret_buf *take_bytes, const char *name, GError **error)
     return g_steal_pointer(&bytes);
 }
 
+/* In virtcrypt's unit it is missing if that of the credentials has failed. */
+static int
+open_folder(const char *path, const char *name, GError **error)
+{
+    g_autoptr(GError) failure = NULL;
+    int fd = file_open_dir(path, false, 0, &failure);
+
+    if (fd >= 0)
+        return fd;
+    if (error_get_errno(failure) == ENOENT)
+        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+                  "systemd could give this service no credentials, so '%s' is not there (%s is "
+                  "missing): see 'systemctl status virtcrypt-credentials'; once that is mended "
+                  "'systemctl restart virtcrypt-secretd'",
+                  name, path);
+    else
+        g_propagate_error(error, g_steal_pointer(&failure));
+    return -1;
+}
+
 static struct secret_buf *
 read_credential(const struct unlock_context *context, const char *name, GError **error)
 {
@@ -58,7 +79,7 @@ read_credential(const struct unlock_context *context, const char *name, GError *
                   name);
         return NULL;
     }
-    dir_fd = file_open_dir(context->credentials_dir, false, 0, error);
+    dir_fd = open_folder(context->credentials_dir, name, error);
     if (dir_fd < 0)
         return NULL;
     bytes = file_read_secret(dir_fd, name, READ_MAX, &failure);
@@ -89,16 +110,26 @@ credential_open(const struct unlock_context *context, const struct slot *slot,
     return read_credential(context, name, error);
 }
 
+static bool
+is_missing(const char *path)
+{
+    struct stat info;
+
+    return lstat(path, &info) != 0 && errno == ENOENT;
+}
+
 const char *
 unlock_find_credential(const struct unlock_context *context)
 {
     static const char *const names[] = {"virtcrypt-master-key", "secrets-encryption-key"};
 
+    /* There may be one: its use says that it could not be had. */
+    if (context->credentials_dir && is_missing(context->credentials_dir))
+        return names[0];
     for (size_t i = 0; context->credentials_dir && i < G_N_ELEMENTS(names); i++) {
         g_autofree char *path = g_build_filename(context->credentials_dir, names[i], NULL);
-        struct stat info;
 
-        if (lstat(path, &info) == 0 || errno != ENOENT)
+        if (!is_missing(path))
             return names[i];
     }
     return NULL;

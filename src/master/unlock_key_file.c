@@ -4,8 +4,8 @@
  * is there is used as it is, and stays the operator's. One that virtcrypt makes (field "made") is
  * PATH.next until the slots file names it, takes the place of PATH then, and is renewed in the same
  * way. The field "check", which is derived from the key and tells nothing about it, says which of
- * the two is the slot's, so that a start after a kill anywhere finds the right one. A file that is
- * not the slot's is never overwritten but by settling a slot that virtcrypt renewed.
+ * the two is the slot's, so that a start after a kill anywhere finds the right one. A key file that
+ * is not the slot's is put aside by a renewal.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +19,7 @@
 #include "master/unlock_methods.h"
 #include "util/error.h"
 #include "util/file.h"
+#include "util/log.h"
 #include "util/syscalls.h"
 
 SYSCALLS_DECLARE(unlock_key_file,
@@ -31,7 +32,7 @@ SYSCALLS_DECLARE(unlock_key_file,
 #define NEXT_SUFFIX ".next"
 #define NEW_SUFFIX  ".new"
 
-enum { FOLDER_MODE = 0700, FILE_MODE = 0600, CHECK_SIZE = 8 };
+enum { FOLDER_MODE = 0700, FILE_MODE = 0600, CHECK_SIZE = 8, REPLACED_MAX = 1000 };
 
 static const char check_purpose[] = "virtcrypt key file v1";
 
@@ -72,6 +73,20 @@ get_path(const struct slot *slot, GError **error)
     error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
               "the path of a key file is needed: an absolute one, without '..', and not too long");
     return NULL;
+}
+
+/* Settling wipes PATH.next and PATH.new, which are no names for another slot's file. */
+static bool
+check_name(const struct place *place, GError **error)
+{
+    if (!g_str_has_suffix(place->name, NEXT_SUFFIX) && !g_str_has_suffix(place->name, NEW_SUFFIX))
+        return true;
+    error_set(
+        error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
+        "the name of the key file %s may not end in '%s' or '%s', as those have that virtcrypt "
+        "makes while it renews a key file; rename it",
+        place->path, NEXT_SUFFIX, NEW_SUFFIX);
+    return false;
 }
 
 static bool
@@ -143,18 +158,6 @@ check_info(const struct stat *info, const char *path, GError **error)
     return false;
 }
 
-/* Before a slot is made for it: who made the file may not have flushed it. Media that can't be
- * written or flushed hold what they hold. */
-static bool
-make_durable(int dir_fd, int fd, const char *path, GError **error)
-{
-    if ((fsync(fd) == 0 || errno == EROFS || errno == EINVAL) &&
-        (fsync(dir_fd) == 0 || errno == EROFS || errno == EINVAL))
-        return true;
-    error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot flush the key file %s", path);
-    return false;
-}
-
 static struct secret_buf *
 read_key(int dir_fd, const char *name, const char *path, GError **error)
 {
@@ -172,7 +175,7 @@ read_key(int dir_fd, const char *name, const char *path, GError **error)
         error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot open the key file %s", path);
         return NULL;
     }
-    if (!check_info(&info, path, error) || !make_durable(dir_fd, fd, path, error))
+    if (!check_info(&info, path, error))
         return NULL;
     bytes = secret_buf_read_fd(fd, SLOT_KEY_SIZE, error);
     if (!bytes) {
@@ -282,6 +285,53 @@ make_next(const struct place *place, GError **error)
     return file_sync_dir(place->dir_fd, error) ? g_steal_pointer(&bytes) : NULL;
 }
 
+/* Before a slot is made for it: who made the file may not have flushed it. Media that can't be
+ * written or flushed hold what they hold. */
+static bool
+make_durable(const struct place *place, GError **error)
+{
+    g_auto(file_fd) fd = openat(place->dir_fd, place->name,
+                                O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+    if (fd >= 0 && (fsync(fd) == 0 || errno == EROFS || errno == EINVAL) &&
+        (fsync(place->dir_fd) == 0 || errno == EROFS || errno == EINVAL))
+        return true;
+    error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot flush the key file %s", place->path);
+    return false;
+}
+
+static struct secret_buf *
+read_durable_key(const struct place *place, GError **error)
+{
+    g_autoptr(secret_buf_t) bytes = read_key(place->dir_fd, place->name, place->path, error);
+
+    return bytes && make_durable(place, error) ? g_steal_pointer(&bytes) : NULL;
+}
+
+/* What settling would overwrite although it is not the slot's: the key file of a store, perhaps,
+ * whose place another one took by a restore. */
+static bool
+put_other_aside(const struct slot *slot, const struct place *place, GError **error)
+{
+    g_autoptr(secret_buf_t) bytes = read_key(place->dir_fd, place->name, place->path, NULL);
+
+    if (!bytes || is_slots_own(slot, bytes))
+        return true;
+    for (unsigned int i = 1; i <= REPLACED_MAX; i++) {
+        g_autofree char *aside = g_strdup_printf("%s.replaced-%u", place->name, i);
+
+        if (file_put_aside(place->dir_fd, place->name, aside)) {
+            log_warn("%s is not the key file that the slot was made with; it is kept as %s",
+                     place->path, aside);
+            return file_sync_dir(place->dir_fd, error);
+        }
+        if (errno != EEXIST)
+            break;
+    }
+    error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot put %s aside", place->path);
+    return false;
+}
+
 /* The folder's real name, so that two slots do not name one file in two ways. */
 static bool
 set_real_path(struct slot *slot, const struct place *place, GError **error)
@@ -307,12 +357,13 @@ enroll_file(const struct unlock_context *context, struct slot *slot, const struc
 {
     if (context->is_renewing && is_made(slot)) {
         /* The key of before may still be PATH.next, which is about to be written. */
-        if (!key_file_settle(context, slot, UNLOCK_COUNTS, error))
+        if (!key_file_settle(context, slot, UNLOCK_COUNTS, error) ||
+            !put_other_aside(slot, place, error))
             return NULL;
         return make_next(place, error);
     }
     if (context->is_renewing || is_there(place->dir_fd, place->name))
-        return read_key(place->dir_fd, place->name, place->path, error);
+        return read_durable_key(place, error);
     if (!fields_set(slot->fields, MADE_FIELD, MADE_YES, error))
         return NULL;
     return make_next(place, error);
@@ -326,7 +377,9 @@ key_file_enroll(const struct unlock_context *context, struct slot *slot,
     g_autoptr(secret_buf_t) bytes = NULL;
     g_autofree char *check = NULL;
 
+    /* What is renewed, or was made by a release of before, has its name already. */
     if (!open_place(slot, !context->is_renewing, &place, error) ||
+        (!is_made(slot) && !context->is_renewing && !check_name(&place, error)) ||
         !set_real_path(slot, &place, error))
         return NULL;
     bytes = enroll_file(context, slot, &place, error);

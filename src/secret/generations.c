@@ -15,6 +15,7 @@
 #include "util/big_endian.h"
 #include "util/error.h"
 #include "util/file.h"
+#include "util/log.h"
 #include "util/syscalls.h"
 
 SYSCALLS_DECLARE(generations, "openat newfstatat unlinkat");
@@ -295,7 +296,8 @@ generations_exists(const char *path)
 }
 
 /* Who wrote the file may have been killed before it was durable, and values sealed under a key that
- * a power cut takes away are lost. Media that can't be written hold what they hold. */
+ * a power cut takes away are lost. Media that can't be written hold what they hold. On a full disk
+ * what is left may have to stay till the next change, as overwriting takes space on some. */
 static bool
 make_durable(const struct place *place, GError **error)
 {
@@ -304,6 +306,11 @@ make_durable(const struct place *place, GError **error)
     if (file_finish_replace(place->dir_fd, place->name, &failure) ||
         error_get_errno(failure) == EROFS || error_get_errno(failure) == EINVAL)
         return true;
+    if ((error_get_errno(failure) == ENOSPC || error_get_errno(failure) == EDQUOT) &&
+        file_sync_dir(place->dir_fd, NULL)) {
+        log_error("what is left of a write of %s stays there: %s", place->name, failure->message);
+        return true;
+    }
     g_propagate_error(error, g_steal_pointer(&failure));
     return false;
 }

@@ -93,13 +93,30 @@ start_thread(struct anchor *anchor, enum anchor_step step, enum helper_operation
 
 /* ---- slots ---- */
 
-/* The handle of its counter, or NULL. */
 static const char *
-counter_of(const struct slot *slot)
+handle_of(const struct slot *slot)
 {
     const char *handle = slot->method == SLOT_TPM2 ? fields_get(slot->fields, COUNTER_FIELD) : NULL;
 
     return handle && strcmp(handle, "none") != 0 ? handle : NULL;
+}
+
+/* The handle of its counter, or NULL. A later slot of the same handle was made when the TPM did not
+ * have that counter any more, because it was cleared, say: what it counts now is that slot's. */
+static const char *
+counter_of(const struct slots *slots, const struct slot *slot)
+{
+    const char *handle = handle_of(slot);
+    bool is_behind_it = false;
+
+    for (guint i = 0; handle && i < slots->slots->len; i++) {
+        const struct slot *other = g_ptr_array_index(slots->slots, i);
+
+        if (is_behind_it && g_strcmp0(handle_of(other), handle) == 0)
+            return NULL;
+        is_behind_it |= other == slot;
+    }
+    return handle;
 }
 
 /* That which the index is bound to, or the first one that it can be bound to, or NULL. */
@@ -110,12 +127,12 @@ find_slot(const struct anchor *anchor)
     const struct value_index *index = service_index_get(anchor->service);
     const struct slot *bound = slots_find(slots, value_index_anchor(index));
 
-    if (bound && counter_of(bound))
+    if (bound && counter_of(slots, bound))
         return bound;
     for (guint i = 0; i < slots->slots->len; i++) {
         const struct slot *slot = g_ptr_array_index(slots->slots, i);
 
-        if (counter_of(slot))
+        if (counter_of(slots, slot))
             return slot;
     }
     return NULL;
@@ -252,7 +269,7 @@ service_anchor_check(struct anchor *anchor)
     anchor->slot = slot->id;
     g_clear_pointer(&anchor->fields, fields_free);
     anchor->fields = fields_new();
-    if (fields_set(anchor->fields, "handle", counter_of(slot), NULL))
+    if (fields_set(anchor->fields, "handle", handle_of(slot), NULL))
         start_thread(anchor, ANCHOR_READING, HELPER_TPM2_NV_READ);
 }
 
@@ -326,7 +343,7 @@ service_anchor_finish(struct anchor *anchor, struct value_index *index, bool has
     service_anchor_stop(anchor);
     unlock.timeout_ms = MIN(unlock.timeout_ms, (unsigned int)FINISH_MS);
     if (!is_wanted || !slot || !uuid_equal(&slot->id, value_index_anchor(index)) ||
-        !fields_set(fields, "handle", counter_of(slot), NULL) ||
+        !fields_set(fields, "handle", handle_of(slot), NULL) ||
         !ask(&unlock, HELPER_TPM2_NV_READ, fields, &counter, NULL) ||
         counter > value_index_counter(index))
         return;

@@ -6,6 +6,7 @@
  * files. Of two files of a secret the newer one comes first.
  */
 #include "secret/libvirt_value.h"
+#include "secret/service_index.h"
 #include "secret/service_state.h"
 #include "util/error.h"
 #include "util/log.h"
@@ -341,8 +342,11 @@ end_batch(struct import *import, GArray *take_clears)
     for (guint i = 0; i < clears->len; i++) {
         struct clear_value *clear = clear_at(clears, i);
         struct secret *secret = registry_find(service->registry, &clear->def->uuid);
+        bool is_void = service_take_clear(clear, &secret->value);
 
-        if (service_take_clear(clear, &secret->value)) {
+        if (clear->is_committed)
+            service_index_follow(service, &clear->def->uuid, false);
+        if (is_void) {
             owners[count] = clear;
             files[count++] = (struct clear_value_file){clear->def->uuid, clear->kind};
         } else if (clear->verdict == CLEAR_VALUE_KEEP) {

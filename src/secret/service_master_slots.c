@@ -312,7 +312,6 @@ run_change(struct master_work *work, GError **error)
                            error) ||
         !slots_write(work->slots_path, slots, work->tried.key, error))
         return false;
-    unlock_settle(&work->unlock, slots);
     work->slots = g_steal_pointer(&work->tried.slots);
     return true;
 }

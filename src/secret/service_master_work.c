@@ -40,24 +40,31 @@ tell(const struct master_work *work, const GError *error)
 
 /* ---- in the thread ---- */
 
+/* `problem`: why they are not authentic. */
 static bool
-check_tag(struct master_work *work, GBytes *bytes, GError **error)
+check_tampered(struct master_work *work, const char *problem, GError **error)
 {
-    g_autoptr(GError) failure = NULL;
-
-    if (slots_authenticate(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), work->master,
-                           &failure))
-        return true;
+    work->is_tampered = true;
     if (work->kind->takes_tampered) {
-        log_warn("%s: %s; it is written anew", work->slots_path, failure->message);
-        work->is_tampered = true;
+        log_warn("%s: %s; it is written anew", work->slots_path, problem);
         return true;
     }
     error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
               "%s is not changed, because it is not as it was written (%s): put it back from a "
               "backup, or give all slots a new master key ('virtcrypt master rotate')",
-              work->slots_path, failure->message);
+              work->slots_path, problem);
     return false;
+}
+
+static bool
+check_tag(struct master_work *work, GBytes *bytes, GError **error)
+{
+    g_autoptr(GError) failure = NULL;
+
+    work->is_tampered = false;
+    return slots_authenticate(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), work->master,
+                              &failure) ||
+           check_tampered(work, failure->message, error);
 }
 
 /* What is on disk counts, which somebody may have put back. */
@@ -68,6 +75,8 @@ read_slots(struct master_work *work, GError **error)
     g_autoptr(GError) failure = NULL;
     g_autoptr(slots_t) slots = slots_read(work->slots_path, &bytes, &failure);
 
+    if (!slots && error_get_errno(failure) == ENOENT && work->is_tampered)
+        return check_tampered(work, "it is gone, and was not when it was last read", error);
     if (!slots && error_get_errno(failure) == ENOENT && work->slots) {
         log_warn("%s is gone, and is written again from memory", work->slots_path);
         return true;
@@ -157,6 +166,7 @@ prepare(struct master_work *work, GError **error)
     if (!work->kind->changes_slots)
         return true;
     work->slots = service->slots.slots ? slots_copy(service->slots.slots) : NULL;
+    work->is_tampered = work->slots && service->slots.problem;
     work->master = copy_master(service->master_key, error);
     return work->master != NULL;
 }

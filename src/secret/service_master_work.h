@@ -38,7 +38,7 @@ struct master_work {
     char *slots_path;
     struct slots *slots;       /* read anew from the file; changed as is wanted */
     struct master_key *master; /* a copy */
-    bool is_tampered;          /* `slots` are not authentic after all (takes_tampered) */
+    bool is_tampered;          /* `slots` are not authentic (takes_tampered) */
     struct slot *slot;         /* what `done` is told of, or NULL */
     struct service_try tried;  /* of an unlock */
 

@@ -127,7 +127,10 @@ service_rotate_resume(struct secret_service *service)
     if (!rotation)
         return;
     rotation->is_paused = false;
-    if (!service->generations || rotation->timer)
+    if (!service->generations)
+        return;
+    /* The timer may be that of a generation that is due later. */
+    if (rotation->timer && (!is_under_way(service) || rotation->uuids || rotation->problem))
         return;
     if (is_under_way(service))
         plan_step(rotation, 0);

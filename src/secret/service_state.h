@@ -216,7 +216,7 @@ struct service_try {
 };
 void service_try_clear(struct service_try *tried);
 /* Reads the file and tries one slot (`only`), or all that need no person, or with a `secret` those
- * that do. Settles the slots of a good one. Blocks; any thread. */
+ * that do. Blocks; any thread. */
 void service_try_slots(const char *path, const struct unlock_context *unlock,
                        const struct uuid *only, const struct secret_buf *secret,
                        struct service_try *ret_try);

@@ -104,8 +104,6 @@ service_try_slots(const char *path, const struct unlock_context *unlock, const s
     if (!ret_try->key)
         return;
     check_tag(path, bytes, ret_try);
-    if (!ret_try->problem)
-        unlock_settle(unlock, ret_try->slots);
 }
 
 const struct slot *
@@ -220,6 +218,29 @@ make_generations(const struct secret_service *service, const struct service_stoc
     return NULL;
 }
 
+/* One that is damaged matters if the generations are still under it, and locks nothing else. */
+static bool
+take_previous_key(struct secret_service *service, GError **error)
+{
+    const struct service_slots *slots = &service->slots;
+    g_autoptr(generations_t) without = NULL;
+    g_autoptr(GError) failure = NULL;
+
+    if (!slots->slots->has_previous)
+        return true;
+    service->previous_key = slots_open_previous(slots->slots, service->master_key, &failure);
+    if (service->previous_key)
+        return true;
+    if (error_is(failure, ERROR_INVALID_SECRET))
+        without = generations_open(service->generations_path, service->master_key, NULL, NULL);
+    if (without) {
+        log_error("%s: %s; nothing needs it any more", slots->path, failure->message);
+        return true;
+    }
+    g_propagate_error(error, g_steal_pointer(&failure));
+    return false;
+}
+
 static bool
 take_master_key(struct secret_service *service, const struct service_stock *stock,
                 struct service_try *tried, GError **error)
@@ -240,10 +261,7 @@ take_master_key(struct secret_service *service, const struct service_stock *stoc
         if (opener)
             slots->opener = opener->id;
         log_info("the master key is unlocked by its %s", name);
-        if (!slots->slots->has_previous)
-            return true;
-        service->previous_key = slots_open_previous(slots->slots, service->master_key, error);
-        return service->previous_key != NULL;
+        return take_previous_key(service, error);
     }
     service->master_key = service_make_slots(service, stock, &made, error);
     if (!service->master_key)
@@ -253,6 +271,15 @@ take_master_key(struct secret_service *service, const struct service_stock *stoc
     slots->opener = ((const struct slot *)g_ptr_array_index(made->slots, 0))->id;
     slots->has_opener = true;
     return true;
+}
+
+/* Not earlier: slots that were put back may open, and what they take for left over may be the key
+ * of those that go with the store. */
+static void
+settle(const struct secret_service *service)
+{
+    if (service->slots.slots && !service->slots.problem)
+        unlock_settle(&service->slots.unlock, service->slots.slots);
 }
 
 static bool
@@ -265,6 +292,8 @@ take_keys(struct secret_service *service, const struct service_stock *stock,
                                ? generations_open(service->generations_path, service->master_key,
                                                   service->previous_key, error)
                                : make_generations(service, stock, error);
+    if (service->generations)
+        settle(service);
     if (service->generations && service->index)
         service_index_open(service, service->previous_key,
                            service->slots.slots->flags & SLOTS_HAS_INDEX);
@@ -346,9 +375,15 @@ ensure_slots(struct secret_service *service)
     struct service_slots *slots = &service->slots;
     g_autoptr(GError) error = NULL;
 
-    if (slots_exists(slots->path) || !slots->slots || slots->problem)
+    if (slots_exists(slots->path) || !slots->slots)
         return;
-    if (slots_write(slots->path, slots->slots, service->master_key, &error))
+    if (slots->problem)
+        log_error("the master key's slots (%s) are gone, and what is in memory of them is not as "
+                  "it was written; when the daemon ends all sealed values are lost: put the file "
+                  "back from a backup, or give all slots a new master key now ('virtcrypt master "
+                  "rotate')",
+                  slots->path);
+    else if (slots_write(slots->path, slots->slots, service->master_key, &error))
         log_warn("the master key's slots (%s) were gone, and are written again from memory",
                  slots->path);
     else

@@ -2,25 +2,24 @@
  *
  * Owns: counting what a process flushes. Preloaded (LD_PRELOAD), it keeps "FLUSHES APPENDS BYTES"
  * in the file that SYNC_COUNT names: calls of fsync, fdatasync and syncfs; those of fdatasync for a
- * descriptor that was written to with pwrite since the last one, as the journal is; and how much
- * was written so.
+ * large file, which is the journal; and how much was written to that.
  */
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #define EXPORT __attribute__((visibility("default")))
 
-enum { FDS_MAX = 65536 };
+enum { LARGE = 1024 * 1024 };
 
 static atomic_ullong flushes;
 static atomic_ullong appends;
 static atomic_ullong bytes;
-static atomic_bool is_dirty[FDS_MAX]; /* by descriptor */
 static int text_fd = -1;
 
 /* Before the process lets go of what it may open. */
@@ -44,6 +43,14 @@ tell(void)
         abort();
 }
 
+static bool
+is_large(int fd)
+{
+    struct stat info;
+
+    return fstat(fd, &info) == 0 && info.st_size >= LARGE;
+}
+
 static int
 count_flush(long number, int fd)
 {
@@ -63,7 +70,7 @@ fsync(int fd)
 EXPORT int
 fdatasync(int fd)
 {
-    if (fd >= 0 && fd < FDS_MAX && atomic_exchange(&is_dirty[fd], false))
+    if (is_large(fd))
         atomic_fetch_add(&appends, 1);
     return count_flush(SYS_fdatasync, fd);
 }
@@ -79,10 +86,8 @@ append(int fd, const void *from, size_t len, off64_t at)
 {
     long result = syscall(SYS_pwrite64, fd, from, len, at);
 
-    if (result > 0 && fd < FDS_MAX) {
-        atomic_store(&is_dirty[fd], true);
+    if (result > 0 && is_large(fd))
         atomic_fetch_add(&bytes, (unsigned long long)result);
-    }
     return result;
 }
 

@@ -18,6 +18,8 @@ import wire
 _IMAGES = "/var/lib/libvirt/images"
 _OWN = "/etc/libvirt/virtcrypt"
 _KEY = f"{_OWN}/master.key"
+# Where the daemon may write, on another file system.
+_SECOND = "/var/lib/libvirt/virtcrypt/second.key"
 _REMEDY = "virtcrypt master unlock"
 
 
@@ -136,12 +138,12 @@ class Locked(unittest.TestCase):
         client = self.connect()
         before = self.machine.read(f"{_OWN}/master.slots")
         self.fill(_OWN)
-        error = master.add_slot(client, "key-file", path="/run/second.key").error()
+        error = master.add_slot(client, "key-file", path=_SECOND).error()
         self.assertIn("No space left on device", error.message)
         self.assertEqual(self.machine.read(f"{_OWN}/master.slots"), before)
         self.assertEqual(len(master.status(client).slots), 1)
         os.unlink(self.machine.path(f"{_OWN}/filling"))
-        master.added(client, "key-file", path="/run/second.key")
+        master.added(client, "key-file", path=_SECOND)
         self.assertEqual(daemon.stop(), 0)
         self.machine.start_secretd()
         self.assertEqual(len(master.status(self.connect()).slots), 2)

@@ -326,6 +326,17 @@ class Rotation(Case):
         self.assertFalse(self.machine.exists(f"{_FOLDER}/master.key.next"))
         self.told("master test-slot " + self.slots()["key-file"]["uuid"])
 
+    def test_after_a_failure_both_recovery_passphrases_are_to_be_kept(self):
+        self.add_passphrase()
+        self.add_recovery()
+        talk = self.typed("master rotate")
+        talk.answer(" (person): ", "wrong")
+        text = _RECOVERY.search(talk.wait_for("Type the recovery passphrase")).group(1)
+        talk.answer("Type the recovery passphrase: ", text)
+        status, said = talk.end()
+        self.assertEqual(status, 1, said)
+        self.assertIn("keep the old recovery passphrase and the new one", said)
+
     def test_slots_can_be_left_out(self):
         self.add_passphrase("one")
         self.add_passphrase("two", "another passphrase")

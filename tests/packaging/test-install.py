@@ -22,6 +22,7 @@ _EXPECTED = (
     "bin/virtcrypt",
     "libexec/virtcrypt/link-drivers",
     "libexec/virtcrypt/virtcrypt-unlock-helper",
+    "lib/systemd/system/virtcrypt-credentials.service",
     "lib/systemd/system/virtcrypt-mappings.service",
     "lib/systemd/system/virtcrypt-secretd.service",
     "lib/systemd/system/virtcrypt-secretd.socket",

@@ -35,7 +35,8 @@ def _keys_of_the_page(program):
     """Of the lines below .TP that name settings."""
     page = _read(f"docs/man/{program}.conf.5").replace("\\\n", "")
     lines = re.findall(r"(?m)^\.TP\n\.BR? (.*)$", page)
-    return {word for line in lines for word in re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", line)}
+    return {word for line in lines for word in re.findall(
+        r"\b[a-z]+(?:_[a-z]+)+\b|^[a-z]+(?= \" = )", line)}
 
 
 class Settings(unittest.TestCase):

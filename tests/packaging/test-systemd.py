@@ -4,6 +4,7 @@
 on an overlay of this machine's root in which virtcrypt is installed as the README says."""
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -44,6 +45,11 @@ _SECRET = ("<secret ephemeral='no' private='no'><usage type='volume'><volume>/v/
 _POOL = ("<poolstate><pool type='dir'><name>pool</name>"
          "<uuid>11111111-2222-4333-8444-555555555555</uuid><source/>"
          "<target><path>/srv/pool</path></target></pool></poolstate>")
+
+
+_KEY = "/etc/libvirt/virtcrypt/master.key"
+_CREDENTIAL = "virtcrypt-master-key"
+_CREDENTIAL_FILE = "/etc/credstore.encrypted/" + _CREDENTIAL
 
 
 def _has_cgroups():
@@ -160,18 +166,83 @@ class Systemd(unittest.TestCase):
         for text in ("stay open to this process", "it goes on as user", "cannot give up"):
             self.assertNotIn(text, journal)
 
-    def test_a_credential_is_there_when_it_is_and_missing_when_it_is_not(self):
-        """The unit names them without a path: none is there, and it has started."""
-        self.ok("sh", "-c", "mkdir -p /run/systemd/system/virtcrypt-secretd.service.d && "
-                "printf '[Service]\\nLoadCredential=virtcrypt-master-key:/etc/key\\n' > "
-                "/run/systemd/system/virtcrypt-secretd.service.d/key.conf && "
-                "head -c 32 /dev/urandom > /etc/key && systemctl daemon-reload")
-        self.addCleanup(self.booted.run, "sh", "-c",
-                        "rm -r /run/systemd/system/virtcrypt-secretd.service.d; "
-                        "systemctl daemon-reload; systemctl restart virtcrypt-secretd.service")
+    # ---- credentials ----
+
+    def restart(self):
         self.ok("systemctl", "restart", "virtcrypt-secretd.service")
-        self.ok("virtcrypt", "master", "add-slot", "credential")
-        self.assertIn("credential", self.ok("virtcrypt", "master", "status"))
+
+    def put_back_key_file(self):
+        self.ok("sh", "-c", f"rm -f {_CREDENTIAL_FILE}; ! test -e {_KEY}.away || "
+                            f"mv {_KEY}.away {_KEY}")
+        self.restart()
+
+    def add_credential_slot(self):
+        self.ok("sh", "-c", "mkdir -p /etc/credstore.encrypted && head -c 32 /dev/urandom | "
+                f"systemd-creds encrypt --with-key=host --name={_CREDENTIAL} - {_CREDENTIAL_FILE}")
+        self.restart()
+        shown = self.ok("virtcrypt", "master", "add-slot", "credential")
+        slot = re.search(r"slot ([0-9a-f]{8}) was added", shown).group(1)
+        self.addCleanup(self.ok, "virtcrypt", "master", "remove-slot", slot)
+        self.addCleanup(self.put_back_key_file)
+
+    def lose_hosts_key(self):
+        """What it is encrypted for is gone, as with a TPM that was cleared."""
+        self.ok("rm", "/var/lib/systemd/credential.secret")
+
+    def take_key_file(self):
+        self.ok("mv", _KEY, _KEY + ".away")
+
+    def test_a_credential_unlocks(self):
+        self.add_credential_slot()
+        self.take_key_file()
+        self.restart()
+        self.assertIn("unlocked", self.ok("virtcrypt", "daemon-status"))
+
+    def test_no_credential_is_no_problem(self):
+        self.assertEqual(self.booted.state("virtcrypt-credentials.service"), "active")
+        done = self.booted.run("virtcrypt", "master", "add-slot", "credential")
+        self.assertIn("given neither the credential", done.stdout)
+
+    def test_a_credential_that_is_broken_leaves_the_other_slots(self):
+        self.add_credential_slot()
+        self.lose_hosts_key()
+        self.restart()
+        self.assertEqual(self.booted.state("virtcrypt-credentials.service"), "failed")
+        self.assertEqual(self.booted.state(), "active")
+        self.assertIn("unlocked", self.ok("virtcrypt", "daemon-status"))
+
+    def test_a_credential_that_is_broken_is_named_by_a_daemon_that_stays_locked(self):
+        self.add_credential_slot()
+        self.lose_hosts_key()
+        self.take_key_file()
+        self.restart()
+        self.assertEqual(self.booted.state(), "active")
+        shown = self.ok("virtcrypt", "master", "status")
+        self.assertIn("locked", shown)
+        self.assertIn("see 'systemctl status virtcrypt-credentials'", shown)
+
+    def test_a_file_that_is_no_credential_makes_no_first_master_key(self):
+        """Another slot in its place is not what was asked for, and nothing can be lost yet."""
+        self.ok("systemctl", "stop", "virtcryptd.service", "virtcrypt-secretd.service")
+        self.ok("mv", "/etc/libvirt", "/etc/libvirt.away")
+        self.addCleanup(self.ok, "sh", "-c",
+                        "systemctl stop virtcryptd.service virtcrypt-secretd.service && "
+                        f"rm -r /etc/libvirt {_CREDENTIAL_FILE} && "
+                        "mv /etc/libvirt.away /etc/libvirt")
+        self.ok("sh", "-c", "mkdir -p /etc/credstore.encrypted && "
+                            f"head -c 32 /dev/urandom > {_CREDENTIAL_FILE}")
+        self.ok("systemctl", "start", "virtcrypt-secretd.service")
+        self.assertIn("virtcrypt-credentials", self.ok("virtcrypt", "master", "status"))
+        self.assertEqual(self.ok("find", "/etc/libvirt", "-name", "master.*"), "")
+
+    def test_credentials_are_gone_when_the_daemon_is(self):
+        self.assertEqual(self.booted.state("virtcrypt-credentials.service"), "active")
+        self.ok("systemctl", "stop", "virtcrypt-secretd.service")
+        host.wait_for(lambda: self.booted.state("virtcrypt-credentials.service") == "inactive",
+                      "the unit of credentials has ended", interval=0.2)
+        self.assertEqual(self.ok("find", "/run/credentials", "-name", "virtcrypt*"), "")
+
+    # ---- starts and ends ----
 
     def test_the_first_client_starts_a_daemon_that_was_stopped(self):
         self.ok("systemctl", "stop", "virtcrypt-secretd.service")

@@ -137,6 +137,20 @@ test_what_is_wrong_is_named(void)
 }
 
 static void
+test_the_hosts_daemon_may_have_a_user(void)
+{
+    g_auto(daemon_options_t) options = {0};
+    g_auto(daemon_options_t) refused = {0};
+    g_autoptr(GError) error = NULL;
+
+    g_assert_true(parse(WORDS("--user", "virtcrypt"), 0, &options, NULL));
+    g_assert_cmpstr(options.user, ==, "virtcrypt");
+    g_assert_false(parse(WORDS("--session", "--user=virtcrypt"), 0, &refused, &error));
+    expect_error(error, ERROR_INVALID_ARG, ERROR_FROM_NONE,
+                 "a session is its user's own: leave --user out");
+}
+
+static void
 test_a_daemon_without_sessions_has_no_option_for_them(void)
 {
     char *const argv[] = {(char *)"virtcryptd", (char *)"--session", NULL};
@@ -171,6 +185,7 @@ main(int argc, char **argv)
     ADD(the_last_of_a_repeated_option_counts);
     ADD(relative_names_of_files_are_made_absolute);
     ADD(what_is_wrong_is_named);
+    ADD(the_hosts_daemon_may_have_a_user);
     ADD(a_daemon_without_sessions_has_no_option_for_them);
     ADD(nobody_has_a_session_of_a_daemon_without_them);
     return g_test_run();

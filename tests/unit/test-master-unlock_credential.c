@@ -130,6 +130,17 @@ test_a_service_without_credentials_says_so(struct fixture *test, gconstpointer u
 }
 
 static void
+test_credentials_that_could_not_be_had_are_not_taken_for_none(struct fixture *test,
+                                                              gconstpointer unused)
+{
+    test->context.credentials_dir = "/nonexistent/credentials";
+    g_assert_cmpstr(unlock_find_credential(&test->context), ==, "virtcrypt-master-key");
+    refuse(test, "virtcrypt-master-key", ERROR_OPERATION_INVALID,
+           "systemd could give this service no credentials, so 'virtcrypt-master-key' is not there "
+           "(/nonexistent/credentials is missing): see 'systemctl status virtcrypt-credentials'");
+}
+
+static void
 test_a_link_is_not_followed(struct fixture *test, gconstpointer unused)
 {
     g_autoptr(GError) error = NULL;
@@ -165,6 +176,7 @@ main(int argc, char **argv)
     ADD(names_that_lead_elsewhere_are_refused);
     ADD(a_missing_credential_names_the_unit_option);
     ADD(a_service_without_credentials_says_so);
+    ADD(credentials_that_could_not_be_had_are_not_taken_for_none);
     ADD(a_link_is_not_followed);
     ADD(another_credential_of_that_name_does_not_open);
     return g_test_run();

@@ -3,12 +3,26 @@
  * The unlock method "key-file": whose file is taken, and that a new key is PATH.next until it
  * counts, PATH afterwards, and never lost between, whichever of the steps a kill prevents.
  */
+#include <errno.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "folder.h"
 #include "slots_fixture.h"
 
 #define OWN_KEY "0123456789abcdefghijklmnopqrstuv"
+
+/* Instead of libc's. */
+static bool fsync_fails;
+
+int
+fsync(int fd)
+{
+    if (!fsync_fails)
+        return (int)syscall(SYS_fsync, fd);
+    errno = EIO;
+    return -1;
+}
 
 struct fixture {
     struct folder folder;
@@ -411,7 +425,60 @@ test_a_failed_renewal_leaves_the_slot_and_no_new_key(struct fixture *test, gcons
     expect_opens(test, test->slots, test->master);
 }
 
+/* Another store's, perhaps: this one was put in its place by a restore. */
+static void
+test_a_renewal_keeps_a_file_that_is_not_the_slots(struct fixture *test, gconstpointer unused)
+{
+    g_autoptr(master_key_t) newer = slots_fixture_other_master(9);
+    g_autoptr(slots_t) slots = NULL;
+    g_autoptr(GBytes) other = NULL;
+
+    add_and_settle(test);
+    folder_put_text(&test->folder, "key", OWN_KEY);
+    other = folder_get(&test->folder, "key");
+    slots = renew(test, newer);
+    unlock_settle(&test->context, slots);
+    expect_opens(test, slots, newer);
+    folder_expect(&test->folder, "key.replaced-1", other);
+    g_assert_cmpuint(folder_count(&test->folder), ==, 2);
+}
+
+/* A start needs the key, and changes nothing. */
+static void
+test_a_disk_that_cannot_be_flushed_keeps_nothing_from_opening(struct fixture *test,
+                                                              gconstpointer unused)
+{
+    add_and_settle(test);
+    fsync_fails = true;
+    expect_opens(test, test->slots, test->master);
+    fsync_fails = false;
+}
+
+static void
+test_what_is_not_flushed_gets_no_slot(struct fixture *test, gconstpointer unused)
+{
+    folder_put_text(&test->folder, "key", OWN_KEY);
+    fsync_fails = true;
+    refuse_add(test, test->path, ERROR_SYSTEM, "cannot flush the key file");
+    fsync_fails = false;
+}
+
 /* ---- files that are refused ---- */
+
+/* They would be taken for what a renewal left, and wiped. */
+static void
+test_names_of_renewals_are_refused(struct fixture *test, gconstpointer unused)
+{
+    static const char *const names[] = {"key.next", "key.new"};
+
+    add_and_settle(test);
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_autofree char *path = folder_path(&test->folder, names[i]);
+
+        folder_put_text(&test->folder, names[i], OWN_KEY);
+        refuse_add(test, path, ERROR_INVALID_ARG, "may not end in '.next' or '.new'");
+    }
+}
 
 static void
 test_other_lengths_are_refused(struct fixture *test, gconstpointer unused)
@@ -502,6 +569,10 @@ main(int argc, char **argv)
     ADD(a_file_that_is_not_the_slots_is_left);
     ADD(removing_wipes_a_file_that_was_made);
     ADD(a_failed_renewal_leaves_the_slot_and_no_new_key);
+    ADD(a_renewal_keeps_a_file_that_is_not_the_slots);
+    ADD(a_disk_that_cannot_be_flushed_keeps_nothing_from_opening);
+    ADD(what_is_not_flushed_gets_no_slot);
+    ADD(names_of_renewals_are_refused);
     ADD(other_lengths_are_refused);
     ADD(a_file_open_to_others_is_refused);
     ADD(a_file_of_another_user_is_refused);

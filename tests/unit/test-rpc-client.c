@@ -368,10 +368,15 @@ test_no_copy_of_a_value_stays_in_memory(struct fixture *fixture, const void *unu
     const struct remote_secret_get_value_args get = {.secret = {.usageID = (char *)""}};
     struct remote_secret_set_value_args set = {.secret = {.usageID = (char *)""}};
     struct remote_secret_get_value_ret ret = {.value = new_key()};
+    /* The kernel does not show hidden pages; all others it does. */
+    const unsigned int shown = secret_buf_is_hidden(ret.value) ? 0 : 1;
+    g_autofree uint8_t *plain = g_memdup2(secret_buf_bytes(ret.value), KEY_LEN);
     g_autoptr(secret_buf_t) payload = NULL;
     g_autoptr(GError) error = NULL;
 
-    g_assert_cmpuint(count_copies(), ==, 1);
+    g_assert_cmpuint(count_copies(), >, shown);
+    explicit_bzero(plain, KEY_LEN);
+    g_assert_cmpuint(count_copies(), ==, shown);
     payload = secret_buf_new(remote_secret_get_value_ret_type.encoded_size(&ret), NULL);
     {
         struct xdr_writer writer = {.pos = secret_buf_writable(payload)};
@@ -393,7 +398,7 @@ test_no_copy_of_a_value_stays_in_memory(struct fixture *fixture, const void *unu
     g_clear_pointer(&payload, secret_buf_free);
     remote_secret_get_value_call(fixture->client, &get, &ret, &error);
     g_assert_no_error(error);
-    g_assert_cmpuint(count_copies(), ==, 1);
+    g_assert_cmpuint(count_copies(), ==, shown);
     remote_secret_get_value_ret_clear(&ret);
     g_assert_cmpuint(count_copies(), ==, 0);
 }

@@ -4,6 +4,7 @@
  * is called, and that an interrupted replacement is finished.
  */
 #include <errno.h>
+#include <sys/syscall.h>
 
 #include "expect.h"
 #include "folder.h"
@@ -20,6 +21,18 @@ static const char golden_hex[] =
     "00000004333333333333333333333333bfaad389fbaa903a1bb3b73f41e6a298c5787133e7b9e2e0394f365a"
     "7aad6ca968ce077b4dc5471bd7f087e653e2e7188a1ccb962189fe4aceb4724b60c9a88ce4c54b08707efb82"
     "348b0f7ad43a5f33";
+
+/* Instead of libc's: overwriting takes space where data are copied on write. */
+static bool is_full;
+
+ssize_t
+pwrite(int fd, const void *bytes, size_t len, off_t at)
+{
+    if (!is_full)
+        return (ssize_t)syscall(SYS_pwrite64, fd, bytes, len, at);
+    errno = ENOSPC;
+    return -1;
+}
 
 struct fixture {
     struct folder folder;
@@ -339,6 +352,19 @@ test_a_file_that_is_not_there_is_no_other_error(struct fixture *test, gconstpoin
     g_assert_cmpint(error_get_errno(error), ==, ENOENT);
 }
 
+static void
+test_a_full_disk_keeps_nothing_from_opening(struct fixture *test, gconstpointer unused)
+{
+    g_autoptr(generations_t) made G_GNUC_UNUSED = make_file(test, false);
+    g_autoptr(generations_t) opened = NULL;
+
+    folder_put_text(&test->folder, NAME ".new", "generations that were not written as a whole");
+    is_full = true;
+    opened = open_file(test);
+    is_full = false;
+    g_assert_cmpuint(generations_number(opened), ==, 1);
+}
+
 /* A kill between the exchange and the end leaves the old file, with the old key, beside. */
 static void
 test_what_an_interrupted_replacement_left_is_overwritten(struct fixture *test, gconstpointer unused)
@@ -420,6 +446,7 @@ main(int argc, char **argv)
     ADD(each_other_length_is_refused);
     ADD(refusals_say_what_to_do);
     ADD(a_file_that_is_not_there_is_no_other_error);
+    ADD(a_full_disk_keeps_nothing_from_opening);
     ADD(what_an_interrupted_replacement_left_is_overwritten);
     ADD(the_file_with_the_old_key_is_overwritten);
     ADD(a_file_that_went_away_is_written_again);

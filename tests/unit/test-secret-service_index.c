@@ -8,6 +8,7 @@
 
 #include "owned.h"
 #include "patience.h"
+#include "secret/service_import.h"
 #include "secret/service_state.h"
 #include "secret/value_index.h"
 #include "util/file.h"
@@ -293,6 +294,23 @@ test_a_clear_value_of_such_a_uuid_is_too(struct custodian *test, gconstpointer u
 }
 
 static void
+test_an_import_that_is_asked_for_is_noted(struct custodian *test, gconstpointer unused)
+{
+    const struct timespec later[] = {{time(NULL) + 60, 0}, {time(NULL) + 60, 0}};
+    struct secret_import import = {.max = 10};
+    g_autoptr(GArray) reports = NULL;
+    g_autoptr(GError) error = NULL;
+
+    folder_put_text(&test->secrets, UUID_1 ".base64", "Y2xlYXI=");
+    g_assert_cmpint(utimensat(test->secrets.fd, UUID_1 ".base64", later, 0), ==, 0);
+    reports = secret_service_import(test->service, &import, &error);
+    g_assert_no_error(error);
+    expect_value(test, UUID_1, "clear");
+    custodian_close(test);
+    g_assert_cmpuint(floor_in_file(test, UUID_1), ==, 2);
+}
+
+static void
 test_a_value_that_was_in_memory_is_too(struct custodian *test, gconstpointer unused)
 {
     g_autoptr(GBytes) index = NULL;
@@ -555,6 +573,7 @@ main(int argc, char **argv)
     ADD(a_uuid_that_is_used_again_is_above_its_floor);
     ADD(a_put_of_such_a_uuid_is_too);
     ADD(a_clear_value_of_such_a_uuid_is_too);
+    ADD(an_import_that_is_asked_for_is_noted);
     ADD(a_value_that_was_in_memory_is_too);
     ADD(a_redefinition_keeps_the_value);
     ADD(a_store_of_before_gets_one);

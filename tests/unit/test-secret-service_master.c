@@ -356,6 +356,34 @@ test_slots_that_were_changed_by_others_open_and_are_not_rewritten(struct custodi
     folder_expect(&test->folder, "master.slots", tampered);
 }
 
+/* What is in memory of them is no better than the file was; but the key is there till the end. */
+static void
+test_changed_slots_that_went_away_are_not_signed_either(struct custodian *test,
+                                                        gconstpointer unused)
+{
+    const struct master_rotation rotation = {0};
+    g_auto(ending_t) added = {0};
+    g_auto(ending_t) rotated = {0};
+    g_autoptr(GBytes) slots = folder_get(&test->folder, "master.slots");
+    gsize len = 0;
+    g_autofree uint8_t *changed = g_bytes_unref_to_data(g_bytes_ref(slots), &len);
+
+    changed[len - 1] ^= 1;
+    custodian_close(test);
+    folder_put(&test->folder, "master.slots", changed, len);
+    custodian_open(test);
+    g_assert_cmpint(g_unlink(test->slots), ==, 0);
+    secret_service_reload(test->service);
+    expect_logged(test, "are gone, and what is in memory of them is not as it was written");
+    start_add(test, "second.key", NULL, &added);
+    expect_failed(test, &added, ERROR_OPERATION_INVALID, "virtcrypt master rotate");
+    folder_expect_none(&test->folder, "master.slots");
+    secret_service_rotate_master(test->service, &rotation, note_ending, &rotated);
+    expect_ended(test, &rotated);
+    custodian_reopen(test);
+    expect_value(test, UUID_1, "first");
+}
+
 static void
 test_a_file_that_went_away_comes_back_with_a_change(struct custodian *test, gconstpointer unused)
 {
@@ -545,6 +573,7 @@ main(int argc, char **argv)
     ADD(the_last_slot_that_works_stays);
     ADD(a_locked_service_changes_no_slots);
     ADD(slots_that_were_changed_by_others_open_and_are_not_rewritten);
+    ADD(changed_slots_that_went_away_are_not_signed_either);
     ADD(a_file_that_went_away_comes_back_with_a_change);
     ADD(a_passphrase_in_another_master_keys_slots_is_not_changed);
     ADD(what_ends_after_the_service_was_locked_changes_nothing_in_it);

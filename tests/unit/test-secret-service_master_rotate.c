@@ -477,6 +477,97 @@ test_slots_that_were_tampered_with_have_to_open(struct custodian *test, gconstpo
     expect_not_logged(test, "cannot be changed");
 }
 
+/* ---- files that do not go together ---- */
+
+/* Where the new key file has not taken the old one's place yet. */
+static void
+test_old_slots_that_are_put_back_cost_no_key(struct custodian *test, gconstpointer unused)
+{
+    g_autoptr(GBytes) old_slots = NULL;
+    g_autoptr(GBytes) new_slots = NULL;
+    g_autoptr(GBytes) old_key = NULL;
+
+    prepare_two(test);
+    old_slots = folder_get(&test->folder, "master.slots");
+    old_key = folder_get(&test->folder, "master.key");
+    rotate(test, false);
+    await(test, is_over, 2, NULL);
+    custodian_close(test);
+    new_slots = folder_get(&test->folder, "master.slots");
+    g_assert_cmpint(renameat(test->folder.fd, "master.key", test->folder.fd, "master.key.next"), ==,
+                    0);
+    folder_put(&test->folder, "master.key", g_bytes_get_data(old_key, NULL),
+               g_bytes_get_size(old_key));
+    put_back_slots(test, old_slots);
+    restart(test);
+    expect_no_value(test, UUID_1, ERROR_OPERATION_INVALID, "were made with another master key");
+    put_back_slots(test, new_slots);
+    secret_service_reload(test->service);
+    expect_value(test, UUID_1, "first");
+}
+
+/* Damages the master key of before in `slots`, and starts with them. */
+static void
+restart_with_damaged_previous(struct custodian *test, GBytes *slots)
+{
+    enum { AT_PREVIOUS_WRAPPED = 44 + MASTER_KEY_ID_SIZE + AEAD_NONCE_SIZE };
+    gsize len = 0;
+    g_autofree uint8_t *bytes = g_memdup2(g_bytes_get_data(slots, &len), g_bytes_get_size(slots));
+
+    bytes[AT_PREVIOUS_WRAPPED] ^= 1;
+    folder_put(&test->folder, "master.slots", bytes, len);
+    restart(test);
+}
+
+/* Nothing is under it any more. */
+static void
+test_a_damaged_key_of_before_that_is_not_needed_locks_nothing(struct custodian *test,
+                                                              gconstpointer unused)
+{
+    g_autoptr(GBytes) slots = NULL;
+
+    prepare_two(test);
+    rotate(test, false);
+    slots = folder_get(&test->folder, "master.slots");
+    await(test, is_over, 2, NULL);
+    restart_with_damaged_previous(test, slots);
+    expect_value(test, UUID_1, "first");
+    expect_logged(test, "the master key of before, in the file of slots, is damaged");
+    rotate(test, false);
+    await(test, is_over, 3, NULL);
+    custodian_reopen(test);
+    expect_value(test, UUID_1, "first");
+}
+
+/* The file of generations is still under it. */
+static void
+test_a_damaged_key_of_before_that_is_needed_is_named(struct custodian *test, gconstpointer unused)
+{
+    g_autoptr(GBytes) slots = NULL;
+
+    prepare_two(test);
+    rotate(test, false);
+    slots = folder_get(&test->folder, "master.slots");
+    restart_with_damaged_previous(test, slots);
+    expect_no_value(test, UUID_1, ERROR_OPERATION_INVALID,
+                    "the master key of before, in the file of slots, is damaged");
+    put_back_slots(test, slots);
+    secret_service_reload(test->service);
+    expect_value(test, UUID_1, "first");
+}
+
+/* Its time comes, but the old master key is not to wait for that. */
+static void
+test_a_generation_that_is_due_later_holds_nothing_up(struct custodian *test, gconstpointer unused)
+{
+    test->rotation_delay = 86400;
+    prepare_two(test);
+    set_value(test, UUID_1, "first");
+    rotate(test, false);
+    await(test, is_over, 2, NULL);
+    expect_value(test, UUID_1, "first");
+}
+
 #define ADD(name)                                                                                  \
     g_test_add("/secret/service_master_rotate/" #name, struct custodian, NULL, set_up,             \
                test_##name, tear_down)
@@ -497,5 +588,9 @@ main(int argc, char **argv)
     ADD(slots_that_are_not_there_or_all_of_them_are_refused);
     ADD(a_recovery_slot_gets_its_answer_as_its_passphrase);
     ADD(slots_that_were_tampered_with_have_to_open);
+    ADD(old_slots_that_are_put_back_cost_no_key);
+    ADD(a_damaged_key_of_before_that_is_not_needed_locks_nothing);
+    ADD(a_damaged_key_of_before_that_is_needed_is_named);
+    ADD(a_generation_that_is_due_later_holds_nothing_up);
     return g_test_run();
 }

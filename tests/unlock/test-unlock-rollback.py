@@ -285,6 +285,21 @@ class Rollback(unittest.TestCase):
         self.restart()
         self.assertEqual(self.value(), b"second")
 
+    def test_a_new_slot_for_a_cleared_tpm_locks_nothing(self):
+        """Its counter has the handle of the old slot's, which is still there, and is ahead of it."""
+        subprocess.run(["tpm2_clear"], env=dict(os.environ, TPM2TOOLS_TCTI=self.tpm.tcti),
+                       stdout=subprocess.DEVNULL, check=True, timeout=_BOUND_S)
+        self.add_slot()
+        old, new = (slot for slot in self.status().slots if slot.method == "tpm2")
+        self.assertEqual(old.fields["counter"], new.fields["counter"])
+        self.wait_for(lambda: self.status().locked or self.counter()[1] == new.id,
+                      "it is not bound to the new slot")
+        self.restart()
+        self.wait_for(lambda: self.status().locked or self.tpm_counter() == self.counter()[0],
+                      "the TPM does not follow the index")
+        self.assertFalse(self.status().locked, self.status().reason)
+        self.assertEqual(self.value(), b"first")
+
     def test_no_tpm_locks_nothing(self):
         self.stop()
         self.tpm.stop()
