@@ -58,10 +58,10 @@ close_from(unsigned int first)
         return;
     dir = opendir("/proc/self/fd");
     while (dir && (entry = readdir(dir))) {
-        int fd = atoi(entry->d_name);
+        long fd = strtol(entry->d_name, NULL, 10);
 
-        if (fd >= (int)first && fd != dirfd(dir))
-            close(fd);
+        if (fd >= (long)first && fd != dirfd(dir))
+            close((int)fd);
     }
     if (dir)
         closedir(dir);

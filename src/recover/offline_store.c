@@ -86,8 +86,10 @@ merge(struct offline_store *store, const GArray *entries, const GArray *owned)
         const struct uuid *copy =
             at < owned->len ? &g_array_index(owned, struct store_owned, at).secret : NULL;
         bool is_entry = entry && (!copy || uuid_compare(&entry->uuid, copy) <= 0);
-        struct offline_secret *secret = add_secret(store, is_entry ? &entry->uuid : copy);
+        struct offline_secret *secret;
 
+        g_assert(is_entry || copy);
+        secret = add_secret(store, is_entry ? &entry->uuid : copy);
         if (is_entry)
             secret->entry = g_array_index(entries, struct store_entry, next++);
         for (; at < owned->len; at++) {

@@ -156,9 +156,11 @@ take_secret(struct backup_records *records, const uint8_t *at, size_t len, GErro
     secret.has_owner = !uuid_equal(&secret.owner, &nobody);
     if (records->secrets > 0 && uuid_compare(&records->last, &secret.uuid) >= 0)
         return refuse(error, "the secrets are not in their order");
-    secret.xml = xml = g_bytes_new(at + AT_XML, xml_len);
+    xml = g_bytes_new(at + AT_XML, xml_len);
+    secret.xml = xml;
     if (sealed_len > 0)
-        secret.sealed = sealed = g_bytes_new(at + AT_XML + xml_len, sealed_len);
+        sealed = g_bytes_new(at + AT_XML + xml_len, sealed_len);
+    secret.sealed = sealed;
     guests = g_memdup2(at + AT_XML + xml_len + sealed_len, count * sizeof(struct uuid));
     secret.guests = guests;
     secret.guest_count = (uint32_t)count;

@@ -73,7 +73,8 @@ add_secret(const struct secret *secret, void *opaque)
 
     if (!service_keeps(adding->service, secret->def))
         return true;
-    record.xml = xml = service_format_xml(secret->def);
+    xml = service_format_xml(secret->def);
+    record.xml = xml;
     if (value->sealed && !value->unavailable) {
         record.sealed = value->sealed;
         record.has_owner = value->owner != NULL;

@@ -284,7 +284,7 @@ open_for_change(struct master_work *work, const struct slot_work *own, GError **
                   work->slots_path);
         return false;
     }
-    method = unlock_method_of(slot->method);
+    method = slot ? unlock_method_of(slot->method) : NULL;
     if (!method || !method->needs_person) {
         error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
                   "a %s slot has no passphrase that can be changed",

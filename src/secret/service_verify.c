@@ -129,13 +129,11 @@ verify_slots(const struct secret_service *service, struct service_verification *
         return;
     slots = slots_read(path, &bytes, &error);
     verification->checked++;
-    if (!slots)
-        note(verification, path, error->message);
-    else if (!master_key_equal_id(service->master_key, slots->master_key_id))
+    if (slots && !master_key_equal_id(service->master_key, slots->master_key_id))
         note(verification, path,
              "it has another master key than the one in use: put the newest copy of the file back");
-    else if (!slots_authenticate(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes),
-                                 service->master_key, &error))
+    else if (!slots || !slots_authenticate(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes),
+                                           service->master_key, &error))
         note(verification, path, error->message);
 }
 
