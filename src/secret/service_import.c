@@ -128,18 +128,27 @@ service_import_reports_new(void)
     return reports;
 }
 
+void
+service_import_add_report(GArray *reports, const struct uuid *uuid, enum store_kind kind,
+                          enum secret_import_action action, const char *problem)
+{
+    char name[STORE_NAME_SIZE];
+    const struct secret_import_report report = {
+        .secret = *uuid,
+        .file = g_strdup(store_parts_name(uuid, kind, name)),
+        .action = action,
+        .problem = g_strdup(problem),
+    };
+
+    g_array_append_val(reports, report);
+}
+
 static void
 add_report(const struct import *import, const struct clear_value *clear,
            enum secret_import_action action, const char *problem)
 {
-    struct secret_import_report report = {.secret = clear->def->uuid, .action = action};
-    char name[STORE_NAME_SIZE];
-
-    if (!import->reports)
-        return;
-    report.file = g_strdup(store_parts_name(&clear->def->uuid, clear->kind, name));
-    report.problem = g_strdup(problem);
-    g_array_append_val(import->reports, report);
+    if (import->reports)
+        service_import_add_report(import->reports, &clear->def->uuid, clear->kind, action, problem);
 }
 
 static void

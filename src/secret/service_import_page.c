@@ -39,14 +39,8 @@ keep(GArray *reports, const struct store_entry *entry, const char *problem)
     static const enum store_kind kinds[] = {STORE_BASE64, STORE_AES256CBC};
 
     for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++) {
-        struct secret_import_report report = {.secret = entry->uuid, .action = SECRET_IMPORT_KEEP};
-        char name[STORE_NAME_SIZE];
-
-        if (!(kinds[i] == STORE_BASE64 ? entry->has_base64 : entry->has_aes256cbc))
-            continue;
-        report.file = g_strdup(store_parts_name(&entry->uuid, kinds[i], name));
-        report.problem = g_strdup(problem);
-        g_array_append_val(reports, report);
+        if (kinds[i] == STORE_BASE64 ? entry->has_base64 : entry->has_aes256cbc)
+            service_import_add_report(reports, &entry->uuid, kinds[i], SECRET_IMPORT_KEEP, problem);
     }
 }
 

@@ -300,6 +300,9 @@ void service_import(struct secret_service *service, const GArray *uuids);
 void service_import_reported(struct secret_service *service, const GArray *uuids, bool is_dry,
                              GArray *reports);
 GArray *service_import_reports_new(void);
+/* Adds one; `problem` may be NULL. */
+void service_import_add_report(GArray *reports, const struct uuid *uuid, enum store_kind kind,
+                               enum secret_import_action action, const char *problem);
 /* What the value is after a file of libvirt's was dealt with; logs what stands in the way. Whether
  * the file is to be wiped. */
 bool service_take_clear(struct clear_value *clear, struct secret_value *value);

@@ -95,7 +95,7 @@ send_bytes(const struct fixture *fixture, const void *bytes, size_t len)
 static struct helper_order_answer
 receive(const struct fixture *fixture, int *ret_fd)
 {
-    struct helper_order_answer answer;
+    struct helper_order_answer answer = {0};
     struct iovec part = {.iov_base = &answer, .iov_len = sizeof(answer)};
     union {
         struct cmsghdr header;
@@ -120,7 +120,7 @@ order(const struct fixture *fixture, uint32_t operation, uint32_t timeout_ms, in
 {
     static uint32_t serial;
     const struct helper_order sent = {++serial, operation, timeout_ms};
-    struct helper_order_answer answer;
+    struct helper_order_answer answer = {0};
 
     send_bytes(fixture, &sent, sizeof(sent));
     answer = receive(fixture, ret_fd);
