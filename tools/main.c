@@ -214,12 +214,10 @@ run_first_word(const struct session *session, char *const *words)
 static char *
 join_help_words(const struct session *session, char *const *words)
 {
-    g_autofree char *both =
-        words[0] && words[1] && !words[2] ? g_strconcat(words[0], " ", words[1], NULL) : NULL;
-
-    return both && command_find(session->groups, session->group_count, both)
-               ? g_steal_pointer(&both)
-               : NULL;
+    if (!words[0] || !words[1] || words[2] ||
+        !command_find_first_word(session->groups, session->group_count, words[0]))
+        return NULL;
+    return g_strconcat(words[0], " ", words[1], NULL);
 }
 
 static bool
