@@ -163,6 +163,20 @@ to_fields(const struct virtcrypt_master_field *from, uint32_t count, GError **er
     return g_steal_pointer(&fields);
 }
 
+static char *
+list_methods(void)
+{
+    GString *names = g_string_new(NULL);
+
+    for (unsigned int number = SLOT_KEY_FILE; number <= SLOT_RECOVERY; number++) {
+        const struct unlock_method *method = unlock_method_of(number);
+
+        if (method)
+            g_string_append_printf(names, "%s%s", names->len > 0 ? ", " : "", method->name);
+    }
+    return g_string_free(names, FALSE);
+}
+
 static enum rpc_outcome
 add_slot(struct rpc_call *call, void *opaque, struct virtcrypt_master_add_slot_args *args,
          struct virtcrypt_master_add_slot_ret *ret, GError **error)
@@ -174,10 +188,10 @@ add_slot(struct rpc_call *call, void *opaque, struct virtcrypt_master_add_slot_a
     if (!dispatch_check_local_root(dispatch, call, "add a slot to the master key", error))
         return RPC_FAILED;
     if (!method) {
-        error_set(
-            error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
-            "there is no unlock method '%s'; see virtcrypt-master(1) for those that there are",
-            args->method);
+        g_autofree char *names = list_methods();
+
+        error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
+                  "there is no unlock method '%s'; there are: %s", args->method, names);
         return RPC_FAILED;
     }
     wanted.fields = to_fields(args->fields, args->fields_len, error);

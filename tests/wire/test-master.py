@@ -102,7 +102,7 @@ class Slots(Case):
                 ("key-file", "", {"path": path, "": "x"}, ""),
                 ("key-file", "", {}, "path"),
                 ("credential", "", {"name": "../master.key"}, ""),
-                ("no such", "", {}, "no unlock method 'no such'"),
+                ("no such", "", {}, "no unlock method 'no such'; there are: key-file, passphrase"),
                 ("", "", {}, "no unlock method"),
                 ("key-file", "L" * 100000, {"path": path}, "label")):
             with self.subTest(method=method, label=label[:20], fields=str(fields)[:60]):
