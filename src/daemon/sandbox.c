@@ -5,6 +5,7 @@
 #include "daemon/sandbox.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <sys/prctl.h>
 #include <time.h>
 
@@ -39,6 +40,13 @@ confine_to_folders(const struct sandbox_path *paths, size_t count)
         log_info("the kernel's Landlock is too old to confine: %s", missing);
 }
 
+/* The leak sanitizer stops the process and its threads, and looks into them by ptrace and /proc. */
+#ifdef __SANITIZE_ADDRESS__
+static const bool is_watched = true;
+#else
+static const bool is_watched = false;
+#endif
+
 void
 sandbox_enter(const struct sandbox_path *paths, size_t count)
 {
@@ -48,6 +56,8 @@ sandbox_enter(const struct sandbox_path *paths, size_t count)
     /* glibc loads a character set's module for the first text of the system's. */
     (void)g_strerror(EPERM);
     tzset();
+    if (is_watched)
+        return;
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         log_warn("cannot give up new privileges: %s", g_strerror(errno));
     if (!own_user_drop_capabilities(&caps_error))

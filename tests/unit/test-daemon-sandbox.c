@@ -498,6 +498,10 @@ int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+#ifdef __SANITIZE_ADDRESS__
+    printf("1..0 # SKIP sanitizers make calls of their own\n");
+    return 0;
+#endif
     make_folders();
     ADD(every_call_that_is_not_declared_is_refused);
     ADD(every_declared_call_is_let_through);

@@ -11,6 +11,7 @@
 #include "secret/service_import.h"
 #include "secret/service_state.h"
 #include "secret/value_index.h"
+#include "util/big_endian.h"
 #include "util/file.h"
 
 enum { BOUND_MS = 10000 };
@@ -107,7 +108,7 @@ floor_in_file(const struct custodian *test, const char *uuid)
         return 0;
     for (gsize at = 60; at + 24 + 32 <= len; at += 24) {
         if (memcmp(bytes + at, id.bytes, 16) == 0)
-            return GUINT64_FROM_BE(*(const uint64_t *)(const void *)(bytes + at + 16));
+            return big_endian_get((const uint8_t *)bytes + at + 16, 8);
     }
     return 0;
 }
