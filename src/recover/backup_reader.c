@@ -115,12 +115,6 @@ backup_reader_open(const char *path, GError **error)
     return open_file(reader, error) && read_head(reader, error) ? g_steal_pointer(&reader) : NULL;
 }
 
-const struct backup_head *
-backup_reader_head(const struct backup_reader *reader)
-{
-    return &reader->head;
-}
-
 const struct slots *
 backup_reader_slots(const struct backup_reader *reader)
 {

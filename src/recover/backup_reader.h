@@ -18,7 +18,6 @@ struct backup_reader;
 struct backup_reader *backup_reader_open(const char *path, GError **error);
 void backup_reader_free(struct backup_reader *reader);
 
-const struct backup_head *backup_reader_head(const struct backup_reader *reader);
 const struct slots *backup_reader_slots(const struct backup_reader *reader);
 
 /* With the master key of its slots, which are authenticated by it. `master` is not kept. */

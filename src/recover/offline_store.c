@@ -199,12 +199,6 @@ offline_store_paths(const struct offline_store *store)
     return store->paths;
 }
 
-const struct offline_keys *
-offline_store_keys(const struct offline_store *store)
-{
-    return &store->keys;
-}
-
 const GPtrArray *
 offline_store_problems(const struct offline_store *store)
 {

@@ -44,8 +44,6 @@ bool offline_store_unlock(struct offline_store *store, const struct unlock_conte
                           const struct offline_key *key, GError **error);
 
 const struct offline_paths *offline_store_paths(const struct offline_store *store);
-/* With no master key before it is unlocked. */
-const struct offline_keys *offline_store_keys(const struct offline_store *store);
 /* What is wrong with the store itself: texts. */
 const GPtrArray *offline_store_problems(const struct offline_store *store);
 
