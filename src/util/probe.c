@@ -19,7 +19,9 @@ SYSCALLS_DECLARE(probe, "rt_sigprocmask close_range");
 
 enum {
     US_PER_MS = 1000,
-    CANCEL_SEEN_MS = 50,
+    TURN_MS = 50, /* how often that is looked for: nobody is waited for any longer */
+    /* What answers at once is read even then: the end of a change may need it. */
+    CANCELLED_WAIT_MS = 100,
     /* Another is tried at the same object when the last one has been stuck for so many times its
      * bound: the object may be there again while the old one is stuck for good, as after 'umount
      * -l' and a new mount. */
@@ -140,7 +142,8 @@ wait_for(const struct probe *probe, const struct job *job, GError **error)
 
     while (!job->is_done) {
         now = g_get_monotonic_time();
-        if (probe->cancel && g_atomic_int_get(probe->cancel) != 0) {
+        if (probe->cancel && g_atomic_int_get(probe->cancel) != 0 &&
+            now - job->begun_us >= (gint64)CANCELLED_WAIT_MS * US_PER_MS) {
             error_set(error, ERROR_FROM_NONE, ERROR_OPERATION_ABORTED,
                       "the reading of %s was broken off", probe->object);
             return false;
@@ -150,7 +153,7 @@ wait_for(const struct probe *probe, const struct job *job, GError **error)
             return false;
         }
         g_cond_wait_until(&probes.ended, &probes.lock,
-                          MIN(deadline, now + (gint64)CANCEL_SEEN_MS * US_PER_MS));
+                          MIN(deadline, now + (gint64)TURN_MS * US_PER_MS));
     }
     return true;
 }

@@ -14,7 +14,7 @@ enum { PROBE_DEFAULT_MS = 10 * 1000 };
 struct probe {
     const char *object;      /* "the key file PATH": in errors, and what tells probes apart */
     unsigned int timeout_ms; /* 0: PROBE_DEFAULT_MS */
-    const gint *cancel;      /* atomic; not 0: nobody waits any longer; or NULL */
+    const gint *cancel;      /* atomic; not 0: waits 0.1 s at most; or NULL */
     /* Only reads: what was left behind must change nothing when it comes back. In a thread that
      * has none of the process's descriptors but the first three, and so may not log. */
     void (*run)(void *data);

@@ -238,6 +238,18 @@ test_who_is_cancelled_waits_no_longer(struct fixture *test, gconstpointer unused
     expect_stuck(1);
 }
 
+/* The end of a change needs it, perhaps. */
+static void
+test_what_answers_at_once_is_read_though_it_is_cancelled(struct fixture *test, gconstpointer unused)
+{
+    struct reading *reading;
+
+    g_atomic_int_set(&test->cancel, 1);
+    reading = run(test, "/dev/null", "null", LONG_MS, NULL);
+    g_assert_nonnull(reading);
+    free_reading(reading);
+}
+
 static void
 abort_at_end(void)
 {
@@ -274,6 +286,7 @@ main(int argc, char **argv)
     ADD(what_answers_again_is_tried_again);
     ADD(they_do_not_pile_up);
     ADD(who_is_cancelled_waits_no_longer);
+    ADD(what_answers_at_once_is_read_though_it_is_cancelled);
     ADD(a_process_ends_while_one_is_stuck);
     return g_test_run();
 }
