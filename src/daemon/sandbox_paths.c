@@ -99,6 +99,14 @@ choose(int version, struct ruleset *ret_ruleset)
     return missing ? g_string_free(missing, FALSE) : NULL;
 }
 
+/* Without asking the server of a network mount, which may have died, for what is known of it:
+ * somebody mends it, perhaps. False with errno. */
+static bool
+find_type(int fd, struct statx *ret_info)
+{
+    return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, ret_info) == 0;
+}
+
 /* ---- which of them answer ---- */
 
 /* Shared by who waits and who looks. */
@@ -125,9 +133,11 @@ run_look(void *data)
     struct look *look = data;
 
     for (guint i = g_atomic_int_get(&look->at); i < look->paths->len; i++) {
-        g_auto(file_fd) G_GNUC_UNUSED fd =
-            open(g_ptr_array_index(look->paths, i), O_PATH | O_CLOEXEC);
+        g_auto(file_fd) fd = open(g_ptr_array_index(look->paths, i), O_PATH | O_CLOEXEC);
+        struct statx info;
 
+        if (fd >= 0)
+            (void)find_type(fd, &info);
         g_atomic_int_inc(&look->at);
     }
 }
@@ -185,13 +195,13 @@ add_path(int ruleset_fd, const struct ruleset *ruleset, const struct sandbox_pat
 {
     g_auto(file_fd) fd = open(path->path, O_PATH | O_CLOEXEC);
     struct path_rule rule = {.parent_fd = fd, .allowed = rights_of[path->access] & ruleset->fs};
-    struct stat info;
+    struct statx info;
 
     if (fd < 0)
         return errno == ENOENT || errno == ENOTDIR || errno == EACCES;
-    if (fstat(fd, &info) < 0)
+    if (!find_type(fd, &info))
         return false;
-    if (!S_ISDIR(info.st_mode))
+    if (!S_ISDIR(info.stx_mode))
         rule.allowed &= FS_OF_FILES;
     return rule.allowed == 0 ||
            syscall(CALL_ADD_RULE, ruleset_fd, RULE_PATH_BENEATH, &rule, 0) == 0;

@@ -101,7 +101,7 @@ class _Server:
                 self.set_size(node, body)
             return struct.pack("<QII", 0, 0, 0) + self.attributes(node)
         if code in (_OPEN, _OPENDIR):
-            return struct.pack("<QII", 0, 1, 0)  # 1: not by the page cache
+            return struct.pack("<QII", 0, 0, 0)
         if code == _READ:
             offset, size = struct.unpack_from("<QI", body, 8)
             return bytes(self.nodes[node][offset:offset + size])
@@ -116,7 +116,7 @@ class _Server:
             name = body[16:].split(b"\0")[0]
             if name in self.names and flags & os.O_EXCL:
                 raise _Error(_EEXIST)
-            return self.entry(self.names.get(name) or self.make(name)) + struct.pack("<QII", 0, 1, 0)
+            return self.entry(self.names.get(name) or self.make(name)) + struct.pack("<QII", 0, 0, 0)
         if code == _UNLINK:
             self.find(name)
             del self.names[name]
