@@ -6,6 +6,7 @@
 #include "secret/daemon_sandbox.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 #include "daemon/sandbox.h"
 #include "master/fields.h"
@@ -68,7 +69,30 @@ add_key_file(struct list *list, const char *file)
     }
 }
 
-/* Of the slots file nothing is believed yet: whoever can write it is root. */
+/* Not what else somebody would like to read. */
+static bool
+looks_like_key(const char *file)
+{
+    struct stat info;
+
+    return lstat(file, &info) == 0 && S_ISREG(info.st_mode) && info.st_size == SLOT_KEY_SIZE &&
+           !(info.st_mode & 077);
+}
+
+static void
+add_key_of_slot(struct list *list, const char *file)
+{
+    g_autofree char *next = g_strconcat(file, ".next", NULL); /* while it is renewed */
+
+    if (looks_like_key(file))
+        add(list, g_strdup(file), SANDBOX_READ);
+    if (looks_like_key(next))
+        add(list, g_steal_pointer(&next), SANDBOX_READ);
+    add_folder_of(list, file, SANDBOX_LIST);
+}
+
+/* Of the slots file nothing is believed: a custodian that somebody took over can write it, and may
+ * not get at more by that when it starts again. Where key files may be made, the settings say. */
 static void
 add_slots(struct list *list, const char *path)
 {
@@ -79,7 +103,7 @@ add_slots(struct list *list, const char *path)
         const char *file = slot->method == SLOT_KEY_FILE ? fields_get(slot->fields, "path") : NULL;
 
         if (file && *file == '/')
-            add_key_file(list, file);
+            add_key_of_slot(list, file);
     }
 }
 

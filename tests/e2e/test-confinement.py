@@ -166,6 +166,36 @@ class OwnUser(Case):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
 
+class KeyFiles(Case):
+    """What a slot names is the word of who can write slots, as a custodian can that was taken over."""
+
+    def setUp(self):
+        super().setUp()
+        self.machine.write("/run/keys/none", "")
+        self.start('sandbox_paths = [ "/run/keys" ]\n')
+        self.ours("add-slot", "key-file", "--path", "/run/keys/stick", "--label", "stick").check()
+        self.machine.daemons[-1].stop_in_order()
+
+    def ours(self, *words):
+        return self.machine.run([os.path.join(host.BUILD_ROOT, "tools/virtcrypt"), "master", *words])
+
+    def test_a_slot_opens_its_folder_for_reading_alone(self):
+        before = self.machine.read("/run/keys/stick")
+        self.start()
+        self.ours("test-slot", "stick").check()
+        done = self.ours("rotate")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("Permission denied", done.stderr)
+        self.assertEqual(self.machine.read("/run/keys/stick"), before)
+
+    def test_a_slot_opens_no_file_that_is_no_key(self):
+        self.machine.write("/run/keys/stick", "what others keep in a private file")
+        self.start()
+        done = self.ours("test-slot", "stick")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("Permission denied", done.stderr)
+
+
 class Session(Case):
     """All that a daemon does, under strace: no call is refused by the filter."""
 
