@@ -174,17 +174,21 @@ renew_slots(const struct rotate_work *own, struct slots *next, GError **error)
     return false;
 }
 
-/* What methods put in place for slots that do not come to count. */
+/* What methods put in place for slots that do not come to count. What they share with the slots
+ * that go on counting stays: they were only to be renewed. */
 static void
 abandon(const struct rotate_work *own, const struct slots *next)
 {
+    struct unlock_context renewing = own->work.unlock;
+
+    renewing.is_renewing = true;
     for (guint i = 0; i < next->slots->len; i++) {
         const struct slot *slot = g_ptr_array_index(next->slots, i);
         const struct unlock_method *method = unlock_method_of(slot->method);
         g_autofree char *name = slot_describe(slot);
         g_autoptr(GError) error = NULL;
 
-        if (method->settle && !method->settle(&own->work.unlock, slot, UNLOCK_ABANDONED, &error))
+        if (method->settle && !method->settle(&renewing, slot, UNLOCK_ABANDONED, &error))
             log_warn("what was made for the %s is left behind: %s", name, error->message);
     }
 }
