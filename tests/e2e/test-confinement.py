@@ -166,6 +166,26 @@ class OwnUser(Case):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
 
+class OthersFiles(Case):
+    """The daemon has no power to open what root has no right to by its mode."""
+
+    # Also where somebody made it the daemon's own.
+    arguments = ["--user", "nobody"]
+
+    def test_a_store_that_came_back_with_another_owner_says_so(self):
+        self.start().stop_in_order()
+        for name, user in (("virtcrypt/master.slots", 12345), ("virtcrypt", 12346),
+                           ("virtcrypt/master.slots", _NOBODY), ("virtcrypt", _NOBODY)):
+            path = self.machine.path(f"/etc/libvirt/{name}")
+            os.chown(path, user, user)
+            daemon = self.start()
+            self.assertIn(f"/etc/libvirt/{name} belongs to user {user}", daemon.log_text())
+            os.chown(path, 0, 0)
+            self.machine.run([os.path.join(host.BUILD_ROOT, "tools/virtcrypt"), "master",
+                              "unlock"]).check()
+            daemon.stop_in_order()
+
+
 class KeyFiles(Case):
     """What a slot names is the word of who can write slots, as a custodian can that was taken over."""
 
