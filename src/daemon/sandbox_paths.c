@@ -22,6 +22,7 @@ enum {
     CALL_RESTRICT_SELF = 446,
     GET_VERSION = 1 << 0,
     RULE_PATH_BENEATH = 1,
+    KEY_SIZE = 32,
 };
 
 enum fs_right {
@@ -47,6 +48,7 @@ static const uint64_t rights_of[] = {
     [SANDBOX_APPEND] = FS_WRITE_FILE | FS_MAKE_REG,
     [SANDBOX_LIST] = FS_READ_DIR,
     [SANDBOX_REMOVE] = FS_READ_DIR | FS_REMOVE_FILE,
+    [SANDBOX_KEY] = FS_READ_FILE,
 };
 
 /* What each version of the interface added. */
@@ -95,6 +97,13 @@ choose(int version, struct ruleset *ret_ruleset)
     return missing ? g_string_free(missing, FALSE) : NULL;
 }
 
+/* Not what else somebody would like to read. */
+static bool
+looks_like_key(const struct stat *info)
+{
+    return S_ISREG(info->st_mode) && info->st_size == KEY_SIZE && !(info->st_mode & 077);
+}
+
 /* false with errno. */
 static bool
 add_path(int ruleset_fd, const struct ruleset *ruleset, const struct sandbox_path *path)
@@ -107,6 +116,8 @@ add_path(int ruleset_fd, const struct ruleset *ruleset, const struct sandbox_pat
         return errno == ENOENT || errno == ENOTDIR || errno == EACCES;
     if (fstat(fd, &info) < 0)
         return false;
+    if (path->access == SANDBOX_KEY && !looks_like_key(&info))
+        return true;
     if (!S_ISDIR(info.st_mode))
         rule.allowed &= FS_OF_FILES;
     return rule.allowed == 0 ||

@@ -6,7 +6,6 @@
 #include "secret/daemon_sandbox.h"
 
 #include <string.h>
-#include <sys/stat.h>
 
 #include "daemon/sandbox.h"
 #include "master/fields.h"
@@ -69,25 +68,11 @@ add_key_file(struct list *list, const char *file)
     }
 }
 
-/* Not what else somebody would like to read. */
-static bool
-looks_like_key(const char *file)
-{
-    struct stat info;
-
-    return lstat(file, &info) == 0 && S_ISREG(info.st_mode) && info.st_size == SLOT_KEY_SIZE &&
-           !(info.st_mode & 077);
-}
-
 static void
 add_key_of_slot(struct list *list, const char *file)
 {
-    g_autofree char *next = g_strconcat(file, ".next", NULL); /* while it is renewed */
-
-    if (looks_like_key(file))
-        add(list, g_strdup(file), SANDBOX_READ);
-    if (looks_like_key(next))
-        add(list, g_steal_pointer(&next), SANDBOX_READ);
+    add(list, g_strdup(file), SANDBOX_KEY);
+    add(list, g_strconcat(file, ".next", NULL), SANDBOX_KEY); /* while it is renewed */
     add_folder_of(list, file, SANDBOX_LIST);
 }
 

@@ -295,6 +295,16 @@ make_folders(void)
     }
 }
 
+static void
+put_outside(const char *name, size_t len, int mode)
+{
+    g_autofree char *path = below(name);
+    g_autofree char *text = g_strnfill(len, 'k');
+
+    g_assert_true(g_file_set_contents(path, text, (gssize)len, NULL));
+    g_assert_cmpint(g_chmod(path, mode), ==, 0);
+}
+
 static int
 open_below(const char *name, int flags)
 {
@@ -331,7 +341,11 @@ confine(void)
     g_autofree char *append = below("append");
     g_autofree char *removing = below("remove");
     g_autofree char *none = below("none");
+    g_autofree char *key = below("outside/key");
+    g_autofree char *longer = below("outside/longer");
+    g_autofree char *public = below("outside/public");
     const struct sandbox_path paths[] = {
+        {key, SANDBOX_KEY},         {longer, SANDBOX_KEY},  {public, SANDBOX_KEY},
         {read, SANDBOX_READ},       {write, SANDBOX_WRITE}, {append, SANDBOX_APPEND},
         {removing, SANDBOX_REMOVE}, {none, SANDBOX_WRITE},
     };
@@ -343,7 +357,14 @@ confine(void)
 static int
 try_paths(void)
 {
+    put_outside("outside/key", 32, 0600);
+    put_outside("outside/longer", 33, 0600);
+    put_outside("outside/public", 32, 0640);
     CHECK(confine());
+    CHECK(open_below("outside/key", O_RDONLY) == 0);
+    REFUSED(open_below("outside/key", O_RDWR));
+    REFUSED(open_below("outside/longer", O_RDONLY));
+    REFUSED(open_below("outside/public", O_RDONLY));
     CHECK(open_below("read/file", O_RDONLY) == 0);
     REFUSED(open_below("read/file", O_WRONLY));
     REFUSED(open_below("read/new", O_WRONLY | O_CREAT));
