@@ -19,13 +19,15 @@
 #include "util/probe.h"
 
 enum {
-    LOOK_MS = 3000,
-    DEAD_MAX = 3,              /* what is after that many that do not answer is not looked at */
+    LOOK_MS = 5000, /* a medium may have to wake up */
+    NEXT_LOOK_MS = 1000,
+    DEAD_MAX = 8,              /* what is after that many that do not answer is not looked at */
     CALL_CREATE_RULESET = 444, /* of all architectures */
     CALL_ADD_RULE = 445,
     CALL_RESTRICT_SELF = 446,
     GET_VERSION = 1 << 0,
     RULE_PATH_BENEATH = 1,
+    KEY_SIZE = 32,
 };
 
 enum fs_right {
@@ -51,6 +53,7 @@ static const uint64_t rights_of[] = {
     [SANDBOX_APPEND] = FS_WRITE_FILE | FS_MAKE_REG,
     [SANDBOX_LIST] = FS_READ_DIR,
     [SANDBOX_REMOVE] = FS_READ_DIR | FS_REMOVE_FILE,
+    [SANDBOX_KEY] = FS_READ_FILE,
 };
 
 /* What each version of the interface added. */
@@ -102,9 +105,10 @@ choose(int version, struct ruleset *ret_ruleset)
 /* Without asking the server of a network mount, which may have died, for what is known of it:
  * somebody mends it, perhaps. False with errno. */
 static bool
-find_type(int fd, struct statx *ret_info)
+find_info(int fd, struct statx *ret_info)
 {
-    return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, ret_info) == 0;
+    return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_MODE | STATX_SIZE,
+                 ret_info) == 0;
 }
 
 /* ---- which of them answer ---- */
@@ -137,20 +141,20 @@ run_look(void *data)
         struct statx info;
 
         if (fd >= 0)
-            (void)find_type(fd, &info);
+            (void)find_info(fd, &info);
         g_atomic_int_inc(&look->at);
     }
 }
 
 /* The first one from `from` on that does not answer; `count` if all do. */
 static size_t
-find_dead(const struct sandbox_path *paths, size_t count, size_t from)
+find_dead(const struct sandbox_path *paths, size_t count, size_t from, unsigned int timeout_ms)
 {
     struct look *look = g_atomic_rc_box_new0(struct look);
     g_autofree char *object = g_strdup_printf("the folder %s", paths[from].path);
     const struct probe probe = {
         .object = object,
-        .timeout_ms = LOOK_MS,
+        .timeout_ms = timeout_ms,
         .run = run_look,
         .free_data = release_look,
     };
@@ -176,7 +180,8 @@ find_answering(const struct sandbox_path *paths, size_t count)
     size_t next;
 
     for (size_t from = 0; from < count; from = next + 1) {
-        next = dead < DEAD_MAX ? find_dead(paths, count, from) : from;
+        next = dead < DEAD_MAX ? find_dead(paths, count, from, dead == 0 ? LOOK_MS : NEXT_LOOK_MS)
+                               : from;
         g_array_append_vals(answering, &paths[from], (guint)(next - from));
         if (next >= count)
             break;
@@ -189,6 +194,13 @@ find_answering(const struct sandbox_path *paths, size_t count)
 
 /* ---- rules ---- */
 
+/* Not what else somebody would like to read. */
+static bool
+looks_like_key(const struct statx *info)
+{
+    return S_ISREG(info->stx_mode) && info->stx_size == KEY_SIZE && !(info->stx_mode & 077);
+}
+
 /* false with errno. */
 static bool
 add_path(int ruleset_fd, const struct ruleset *ruleset, const struct sandbox_path *path)
@@ -199,8 +211,10 @@ add_path(int ruleset_fd, const struct ruleset *ruleset, const struct sandbox_pat
 
     if (fd < 0)
         return errno == ENOENT || errno == ENOTDIR || errno == EACCES;
-    if (!find_type(fd, &info))
+    if (!find_info(fd, &info))
         return false;
+    if (path->access == SANDBOX_KEY && !looks_like_key(&info))
+        return true;
     if (!S_ISDIR(info.stx_mode))
         rule.allowed &= FS_OF_FILES;
     return rule.allowed == 0 ||

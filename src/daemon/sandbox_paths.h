@@ -14,6 +14,7 @@ enum sandbox_access {
     SANDBOX_APPEND, /* make and write files (logs) */
     SANDBOX_LIST,   /* folders, not the files in them */
     SANDBOX_REMOVE, /* remove files (sockets, locks) */
+    SANDBOX_KEY,    /* read a file that looks like a key file; anything else is skipped */
 };
 
 struct sandbox_path {

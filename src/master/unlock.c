@@ -191,8 +191,9 @@ check_unique(const struct slots *slots, const struct slot *slot, const struct un
             g_autofree char *description = slot_describe(other);
 
             error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
-                      "the %s of the master key has the same %s, '%s'", description,
-                      method->unique_field, value);
+                      "the %s of the master key has the same %s, '%s'; name another one, or remove "
+                      "that slot first ('virtcrypt master remove-slot')",
+                      description, method->unique_field, value);
             return false;
         }
     }

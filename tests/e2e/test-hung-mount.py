@@ -114,7 +114,8 @@ class Start(Case):
         self.mount.die()
         took = self.restart()
         self.assertGreater(took, _TIMEOUT_S)
-        self.assertLess(took, (_TIMEOUT_S + 6) * host.PATIENCE)
+        # Before, the sandbox looks at the folders, which are given 5 s.
+        self.assertLess(took, (_TIMEOUT_S + 12) * host.PATIENCE)
         self.assertEqual(self.value(), "sealed")
         slots = self.slots()
         self.assertIn(_HUNG, slots["net"]["problem"])
@@ -125,7 +126,7 @@ class Start(Case):
     def test_slots_after_the_one_that_unlocks_do_not_matter(self):
         self.use_slots("local", "net")
         self.mount.die()
-        self.assertLess(self.restart(timeout=60), 6 * host.PATIENCE)
+        self.assertLess(self.restart(timeout=60), 15 * host.PATIENCE)
         client = self.connect()
         self.assert_answered_at_once(client, 1)
         self.assertEqual(self.value(), "sealed")
@@ -137,7 +138,7 @@ class Start(Case):
         self.mount.die()
         took = self.restart(timeout=100)
         self.assertGreater(took, _START_S - 1)
-        self.assertLess(took, (_START_S + 10) * host.PATIENCE)
+        self.assertLess(took, (_START_S + 20) * host.PATIENCE)
         self.assert_answered_at_once(self.connect(), 1)
         status = self.status()
         self.assertIn("are still being tried", status["locked-reason"])
