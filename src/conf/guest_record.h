@@ -43,10 +43,10 @@ struct guest_key {
     struct uuid secret;
     enum guest_key_origin origin;
     enum guest_key_state state;
-    char *volume;  /* path, or NULL: not known, or no volume */
-    char *place;   /* the file system that `volume` was last seen on (guest/volume.h), or NULL */
-    int64_t since; /* seconds since 1970; 0 unless WAITING or ORPHANED */
-    char *reason;  /* or NULL */
+    char *volume;         /* path, or NULL: not known, or no volume */
+    char *place;          /* where `volume` was last seen (guest/volume.h), or NULL */
+    int64_t since;        /* seconds since 1970; 0 unless WAITING or ORPHANED */
+    char *reason;         /* or NULL */
     bool has_remote_copy; /* another host was seen to hold it */
 };
 

@@ -99,6 +99,20 @@ class Gone(guest_keys.Case):
         self.wait_for_state(uuid, secret, "bound")
         self.start("covered")
 
+    def test_a_volume_that_was_moved_is_not_taken_for_deleted(self):
+        path, secret = self.sent("moved")
+        uuid = self.uuid_of("moved")
+        self.wait_until_owned(uuid, secret)
+        self.virsh("undefine", "moved")
+        os.mkdir(self.machine.path("/var/lib/libvirt/images/archive"))
+        other = "/var/lib/libvirt/images/archive/moved"
+        os.rename(self.machine.path(path), self.machine.path(other))
+        self.wait_for_state(uuid, secret, "orphaned")
+        self.look()
+        self.assertEqual(self.key(uuid, secret)["state"], "orphaned")
+        os.unlink(self.machine.path(other))
+        self.wait_until_erased(uuid, secret)
+
     def test_nothing_is_erased_while_libvirtd_is_away(self):
         path, secret = self.sent("nolibvirtd")
         uuid = self.uuid_of("nolibvirtd")
