@@ -189,6 +189,7 @@ test_a_volume_of_ours_is_there_as_long_as_its_record(struct fixture *test, gcons
 
     g_assert_cmpint(unlink(path), ==, 0);
     g_assert_true(exists(test, path, place));
+    g_assert_true(g_file_set_contents(path, "", 0, NULL));
     delete_volume(test, "ours");
     g_assert_false(exists(test, path, place));
 }
