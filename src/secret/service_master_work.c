@@ -1,21 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: service_master_work.h. The result comes back through an eventfd of its own instead of
- * loop_post, because it can be taken out of the loop when the service ends.
+ * Owns: service_master_work.h.
  */
 #include "secret/service_master_work.h"
 
 #include <errno.h>
-#include <poll.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "secret/service_index.h"
+#include "util/background.h"
 #include "util/error.h"
-#include "util/file.h"
 #include "util/log.h"
 
 static void
@@ -99,22 +93,13 @@ read_slots(struct master_work *work, GError **error)
     return true;
 }
 
-static gpointer
-thread_main(gpointer opaque)
+static void
+run(void *opaque)
 {
     struct master_work *work = opaque;
-    int event_fd = work->service->slots.event_fd;
-    uint64_t one = 1;
-    sigset_t all;
 
-    /* Signals are the loop's. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, NULL);
     if (!work->kind->changes_slots || read_slots(work, &work->error))
         work->kind->run_in_thread(work, &work->error);
-    if (write(event_fd, &one, sizeof(one)) < 0)
-        g_assert_not_reached();
-    return NULL;
 }
 
 /* ---- in the loop ---- */
@@ -178,9 +163,8 @@ service_master_begin(struct master_work *take_work)
     struct service_slots *slots = &work->service->slots;
     g_autoptr(GError) error = NULL;
 
-    if (check_can_begin(work, &error) && prepare(work, &error))
-        work->thread = g_thread_try_new("master", thread_main, work, &error);
-    if (work->thread) {
+    if (check_can_begin(work, &error) && prepare(work, &error) &&
+        background_begin(slots->background, "master", run, work, &error)) {
         slots->work = work;
         return;
     }
@@ -202,33 +186,25 @@ is_still_unlocked(const struct master_work *work, GError **error)
     return false;
 }
 
-void
-service_master_end_work(struct secret_service *service)
+static void
+on_end(void *opaque)
 {
+    struct secret_service *service = opaque;
     struct master_work *work = g_steal_pointer(&service->slots.work);
-    uint64_t count;
 
-    if (!work)
-        return;
-    g_thread_join(work->thread);
-    if (read(service->slots.event_fd, &count, sizeof(count)) < 0)
-        g_assert_not_reached();
     if (!work->error && is_still_unlocked(work, &work->error) && work->kind->finish_in_loop)
         work->kind->finish_in_loop(work, &work->error);
     tell(work, work->error);
     work_free(work);
 }
 
-/* What was done before in the same round of the loop may have taken its end, and begun other work,
- * which is not waited for. */
-static void
-on_event(uint32_t events, void *opaque)
+void
+service_master_end_work(struct secret_service *service)
 {
-    struct secret_service *service = opaque;
-    struct pollfd poll_fd = {.fd = service->slots.event_fd, .events = POLLIN};
-
-    if (poll(&poll_fd, 1, 0) == 1)
-        service_master_end_work(service);
+    if (!service->slots.work)
+        return;
+    background_wait(service->slots.background, BACKGROUND_NO_LIMIT);
+    on_end(service);
 }
 
 bool
@@ -236,13 +212,8 @@ service_master_open_work(struct secret_service *service, GError **error)
 {
     struct service_slots *slots = &service->slots;
 
-    slots->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (slots->event_fd < 0) {
-        error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot make an event descriptor");
-        return false;
-    }
-    slots->watch = loop_watch_new(slots->loop, slots->event_fd, EPOLLIN, on_event, service, error);
-    return slots->watch != NULL;
+    slots->background = background_new(slots->loop, on_end, service, error);
+    return slots->background != NULL;
 }
 
 /* What it did is on disk, or is not; nobody is told. */
@@ -250,15 +221,13 @@ void
 service_master_close_work(struct secret_service *service)
 {
     struct service_slots *slots = &service->slots;
-    struct master_work *work = g_steal_pointer(&slots->work);
 
-    if (work) {
+    if (slots->work) {
         g_atomic_int_set(&slots->cancel, 1);
-        g_thread_join(work->thread);
-        work_free(work);
+        background_wait(slots->background, BACKGROUND_NO_LIMIT);
+        work_free(g_steal_pointer(&slots->work));
     }
-    g_clear_pointer(&slots->watch, loop_watch_free);
-    file_fd_clear(&slots->event_fd);
+    g_clear_pointer(&slots->background, background_free);
 }
 
 void

@@ -42,7 +42,6 @@ struct master_work {
     struct slot *slot;         /* what `done` is told of, or NULL */
     struct service_try tried;  /* of an unlock */
 
-    GThread *thread;
     GError *error;
 };
 

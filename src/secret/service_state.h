@@ -16,6 +16,7 @@
 #include "secret/store.h"
 #include "secret/value_index.h"
 
+struct background;
 struct master_work;
 
 /* The file of slots, and what is known of it. (service_unlock.c, service_master.c) */
@@ -32,8 +33,7 @@ struct service_slots {
 
     struct loop *loop;
     struct master_work *work; /* under way, or NULL */
-    int event_fd;             /* its thread has ended */
-    struct loop_watch *watch;
+    struct background *background;
 };
 
 struct secret_service {
