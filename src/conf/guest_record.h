@@ -39,6 +39,9 @@ enum guest_key_state {
     GUEST_KEY_STATE_LAST,
 };
 
+/* The place of volumes that are, or were, more than one: all count as there. */
+#define GUEST_KEY_SEVERAL "several"
+
 struct guest_key {
     struct uuid secret;
     enum guest_key_origin origin;
@@ -75,8 +78,11 @@ struct guest_key *guest_record_find(const struct guest_record *record, const str
 struct guest_key *guest_record_take(struct guest_record *record, const struct uuid *secret,
                                     enum guest_key_origin origin);
 void guest_record_drop(struct guest_record *record, const struct uuid *secret);
-/* Where another one was seen says nothing of `volume`. */
+/* Where another one was seen says nothing of `volume`; but several stay several. */
 void guest_key_set_volume(struct guest_key *key, const char *volume);
+/* Takes `place`; the same holds. */
+void guest_key_set_place(struct guest_key *key, char *place);
+bool guest_key_has_several(const struct guest_key *key);
 
 const char *guest_key_origin_name(enum guest_key_origin origin); /* "generated" */
 /* False if there is none of that name. */

@@ -139,17 +139,6 @@ guest_volume_find_place(const char *path)
                               : g_steal_pointer(&identity);
 }
 
-void
-guest_volume_note(struct guest_key *key)
-{
-    g_autofree char *place = key->volume ? guest_volume_find_place(key->volume) : NULL;
-
-    if (!place)
-        return;
-    g_free(key->place);
-    key->place = g_steal_pointer(&place);
-}
-
 static bool
 is_missing_at(const char *path, const char *place)
 {
@@ -182,4 +171,36 @@ guest_volume_exists(struct storage_service *storage, const char *path, const cha
     /* A volume of ours is gone when vol-delete has taken its record, and its secret, away. */
     record = storage_service_find_record(storage, path, NULL, NULL, NULL);
     return record != NULL;
+}
+
+/* ---- the volume of a key ---- */
+
+bool
+guest_volume_is_same(const char *path, const char *other)
+{
+    struct stat one;
+    struct stat two;
+
+    return strcmp(path, other) == 0 || (stat(path, &one) == 0 && stat(other, &two) == 0 &&
+                                        one.st_dev == two.st_dev && one.st_ino == two.st_ino);
+}
+
+bool
+guest_volume_leaves(struct storage_service *storage, const struct guest_key *key,
+                    const char *volume)
+{
+    return key->volume && volume && !guest_volume_is_same(key->volume, volume) &&
+           guest_volume_exists(storage, key->volume, key->place);
+}
+
+void
+guest_volume_set(struct storage_service *storage, struct guest_key *key, const char *volume)
+{
+    char *place = guest_volume_leaves(storage, key, volume) ? g_strdup(GUEST_KEY_SEVERAL)
+                  : volume                                  ? guest_volume_find_place(volume)
+                                                            : NULL;
+
+    guest_key_set_volume(key, volume);
+    if (place)
+        guest_key_set_place(key, place);
 }

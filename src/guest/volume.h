@@ -19,5 +19,10 @@ bool guest_volume_exists(struct storage_service *storage, const char *path, cons
 /* Where the volume, or a link of that name, is now: text for one line. NULL: it is not there, or
  * where what is missing is not gone. Free. */
 char *guest_volume_find_place(const char *path);
-/* Takes down in the key where its volume is, if that is there now. */
-void guest_volume_note(struct guest_key *key);
+/* Whether both name one file. */
+bool guest_volume_is_same(const char *path, const char *other);
+/* Whether the key's volume is another one than `volume` and may stay where it is. */
+bool guest_volume_leaves(struct storage_service *storage, const struct guest_key *key,
+                         const char *volume);
+/* From now on it is the key's (NULL: not known); where it is, if it is there now, is taken down. */
+void guest_volume_set(struct storage_service *storage, struct guest_key *key, const char *volume);

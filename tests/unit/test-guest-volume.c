@@ -96,7 +96,7 @@ test_a_link_that_is_taken_away_deletes_nothing(struct fixture *test, gconstpoint
     g_assert_cmpint(unlink(path), ==, 0);
     g_assert_true(g_file_set_contents(target, "x", -1, NULL));
     g_assert_cmpint(symlink("target", path), ==, 0);
-    guest_volume_note(&key);
+    guest_volume_set(test->service, &key, path);
     g_assert_cmpint(unlink(path), ==, 0);
     g_assert_true(exists(test, path, key.place));
     g_free(key.place);
@@ -145,6 +145,37 @@ test_a_file_that_is_still_open_is_gone(struct fixture *test, gconstpointer unuse
     g_assert_cmpint(unlink(path), ==, 0);
     g_assert_false(exists(test, path, place));
     close(fd);
+}
+
+static void
+test_another_volume_for_a_key_leaves_the_one_before_behind(struct fixture *test,
+                                                           gconstpointer unused)
+{
+    g_autofree char *place = NULL;
+    g_autofree char *other_place = NULL;
+    g_autofree char *path = make_file(test, "a", &place);
+    g_autofree char *other = make_file(test, "b", &other_place);
+    g_autofree char *same = folder_path(&test->images, "link");
+    struct guest_key key = {0};
+
+    g_assert_cmpint(symlink("b", same), ==, 0);
+    guest_volume_set(test->service, &key, path);
+    g_assert_cmpstr(key.place, ==, place);
+    g_assert_cmpint(unlink(path), ==, 0);
+    guest_volume_set(test->service, &key, other); /* that one is gone */
+    g_assert_cmpstr(key.place, ==, other_place);
+    guest_volume_set(test->service, &key, same); /* another name */
+    g_assert_cmpstr(key.place, ==, "link");
+    g_free(make_file(test, "a", &key.reason));
+    guest_volume_set(test->service, &key, path);
+    g_assert_cmpstr(key.place, ==, GUEST_KEY_SEVERAL);
+    g_assert_cmpint(unlink(path), ==, 0);
+    g_assert_true(exists(test, path, key.place));
+    guest_volume_set(test->service, &key, other);
+    g_assert_cmpstr(key.place, ==, GUEST_KEY_SEVERAL);
+    g_free(key.reason);
+    g_free(key.volume);
+    g_free(key.place);
 }
 
 static void
@@ -266,6 +297,7 @@ main(int argc, char **argv)
     ADD(a_file_that_has_another_name_now_is_not_gone);
     ADD(a_file_that_has_two_names_is_gone_with_the_last);
     ADD(a_file_that_is_still_open_is_gone);
+    ADD(another_volume_for_a_key_leaves_the_one_before_behind);
     ADD(a_place_that_makes_no_sense_says_nothing);
     ADD(a_device_is_never_gone);
     ADD(what_is_no_path_counts_as_there);
