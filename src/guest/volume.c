@@ -151,12 +151,13 @@ is_missing_at(const char *path, const char *place)
            (!handle || is_deleted(folder, handle + strlen(HANDLE)));
 }
 
-static bool
-may_be_file(const char *path, const char *place)
+bool
+guest_volume_may_be_there(const char *path, const char *place)
 {
     struct stat status;
 
-    if (lstat(path, &status) == 0 || (errno != ENOENT && errno != ENOTDIR))
+    if (path[0] != '/' || g_str_has_prefix(path, DEVICES) || lstat(path, &status) == 0 ||
+        (errno != ENOENT && errno != ENOTDIR))
         return true;
     return !place || !is_missing_at(path, place);
 }
@@ -166,7 +167,7 @@ guest_volume_exists(struct storage_service *storage, const char *path, const cha
 {
     g_autoptr(volume_record_t) record = NULL;
 
-    if (path[0] != '/' || g_str_has_prefix(path, DEVICES) || may_be_file(path, place))
+    if (guest_volume_may_be_there(path, place))
         return true;
     /* A volume of ours is gone when vol-delete has taken its record, and its secret, away. */
     record = storage_service_find_record(storage, path, NULL, NULL, NULL);

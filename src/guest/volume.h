@@ -16,6 +16,9 @@
 /* `place`: as guest_volume_find_place gave it when the volume was there; NULL: never. */
 bool guest_volume_exists(struct storage_service *storage, const char *path, const char *place);
 
+/* The same, but for records of volumes of ours. */
+bool guest_volume_may_be_there(const char *path, const char *place);
+
 /* Where the volume, or a link of that name, is now: text for one line. NULL: it is not there, or
  * where what is missing is not gone. Free. */
 char *guest_volume_find_place(const char *path);
