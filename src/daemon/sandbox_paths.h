@@ -18,8 +18,8 @@ enum sandbox_access {
 };
 
 struct sandbox_path {
-    const char *path; /* a folder or a file; one that is missing is skipped, and stays out of reach
-                       * when it is made later */
+    const char *path; /* a folder or a file; one that is missing, or does not answer, is
+                       * skipped, and stays out of reach when it is there later */
     enum sandbox_access access;
 };
 

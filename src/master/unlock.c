@@ -169,7 +169,9 @@ settle(const struct unlock_context *context, const struct slot *slot, enum unloc
     g_autoptr(GError) problem = NULL;
 
     if (method && method->settle && !method->settle(context, slot, outcome, &problem))
-        log_error("%s of the master key: %s", description, problem->message);
+        log_error("%s of the master key: %s%s", description, problem->message,
+                  outcome == UNLOCK_REMOVED ? "; what it has elsewhere is left: take that away"
+                                            : "");
 }
 
 /* Before a slot is enrolled, so that it takes nothing from another, and after, when its fields are
