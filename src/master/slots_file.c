@@ -16,6 +16,15 @@ SYSCALLS_DECLARE(slots_file, "openat newfstatat pread64 geteuid");
 
 enum { OTHERS_MAY_WRITE = 022 };
 
+static void
+set_foreign(const char *path, const struct stat *info, GError **error)
+{
+    error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+              "the file of slots %s belongs to user %u; check where it comes from and run 'chown "
+              "root %s'",
+              path, info->st_uid, path);
+}
+
 /* Who may write the file may take every way to unlock away, or put an old one back. */
 static bool
 check_info(const struct stat *info, const char *path, GError **error)
@@ -24,10 +33,7 @@ check_info(const struct stat *info, const char *path, GError **error)
         error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID, "%s is not a regular file",
                   path);
     else if (info->st_uid != 0 && info->st_uid != geteuid())
-        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
-                  "the file of slots %s belongs to user %u; check where it comes from and run "
-                  "'chown root %s'",
-                  path, info->st_uid, path);
+        set_foreign(path, info, error);
     else if (info->st_mode & OTHERS_MAY_WRITE)
         error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
                   "the file of slots %s may be written by others (mode %04o); run 'chmod 600 %s', "
@@ -66,6 +72,24 @@ read_all(int fd, size_t len, const char *path, GError **error)
     return g_bytes_new_take(g_steal_pointer(&bytes), done);
 }
 
+/* A daemon that gave up its powers can't open what belongs to others. */
+static void
+set_not_opened(const struct place *place, const char *path, int errnum, GError **error)
+{
+    struct stat info;
+
+    if (errnum == ELOOP)
+        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+                  "the file of slots %s is a symbolic link; put the file itself in its place",
+                  path);
+    else if (errnum == EACCES &&
+             fstatat(place->dir_fd, place->name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+             info.st_uid != file_own_uid())
+        set_foreign(path, &info, error);
+    else
+        error_set_errno(error, ERROR_FROM_SECRET, errnum, "cannot open the file of slots %s", path);
+}
+
 static GBytes *
 read_file(const struct file_place *place, const char *path, GError **error)
 {
@@ -74,7 +98,7 @@ read_file(const struct file_place *place, const char *path, GError **error)
     struct stat info;
 
     if (fd < 0 || fstat(fd, &info) < 0) {
-        error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot open the file of slots %s", path);
+        set_not_opened(place, path, errno, error);
         return NULL;
     }
     return check_info(&info, path, error) ? read_all(fd, (size_t)info.st_size, path, error) : NULL;
