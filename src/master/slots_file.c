@@ -74,7 +74,7 @@ read_all(int fd, size_t len, const char *path, GError **error)
 
 /* A daemon that gave up its powers can't open what belongs to others. */
 static void
-set_not_opened(const struct place *place, const char *path, int errnum, GError **error)
+set_not_opened(const struct file_place *place, const char *path, int errnum, GError **error)
 {
     struct stat info;
 
