@@ -68,9 +68,27 @@ add_key_file(struct list *list, const char *file)
     }
 }
 
+/* Then more would be let in by no rule of its own; and one on a mount that is dead is waited for.
+ */
+static bool
+is_below_writable(const struct list *list, const char *file)
+{
+    for (guint i = 0; i < list->paths->len; i++) {
+        const struct sandbox_path *path = &g_array_index(list->paths, struct sandbox_path, i);
+        size_t len = strlen(path->path);
+
+        if (path->access == SANDBOX_WRITE && strncmp(file, path->path, len) == 0 &&
+            file[len] == '/')
+            return true;
+    }
+    return false;
+}
+
 static void
 add_key_of_slot(struct list *list, const char *file)
 {
+    if (is_below_writable(list, file))
+        return;
     add(list, g_strdup(file), SANDBOX_KEY);
     add(list, g_strconcat(file, ".next", NULL), SANDBOX_KEY); /* while it is renewed */
     add_folder_of(list, file, SANDBOX_LIST);
