@@ -46,6 +46,7 @@ struct unlock_method {
                    enum unlock_outcome outcome, GError **error);
     const char *const *asked_fields; /* names of those that an operator may give, up to a NULL */
     const char *const *shown_fields; /* of those that a person may see */
+    char *(*show)(const char *value); /* how such a field is shown; NULL: as it is */
     const char *unique_field;        /* no two slots have the same value of it; or NULL */
 };
 
