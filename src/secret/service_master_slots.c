@@ -87,10 +87,14 @@ run_add(struct master_work *work, GError **error)
     if (!slot)
         return false;
     own->id = slot->id;
-    if (!unlock_add_slot(&work->unlock, work->slots, slot, own->secret, work->master, error) ||
-        !slots_write(work->slots_path, work->slots, work->master, error))
+    if (!unlock_add_slot(&work->unlock, work->slots, slot, own->secret, work->master, error))
         return false;
     work->slot = slot_copy(slots_find(work->slots, &own->id));
+    if (!slots_write(work->slots_path, work->slots, work->master, error)) {
+        if (service_master_is_unwritten(work, work->slots))
+            unlock_settle_abandoned(&work->unlock, work->slot, false);
+        return false;
+    }
     unlock_settle(&work->unlock, work->slots);
     return true;
 }
