@@ -28,6 +28,8 @@ static const struct command commands[] = {
         .options =
             {
                 {"dry-run", OPTION_FLAG, 0, "change nothing, and say what would be done"},
+                {"trust-key", OPTION_FLAG, 0,
+                 "libvirt's key is the right one, though nothing in the files shows it"},
                 {"json", OPTION_FLAG, 0, "print the files as JSON"},
             },
     },
