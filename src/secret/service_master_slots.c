@@ -57,6 +57,17 @@ find_slot(const struct slots *slots, const struct uuid *id, GError **error)
     return slot;
 }
 
+void
+service_master_note_opened(struct secret_service *service, const struct uuid *slot)
+{
+    GArray *attempts = service->slots.attempts;
+
+    for (guint i = attempts->len; i > 0; i--) {
+        if (uuid_equal(&g_array_index(attempts, struct unlock_attempt, i - 1).slot, slot))
+            g_array_remove_index(attempts, i - 1);
+    }
+}
+
 static bool
 take_written(struct master_work *work, GError **error)
 {
@@ -78,6 +89,25 @@ new_slot(struct slot_work *own, GError **error)
     return g_steal_pointer(&slot);
 }
 
+/* A failed write may have been made; reading makes it durable. If it was not, what the method put
+ * in place for the slot goes. */
+static bool
+write_added(struct master_work *work, const struct uuid *id, GError **error)
+{
+    g_autoptr(slots_t) found = NULL;
+    g_autoptr(GError) failure = NULL;
+
+    if (slots_write(work->slots_path, work->slots, work->master, &failure))
+        return true;
+    found = slots_read(work->slots_path, NULL, NULL);
+    if (found && slots_find(found, id))
+        return true;
+    if (found)
+        unlock_settle_removed(&work->unlock, slots_find(work->slots, id));
+    g_propagate_error(error, g_steal_pointer(&failure));
+    return false;
+}
+
 static bool
 run_add(struct master_work *work, GError **error)
 {
@@ -88,7 +118,7 @@ run_add(struct master_work *work, GError **error)
         return false;
     own->id = slot->id;
     if (!unlock_add_slot(&work->unlock, work->slots, slot, own->secret, work->master, error) ||
-        !slots_write(work->slots_path, work->slots, work->master, error))
+        !write_added(work, &own->id, error))
         return false;
     work->slot = slot_copy(slots_find(work->slots, &own->id));
     unlock_settle(&work->unlock, work->slots);
@@ -239,9 +269,17 @@ run_test(struct master_work *work, GError **error)
     return false;
 }
 
+static bool
+finish_test(struct master_work *work, GError **error)
+{
+    service_master_note_opened(work->service, &work->slot->id);
+    return true;
+}
+
 static const struct master_work_kind test_kind = {
     .name = "a slot is being tested",
     .run_in_thread = run_test,
+    .finish_in_loop = finish_test,
     .clear = clear_slot_work,
 };
 
@@ -324,6 +362,7 @@ finish_change(struct master_work *work, GError **error)
     log_info("the passphrase of the master key's %s was changed; who has the old one and an old "
              "copy of the file still opens it until 'virtcrypt master rotate'",
              name);
+    service_master_note_opened(work->service, &work->slot->id);
     return take_written(work, error);
 }
 
