@@ -87,8 +87,9 @@ static const struct restriction {
     {"prlimit64", {{2, {SCMP_CMP(0, SCMP_CMP_EQ, 0), SCMP_CMP(2, SCMP_CMP_EQ, 0)}}}},
     /* To be asked (file_own_uid), not to be changed. */
     {"setfsuid", {{1, {SCMP_CMP(0, SCMP_CMP_MASKED_EQ, LOW_HALF, LOW_HALF)}}}},
-    /* No program that runs as its owner. */
-    {"fchmod", {{1, {SCMP_CMP(1, SCMP_CMP_MASKED_EQ, S_ISUID | S_ISGID, 0)}}}},
+    /* No program that runs as its owner, and nothing of root's that others may write: what can be
+     * opened for reading can be changed so. */
+    {"fchmod", {{1, {SCMP_CMP(1, SCMP_CMP_MASKED_EQ, 07777 & ~S_IRWXU, 0)}}}},
 };
 
 /* Who is root for files is root for the sockets among them, and many daemons give all to who can

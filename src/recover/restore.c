@@ -33,6 +33,7 @@ restore_report_clear(struct restore_report *report)
 struct restore {
     const struct restore_params *params;
     struct daemon_lock *lock; /* or NULL */
+    file_fd secrets_fd;       /* of the folder that is put aside, locked; or -1 */
     file_fd dir_fd;           /* of the slots */
     char *name;               /* of the slots */
     char *restoring;          /* the name before the commit */
@@ -42,6 +43,7 @@ static void
 restore_clear(struct restore *restore)
 {
     file_fd_clear(&restore->dir_fd);
+    file_fd_clear(&restore->secrets_fd);
     daemon_lock_free(restore->lock);
     g_free(restore->name);
     g_free(restore->restoring);
@@ -59,6 +61,22 @@ take_lock(struct restore *restore, GError **error)
         return true;
     restore->lock = daemon_lock_new(path, FOLDER_MODE, lock_remedy, error);
     return restore->lock != NULL;
+}
+
+/* A daemon of another root, container or session has its lock elsewhere, and this one, too. */
+static bool
+lock_secrets(struct restore *restore, GError **error)
+{
+    const char *dir = restore->params->paths->secrets_dir;
+    g_autoptr(GError) failure = NULL;
+
+    restore->secrets_fd = file_open_dir(dir, false, FOLDER_MODE, &failure);
+    if (restore->secrets_fd >= 0)
+        return store_lock_folder(restore->secrets_fd, dir, error);
+    if (error_get_errno(failure) == ENOENT)
+        return true;
+    g_propagate_error(error, g_steal_pointer(&failure));
+    return false;
 }
 
 static bool
@@ -153,12 +171,12 @@ put_in_place(const struct restore *restore, struct restore_report *report, GErro
 bool
 restore_run(const struct restore_params *params, struct restore_report *ret_report, GError **error)
 {
-    g_auto(restore_t) restore = {.params = params, .dir_fd = -1};
+    g_auto(restore_t) restore = {.params = params, .secrets_fd = -1, .dir_fd = -1};
     g_auto(restore_report_t) report = {0};
 
     restore.name = g_path_get_basename(params->paths->slots);
     restore.restoring = g_strconcat(restore.name, RESTORING_SUFFIX, NULL);
-    if (!take_lock(&restore, error) ||
+    if (!take_lock(&restore, error) || !lock_secrets(&restore, error) ||
         !restore_content_check(params->reader, params->master, &params->progress, &report.content,
                                error))
         return false;
