@@ -114,8 +114,9 @@ write_audit(const struct restore *restore, const struct restore_content *content
         .audit = paths->audit,
     };
     g_autofree char *reason =
-        g_strdup_printf("a backup with %" G_GUINT64_FORMAT " secrets and %" G_GUINT64_FORMAT
+        g_strdup_printf("a%s backup with %" G_GUINT64_FORMAT " secrets and %" G_GUINT64_FORMAT
                         " values takes the store's place",
+                        content->damage && content->damage->len > 0 ? " damaged" : "",
                         content->secrets, content->values);
     const struct audit_event event = {.event = "restore", .reason = reason};
     g_autoptr(store_t) store = store_open(&params, error);
@@ -146,7 +147,7 @@ put_in_place(const struct restore *restore, struct restore_report *report, GErro
     return write_slots(restore, error) &&
            restore_aside_move(params->paths, &report->aside, error) &&
            restore_content_write(params->reader, params->master, params->paths, &params->progress,
-                                 error) &&
+                                 &report->content, error) &&
            write_audit(restore, &report->content, error) && commit(restore, error);
 }
 
@@ -159,8 +160,8 @@ restore_run(const struct restore_params *params, struct restore_report *ret_repo
     restore.name = g_path_get_basename(params->paths->slots);
     restore.restoring = g_strconcat(restore.name, RESTORING_SUFFIX, NULL);
     if (!take_lock(&restore, error) ||
-        !restore_content_check(params->reader, params->master, &params->progress, &report.content,
-                               error))
+        !restore_content_check(params->reader, params->master, &params->progress, params->salvage,
+                               &report.content, error))
         return false;
     restore.dir_fd = file_open_dir(params->paths->virtcrypt_dir, true, FOLDER_MODE, error);
     if (restore.dir_fd < 0 || !check_place(&restore, error) ||
