@@ -9,7 +9,6 @@
 #include "tools/output.h"
 #include "tools/unlock_input.h"
 #include "tools/virsh-store-commands.h"
-#include "util/error.h"
 
 struct restoring {
     struct offline_paths *paths;
@@ -93,17 +92,6 @@ print_report(const struct restore_report *report, bool is_quiet)
            "master unlock', then 'virtcrypt master add-slot' for this host.\n");
 }
 
-/* Only an operator knows whether a part is better than an older whole. */
-static bool
-fail(const struct command_args *args, const GError *error)
-{
-    output_failure(error, "Failed to restore the store");
-    if (error_is(error, ERROR_INVALID_SECRET) && !command_has(args, "salvage"))
-        output_note("Nothing was changed. If there is no other backup, --salvage restores what is "
-                    "whole in this one; with --dry-run it says what that is.");
-    return false;
-}
-
 static bool
 check(const struct restoring *restoring, const struct command_args *args, bool is_quiet)
 {
@@ -112,7 +100,7 @@ check(const struct restoring *restoring, const struct command_args *args, bool i
 
     if (!restore_content_check(restoring->reader, restoring->master, NULL,
                                command_has(args, "salvage"), &content, &error))
-        return fail(args, error);
+        return output_failure(error, "Failed to check the backup");
     print_losses(&content);
     if (!is_quiet)
         printf("%" G_GUINT64_FORMAT " secrets with %" G_GUINT64_FORMAT
@@ -135,7 +123,7 @@ restore(const struct restoring *restoring, const struct command_args *args, bool
     g_autoptr(GError) error = NULL;
 
     if (!restore_run(&params, &report, &error))
-        return fail(args, error);
+        return output_failure(error, "Failed to restore the store");
     print_report(&report, is_quiet);
     return true;
 }

@@ -16,6 +16,7 @@
 #include "secret/store.h"
 #include "util/error.h"
 #include "util/file.h"
+#include "util/log.h"
 
 enum { FOLDER_MODE = 0700, FILE_MODE = 0600 };
 
@@ -102,24 +103,46 @@ write_slots(const struct restore *restore, GError **error)
                                  g_bytes_get_size(bytes), FILE_MODE, error);
 }
 
-/* By the store, which has the audit's order and promises. */
-static bool
-write_audit(const struct restore *restore, const struct restore_content *content, GError **error)
+static struct store *
+open_store(const struct offline_paths *paths, GError **error)
 {
-    const struct offline_paths *paths = restore->params->paths;
     const struct store_params params = {
         .dir = paths->secrets_dir,
         .journal_dir = paths->journal_dir,
         .guests_dir = paths->guests_dir,
         .audit = paths->audit,
     };
+
+    return store_open(&params, error);
+}
+
+/* What a crash left in the journal is carried out before that is put aside: without it the audit,
+ * which goes on, might end in half a line that nothing explains. A store that is too damaged for
+ * that is put aside as it is. */
+static void
+settle_before(const struct offline_paths *paths)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(store_t) store = NULL;
+
+    if (!g_file_test(paths->journal_dir, G_FILE_TEST_IS_DIR))
+        return;
+    store = open_store(paths, &error);
+    if (!store)
+        log_warn("what the journal of before holds is not carried out: %s", error->message);
+}
+
+/* By the store, which has the audit's order and promises. */
+static bool
+write_audit(const struct restore *restore, const struct restore_content *content, GError **error)
+{
     g_autofree char *reason =
         g_strdup_printf("a%s backup with %" G_GUINT64_FORMAT " secrets and %" G_GUINT64_FORMAT
                         " values takes the store's place",
                         content->damage && content->damage->len > 0 ? " damaged" : "",
                         content->secrets, content->values);
     const struct audit_event event = {.event = "restore", .reason = reason};
-    g_autoptr(store_t) store = store_open(&params, error);
+    g_autoptr(store_t) store = open_store(restore->params->paths, error);
     struct store_change change = {0};
 
     if (!store)
@@ -144,6 +167,7 @@ put_in_place(const struct restore *restore, struct restore_report *report, GErro
 {
     const struct restore_params *params = restore->params;
 
+    settle_before(params->paths);
     return write_slots(restore, error) &&
            restore_aside_move(params->paths, &report->aside, error) &&
            restore_content_write(params->reader, params->master, params->paths, &params->progress,

@@ -288,9 +288,18 @@ restore_content_check(struct backup_reader *reader, const struct master_key *mas
                       struct restore_content *ret_content, GError **error)
 {
     g_auto(pass_t) pass = {.master = master, .virtcrypt_fd = -1, .secrets_fd = -1, .guests_fd = -1};
+    g_autoptr(GError) failure = NULL;
 
-    if (!run(&pass, reader, progress, salvage, error))
+    if (!run(&pass, reader, progress, salvage, &failure)) {
+        if (salvage || !error_is(failure, ERROR_INVALID_SECRET))
+            g_propagate_error(error, g_steal_pointer(&failure));
+        else
+            g_propagate_prefixed_error(
+                error, g_steal_pointer(&failure),
+                "nothing was changed (if there is no other backup, --salvage restores what is "
+                "whole in this one): ");
         return false;
+    }
     *ret_content = pass.content;
     pass.content.lost = pass.content.damage = NULL;
     return true;
