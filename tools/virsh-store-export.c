@@ -59,19 +59,6 @@ get_request(const struct command_args *args, struct request *request)
     return true;
 }
 
-static bool
-unlock(void *opaque, const struct unlock_context *context, const struct offline_key *key,
-       GError **error)
-{
-    return offline_store_unlock(opaque, context, key, error);
-}
-
-static bool
-needs_person(void *opaque, const struct offline_key *key)
-{
-    return offline_store_needs_person(opaque, key);
-}
-
 static void
 print_losses(const GPtrArray *losses)
 {
@@ -126,7 +113,6 @@ bool
 virsh_store_export(struct session *session, const struct command_args *args)
 {
     const struct offline_params params = {.is_session = geteuid() != 0};
-    struct unlock_target target = {.unlock = unlock, .needs_person = needs_person};
     g_auto(unlock_input_t) input = {0};
     g_auto(request_t) request = {0};
     g_autoptr(offline_store_t) store = NULL;
@@ -139,8 +125,7 @@ virsh_store_export(struct session *session, const struct command_args *args)
     store = offline_store_open(&params, &error);
     if (!store)
         return output_failure(error, "Failed to open the store");
-    target.opaque = store;
-    if (!unlock_input_run(&input, &target, &error))
+    if (!unlock_input_run_store(&input, store, &error))
         return output_failure(error, "Failed to unlock the store");
     return export(store, &request, session->is_quiet);
 }

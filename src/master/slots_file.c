@@ -9,58 +9,12 @@
 
 #include "master/slots.h"
 #include "util/error.h"
-#include "util/file.h"
-#include "util/log.h"
+#include "util/file_place.h"
 #include "util/syscalls.h"
 
 SYSCALLS_DECLARE(slots_file, "openat newfstatat pread64 geteuid");
 
-enum { FOLDER_MODE = 0700, FILE_MODE = 0600, OTHERS_MAY_WRITE = 022 };
-
-/* A folder that is held open, and the name in it. */
-struct place {
-    file_fd dir_fd;
-    char *name;
-};
-
-static void
-place_clear(struct place *place)
-{
-    file_fd_clear(&place->dir_fd);
-    g_free(place->name);
-}
-
-typedef struct place place_t; /* for g_auto only */
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(place_t, place_clear)
-
-static bool
-open_place(const char *path, bool create, struct place *ret_place, GError **error)
-{
-    g_autofree char *folder = g_path_get_dirname(path);
-
-    ret_place->name = g_path_get_basename(path);
-    ret_place->dir_fd = file_open_dir(folder, create, FOLDER_MODE, error);
-    return ret_place->dir_fd >= 0;
-}
-
-/* Media that can't be written hold what they hold. On a full disk what is left may have to stay, as
- * overwriting takes space on some: that the exchange is durable is enough. */
-static bool
-finish_write(const struct place *place, GError **error)
-{
-    g_autoptr(GError) failure = NULL;
-
-    if (file_finish_replace(place->dir_fd, place->name, &failure) ||
-        error_get_errno(failure) == EROFS || error_get_errno(failure) == EINVAL)
-        return true;
-    if ((error_get_errno(failure) == ENOSPC || error_get_errno(failure) == EDQUOT) &&
-        file_sync_dir(place->dir_fd, NULL)) {
-        log_error("what is left of a write of %s stays there: %s", place->name, failure->message);
-        return true;
-    }
-    g_propagate_error(error, g_steal_pointer(&failure));
-    return false;
-}
+enum { OTHERS_MAY_WRITE = 022 };
 
 static void
 set_foreign(const char *path, const struct stat *info, GError **error)
@@ -120,7 +74,7 @@ read_all(int fd, size_t len, const char *path, GError **error)
 
 /* A daemon that gave up its powers can't open what belongs to others. */
 static void
-set_not_opened(const struct place *place, const char *path, int errnum, GError **error)
+set_not_opened(const struct file_place *place, const char *path, int errnum, GError **error)
 {
     struct stat info;
 
@@ -137,7 +91,7 @@ set_not_opened(const struct place *place, const char *path, int errnum, GError *
 }
 
 static GBytes *
-read_file(const struct place *place, const char *path, GError **error)
+read_file(const struct file_place *place, const char *path, GError **error)
 {
     g_auto(file_fd) fd = openat(place->dir_fd, place->name,
                                 O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -153,11 +107,11 @@ read_file(const struct place *place, const char *path, GError **error)
 struct slots *
 slots_read(const char *path, GBytes **ret_bytes, GError **error)
 {
-    g_auto(place_t) place = {-1, NULL};
+    g_auto(file_place_t) place = {-1, NULL};
     g_autoptr(GBytes) bytes = NULL;
     g_autoptr(slots_t) slots = NULL;
 
-    if (!open_place(path, false, &place, error))
+    if (!file_place_open(path, false, &place, error))
         return NULL;
     bytes = read_file(&place, path, error);
     if (!bytes)
@@ -168,7 +122,7 @@ slots_read(const char *path, GBytes **ret_bytes, GError **error)
         return NULL;
     }
     /* Not earlier: what is wiped then may be the one good copy. */
-    if (!finish_write(&place, error))
+    if (!file_place_finish_replace(&place, error))
         return NULL;
     if (ret_bytes)
         *ret_bytes = g_steal_pointer(&bytes);
@@ -186,12 +140,11 @@ slots_exists(const char *path)
 bool
 slots_write(const char *path, struct slots *slots, const struct master_key *master, GError **error)
 {
-    g_auto(place_t) place = {-1, NULL};
+    g_auto(file_place_t) place = {-1, NULL};
     g_autoptr(GBytes) bytes = NULL;
 
     slots->sequence++;
     bytes = slots_format(slots, master, error);
-    return bytes && open_place(path, true, &place, error) &&
-           file_replace_wiping(place.dir_fd, place.name, g_bytes_get_data(bytes, NULL),
-                               g_bytes_get_size(bytes), FILE_MODE, error);
+    return bytes && file_place_open(path, true, &place, error) &&
+           file_place_replace_wiping(&place, bytes, error);
 }
