@@ -336,6 +336,15 @@ secret_service_cancel_master(struct secret_service *service)
         g_atomic_int_set(&slots->work->cancel, 1);
 }
 
+bool
+service_master_is_unwritten(const struct master_work *work, const struct slots *wanted)
+{
+    g_autoptr(slots_t) found = slots_peek(work->slots_path);
+
+    return found && (found->sequence != wanted->sequence ||
+                     memcmp(found->master_key_id, wanted->master_key_id, MASTER_KEY_ID_SIZE) != 0);
+}
+
 void
 service_master_take_slots(struct secret_service *service, struct slots *take_slots)
 {

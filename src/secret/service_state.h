@@ -310,10 +310,10 @@ void service_note_erasure(struct secret_service *service);
 /* Seals and wipes the values in libvirt's files of these secrets (array of struct uuid, all known).
  * Unlocked, and no change is under way. */
 void service_import(struct secret_service *service, const GArray *uuids);
-/* The same, or (`is_dry`) nothing but the telling of what would be; adds to `reports`
- * (of service_import_reports_new; or NULL) what became of each file. */
-void service_import_reported(struct secret_service *service, const GArray *uuids, bool is_dry,
-                             GArray *reports);
+/* The same as `asked` says (is_dry and trusts_key of it); adds to `reports` (of
+ * service_import_reports_new; or NULL) what became of each file, or would. */
+void service_import_reported(struct secret_service *service, const GArray *uuids,
+                             const struct secret_import *asked, GArray *reports);
 GArray *service_import_reports_new(void);
 /* Adds one; `problem` may be NULL. */
 void service_import_add_report(GArray *reports, const struct uuid *uuid, enum store_kind kind,
