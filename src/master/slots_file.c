@@ -74,7 +74,7 @@ read_all(int fd, size_t len, const char *path, GError **error)
 
 /* A daemon that gave up its powers can't open what belongs to others. */
 static void
-set_not_opened(const struct place *place, const char *path, int errnum, GError **error)
+set_not_opened(const struct file_place *place, const char *path, int errnum, GError **error)
 {
     struct stat info;
 
@@ -104,23 +104,43 @@ read_file(const struct file_place *place, const char *path, GError **error)
     return check_info(&info, path, error) ? read_all(fd, (size_t)info.st_size, path, error) : NULL;
 }
 
+static struct slots *
+read_slots(const char *path, struct file_place *ret_place, GBytes **ret_bytes, GError **error)
+{
+    g_autoptr(GBytes) bytes = NULL;
+    struct slots *slots;
+
+    if (!file_place_open(path, false, ret_place, error))
+        return NULL;
+    bytes = read_file(ret_place, path, error);
+    if (!bytes)
+        return NULL;
+    slots = slots_parse(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), error);
+    if (slots)
+        *ret_bytes = g_steal_pointer(&bytes);
+    else
+        g_prefix_error(error, "the file of slots %s: ", path);
+    return slots;
+}
+
+struct slots *
+slots_peek(const char *path)
+{
+    g_auto(file_place_t) place = {-1, NULL};
+    g_autoptr(GBytes) bytes = NULL;
+
+    return read_slots(path, &place, &bytes, NULL);
+}
+
 struct slots *
 slots_read(const char *path, GBytes **ret_bytes, GError **error)
 {
     g_auto(file_place_t) place = {-1, NULL};
     g_autoptr(GBytes) bytes = NULL;
-    g_autoptr(slots_t) slots = NULL;
+    g_autoptr(slots_t) slots = read_slots(path, &place, &bytes, error);
 
-    if (!file_place_open(path, false, &place, error))
+    if (!slots)
         return NULL;
-    bytes = read_file(&place, path, error);
-    if (!bytes)
-        return NULL;
-    slots = slots_parse(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), error);
-    if (!slots) {
-        g_prefix_error(error, "the file of slots %s: ", path);
-        return NULL;
-    }
     /* Not earlier: what is wiped then may be the one good copy. */
     if (!file_place_finish_replace(&place, error))
         return NULL;
@@ -137,14 +157,30 @@ slots_exists(const char *path)
     return lstat(path, &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
+/* Whether the file is as it was to be after all: what failed came behind the exchange. Reading
+ * makes it durable. */
+static bool
+is_written(const char *path, GBytes *bytes)
+{
+    g_autoptr(GBytes) found = NULL;
+    g_autoptr(slots_t) slots = slots_read(path, &found, NULL);
+
+    return slots && g_bytes_equal(found, bytes);
+}
+
 bool
 slots_write(const char *path, struct slots *slots, const struct master_key *master, GError **error)
 {
     g_auto(file_place_t) place = {-1, NULL};
     g_autoptr(GBytes) bytes = NULL;
+    g_autoptr(GError) failure = NULL;
 
     slots->sequence++;
     bytes = slots_format(slots, master, error);
-    return bytes && file_place_open(path, true, &place, error) &&
-           file_place_replace_wiping(&place, bytes, error);
+    if (!bytes || !file_place_open(path, true, &place, error))
+        return false;
+    if (file_place_replace_wiping(&place, bytes, &failure) || is_written(path, bytes))
+        return true;
+    g_propagate_error(error, g_steal_pointer(&failure));
+    return false;
 }

@@ -270,3 +270,13 @@ unlock_settle_removed(const struct unlock_context *context, const struct slot *s
 {
     settle(context, slot, UNLOCK_REMOVED);
 }
+
+void
+unlock_settle_abandoned(const struct unlock_context *context, const struct slot *slot,
+                        bool was_renewed)
+{
+    struct unlock_context renewing = *context;
+
+    renewing.is_renewing = was_renewed;
+    settle(&renewing, slot, UNLOCK_ABANDONED);
+}

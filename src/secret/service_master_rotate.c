@@ -179,49 +179,17 @@ renew_slots(const struct rotate_work *own, struct slots *next, GError **error)
 static void
 abandon(const struct rotate_work *own, const struct slots *next)
 {
-    struct unlock_context renewing = own->work.unlock;
-
-    renewing.is_renewing = true;
-    for (guint i = 0; i < next->slots->len; i++) {
-        const struct slot *slot = g_ptr_array_index(next->slots, i);
-        const struct unlock_method *method = unlock_method_of(slot->method);
-        g_autofree char *name = slot_describe(slot);
-        g_autoptr(GError) error = NULL;
-
-        if (method->settle && !method->settle(&renewing, slot, UNLOCK_ABANDONED, &error))
-            log_warn("what was made for the %s is left behind: %s", name, error->message);
-    }
-}
-
-enum written { WRITTEN_OLD, WRITTEN_NEW, WRITTEN_UNKNOWN };
-
-/* Which slots are in the file after a failed write; reading makes them durable. */
-static enum written
-find_written(const struct rotate_work *own)
-{
-    g_autoptr(slots_t) found = slots_read(own->work.slots_path, NULL, NULL);
-
-    if (!found)
-        return WRITTEN_UNKNOWN;
-    return memcmp(found->master_key_id, master_key_id(own->next), MASTER_KEY_ID_SIZE) == 0
-               ? WRITTEN_NEW
-               : WRITTEN_OLD;
+    for (guint i = 0; i < next->slots->len; i++)
+        unlock_settle_abandoned(&own->work.unlock, g_ptr_array_index(next->slots, i), true);
 }
 
 static bool
 write_slots(const struct rotate_work *own, struct slots *next, GError **error)
 {
-    g_autoptr(GError) failure = NULL;
-    enum written written;
-
-    if (slots_write(own->work.slots_path, next, own->next, &failure))
+    if (slots_write(own->work.slots_path, next, own->next, error))
         return true;
-    written = find_written(own);
-    if (written == WRITTEN_OLD)
+    if (service_master_is_unwritten(&own->work, next))
         abandon(own, next);
-    if (written == WRITTEN_NEW)
-        return true;
-    g_propagate_error(error, g_steal_pointer(&failure));
     return false;
 }
 

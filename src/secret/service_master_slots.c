@@ -89,25 +89,6 @@ new_slot(struct slot_work *own, GError **error)
     return g_steal_pointer(&slot);
 }
 
-/* A failed write may have been made; reading makes it durable. If it was not, what the method put
- * in place for the slot goes. */
-static bool
-write_added(struct master_work *work, const struct uuid *id, GError **error)
-{
-    g_autoptr(slots_t) found = NULL;
-    g_autoptr(GError) failure = NULL;
-
-    if (slots_write(work->slots_path, work->slots, work->master, &failure))
-        return true;
-    found = slots_read(work->slots_path, NULL, NULL);
-    if (found && slots_find(found, id))
-        return true;
-    if (found)
-        unlock_settle_removed(&work->unlock, slots_find(work->slots, id));
-    g_propagate_error(error, g_steal_pointer(&failure));
-    return false;
-}
-
 static bool
 run_add(struct master_work *work, GError **error)
 {
@@ -117,10 +98,14 @@ run_add(struct master_work *work, GError **error)
     if (!slot)
         return false;
     own->id = slot->id;
-    if (!unlock_add_slot(&work->unlock, work->slots, slot, own->secret, work->master, error) ||
-        !write_added(work, &own->id, error))
+    if (!unlock_add_slot(&work->unlock, work->slots, slot, own->secret, work->master, error))
         return false;
     work->slot = slot_copy(slots_find(work->slots, &own->id));
+    if (!slots_write(work->slots_path, work->slots, work->master, error)) {
+        if (service_master_is_unwritten(work, work->slots))
+            unlock_settle_abandoned(&work->unlock, work->slot, false);
+        return false;
+    }
     unlock_settle(&work->unlock, work->slots);
     return true;
 }

@@ -238,7 +238,11 @@ void service_lock_while_trying(struct secret_service *service);
 void service_note_try(struct secret_service *service, struct service_try *tried);
 /* The same of attempts (of struct unlock_attempt), without a log. */
 void service_note_attempts(struct secret_service *service, const GArray *attempts);
-/* Those in use are not read again, and kept whatever became of their files. */
+
+/* ---- service_keys_in_use.c ---- */
+
+/* Those in use are not read again, and kept whatever became of their files; what is missing or
+ * damaged of these is written again. */
 void service_check_keys_in_use(struct secret_service *service);
 
 /* ---- service_first_start.c: where there is no file of slots ---- */
@@ -306,10 +310,10 @@ void service_note_erasure(struct secret_service *service);
 /* Seals and wipes the values in libvirt's files of these secrets (array of struct uuid, all known).
  * Unlocked, and no change is under way. */
 void service_import(struct secret_service *service, const GArray *uuids);
-/* The same, or (`is_dry`) nothing but the telling of what would be; adds to `reports`
- * (of service_import_reports_new; or NULL) what became of each file. */
-void service_import_reported(struct secret_service *service, const GArray *uuids, bool is_dry,
-                             GArray *reports);
+/* The same as `asked` says (is_dry and trusts_key of it); adds to `reports` (of
+ * service_import_reports_new; or NULL) what became of each file, or would. */
+void service_import_reported(struct secret_service *service, const GArray *uuids,
+                             const struct secret_import *asked, GArray *reports);
 GArray *service_import_reports_new(void);
 /* Adds one; `problem` may be NULL. */
 void service_import_add_report(GArray *reports, const struct uuid *uuid, enum store_kind kind,
