@@ -212,6 +212,10 @@ take_keys(struct look *look, struct guest_job *job)
         return;
     bind_one(look, job);
     guest_job_drop_plan(job);
+    if (!guest_survey_catch_up(look->survey, &error)) {
+        guest_job_fail(job, error);
+        return;
+    }
     locker = g_mutex_locker_new(&look->service->owners_mutex);
     if (!guest_survey_renew_owners(look->survey, &error)) {
         guest_job_fail(job, error);

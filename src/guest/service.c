@@ -15,10 +15,21 @@
 enum {
     LOCK_BOUND_S = 30,
     RETRY_S = 30,
+    CHANGED_MAX = 1000,
     MIGRATED_S = 60, /* from a migration's event to that of the undefining that ends it */
 };
 
 /* ---- the service ---- */
+
+/* With the lock held. */
+static void
+note_changed(struct guest_service *service, const struct uuid *guest)
+{
+    if (g_hash_table_size(service->changed) >= CHANGED_MAX)
+        service->has_many_changed = true;
+    else
+        g_hash_table_add(service->changed, g_memdup2(guest, sizeof(*guest)));
+}
 
 /* In a thread of libvirt's loop. */
 static void
@@ -32,6 +43,7 @@ on_event(void *opaque, enum guest_libvirt_event event, const struct uuid *guest)
         guest_watch_set_connected(service->watch, event == GUEST_LIBVIRT_CONNECTED);
         return;
     }
+    note_changed(service, guest);
     if (event == GUEST_LIBVIRT_STARTED && service->autostart)
         guest_autostart_note_started(service->autostart, guest);
     if (event == GUEST_LIBVIRT_MIGRATED) {
@@ -64,6 +76,7 @@ guest_service_new(const struct guest_service_params *params, GError **error)
     g_cond_init(&service->unlocked);
     g_mutex_init(&service->owners_mutex);
     service->busy = g_hash_table_new_full(uuid_hash_key, uuid_equal_key, g_free, NULL);
+    service->changed = g_hash_table_new_full(uuid_hash_key, uuid_equal_key, g_free, NULL);
     service->migrated = table_new();
     service->troubles = table_new();
     service->domain_dir = g_strdup(params->domain_dir);
@@ -119,6 +132,7 @@ guest_service_free(struct guest_service *service)
     guest_libvirt_free(service->libvirt);
     guest_records_free(service->records);
     g_hash_table_unref(service->busy);
+    g_hash_table_unref(service->changed);
     g_hash_table_unref(service->migrated);
     g_hash_table_unref(service->troubles);
     g_free(service->trouble_of_all);
@@ -215,6 +229,31 @@ guest_service_unlock(struct guest_service *service, const struct uuid *guest)
 }
 
 /* ---- what libvirt reported ---- */
+
+void
+guest_service_note_changed(struct guest_service *service, const struct uuid *guest)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&service->lock);
+
+    note_changed(service, guest);
+}
+
+GArray *
+guest_service_take_changed(struct guest_service *service)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&service->lock);
+    g_autoptr(GArray) guests = g_array_new(FALSE, FALSE, sizeof(struct uuid));
+    bool has_many = service->has_many_changed;
+    GHashTableIter iter;
+    void *guest;
+
+    g_hash_table_iter_init(&iter, service->changed);
+    while (g_hash_table_iter_next(&iter, &guest, NULL))
+        g_array_append_vals(guests, guest, 1);
+    g_hash_table_remove_all(service->changed);
+    service->has_many_changed = false;
+    return has_many ? NULL : g_steal_pointer(&guests);
+}
 
 static gboolean
 is_old(gpointer guest G_GNUC_UNUSED, gpointer when, gpointer limit)

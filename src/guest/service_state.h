@@ -22,12 +22,14 @@ struct guest_service {
     struct guest_autostart *autostart; /* NULL: no guest waits for the unlock */
     GMutex lock;
     GCond unlocked;
-    GHashTable *busy;     /* set of struct uuid: guests that an operation is under way for */
-    GHashTable *migrated; /* struct uuid -> when (gint64): libvirt said lately that it moved */
-    GHashTable *troubles; /* struct uuid -> what was logged last of that guest */
-    char *trouble_of_all; /* the same, not of one guest */
-    GMutex owners_mutex;  /* held from counting a secret's owners to its removal, and while it gets
-                           * another one; after the guests' locks */
+    GHashTable *busy;      /* set of struct uuid: guests that an operation is under way for */
+    GHashTable *migrated;  /* struct uuid -> when (gint64): libvirt said lately that it moved */
+    GHashTable *changed;   /* set of struct uuid: libvirt said something of them since a list */
+    bool has_many_changed; /* more than are kept */
+    GHashTable *troubles;  /* struct uuid -> what was logged last of that guest */
+    char *trouble_of_all;  /* the same, not of one guest */
+    GMutex owners_mutex;   /* held from counting a secret's owners to its removal, and while it gets
+                            * another one; after the guests' locks */
 };
 
 /* ---- service.c ---- */
@@ -38,6 +40,10 @@ bool guest_service_try_lock(struct guest_service *service, const struct uuid *gu
 void guest_service_unlock(struct guest_service *service, const struct uuid *guest);
 /* Why libvirt can't be asked, as an error: there is none, or no connection. */
 bool guest_service_check_libvirt(struct guest_service *service, GError **error);
+/* libvirt reported something of that guest. */
+void guest_service_note_changed(struct guest_service *service, const struct uuid *guest);
+/* All of which it did since the last call (array of struct uuid); NULL: of more than are kept. */
+GArray *guest_service_take_changed(struct guest_service *service);
 /* Whether libvirt reported lately that it stopped here because it runs elsewhere. */
 bool guest_service_was_migrated(struct guest_service *service, const struct uuid *guest);
 /* Logs what went wrong, once for each text; NULL: nothing does any more. */

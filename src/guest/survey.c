@@ -229,6 +229,7 @@ bool
 guest_survey_look_at_all(struct guest_survey *survey, GError **error)
 {
     struct guest_service *service = survey->service;
+    g_autoptr(GArray) listed G_GNUC_UNUSED = guest_service_take_changed(service);
 
     survey->all = guest_libvirt_list(service->libvirt, error);
     if (!survey->all)
@@ -246,6 +247,37 @@ guest_survey_look_at_all(struct guest_survey *survey, GError **error)
                                            failure->message);
     }
     return true;
+}
+
+static bool
+catch_up_with(struct guest_survey *survey, const struct uuid *guest, GError **error)
+{
+    g_autoptr(GError) failure = NULL;
+    g_autoptr(guest_seen_t) seen = guest_libvirt_find(survey->service->libvirt, guest, &failure);
+    bool is_partial;
+
+    guest_survey_forget(survey, guest);
+    if (seen)
+        return guest_survey_references(survey, seen, &is_partial, error) != NULL;
+    if (error_is(failure, ERROR_NO_DOMAIN))
+        return true;
+    g_propagate_error(error, g_steal_pointer(&failure));
+    return false;
+}
+
+bool
+guest_survey_catch_up(struct guest_survey *survey, GError **error)
+{
+    g_autoptr(GArray) changed = guest_service_take_changed(survey->service);
+
+    if (!changed)
+        error_set(error, ERROR_FROM_DOMAIN, ERROR_OPERATION_FAILED,
+                  "too many guests have changed meanwhile");
+    for (guint i = 0; changed && i < changed->len; i++) {
+        if (!catch_up_with(survey, &g_array_index(changed, struct uuid, i), error))
+            return false;
+    }
+    return changed != NULL;
 }
 
 const GPtrArray *

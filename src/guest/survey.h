@@ -18,6 +18,8 @@ void guest_survey_free(struct guest_survey *survey);
 /* Asks libvirt for all guests, and finds out what each refers to. What can't be found out of one of
  * them is no error, but a hold. */
 bool guest_survey_look_at_all(struct guest_survey *survey, GError **error);
+/* Finds out again what those guests refer to of which libvirt has reported something since then. */
+bool guest_survey_catch_up(struct guest_survey *survey, GError **error);
 /* Asks the custodian again who owns what. */
 bool guest_survey_renew_owners(struct guest_survey *survey, GError **error);
 

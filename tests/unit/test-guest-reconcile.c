@@ -393,6 +393,30 @@ test_a_migration_that_ends_during_a_look_is_not_taken_back(struct guests *test,
     g_assert_cmpint(kept_state(test, 1, 1), ==, -1);
 }
 
+/* With libvirt's event of it. */
+static void
+define_user_of_secret(struct guests *test)
+{
+    const struct uuid uuid = guest_of(2);
+
+    tell_reference(test, 2, 1);
+    define_guest(test, 2);
+    guest_service_note_changed(test->service, &uuid);
+}
+
+static void
+test_a_guest_that_is_defined_during_a_look_has_its_key(struct guests *test, gconstpointer unused)
+{
+    have_due_key(test);
+    define_guest(test, 3);
+    test->meanwhile = define_user_of_secret;
+    guests_look(test);
+    expect_calls(test, "");
+    g_assert_true(owns(test, 1, 1));
+    guests_look(test);
+    g_assert_true(owns(test, 2, 1));
+}
+
 static void
 test_a_guest_whose_record_cannot_be_read_is_left_alone(struct guests *test, gconstpointer unused)
 {
@@ -442,6 +466,7 @@ main(int argc, char **argv)
     ADD(what_a_kill_left_is_recovered_with_a_fresh_answer);
     ADD(a_migration_under_way_is_left_alone_and_looked_at_later);
     ADD(a_migration_that_ends_during_a_look_is_not_taken_back);
+    ADD(a_guest_that_is_defined_during_a_look_has_its_key);
     ADD(a_guest_whose_record_cannot_be_read_is_left_alone);
     return g_test_run();
 }
