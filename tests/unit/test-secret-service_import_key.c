@@ -217,15 +217,6 @@ test_a_value_that_another_key_might_make_is_left_alone(struct custodian *test, g
 /* ---- with other files of the secret ---- */
 
 static void
-prepare_sealed(struct custodian *test, const char *value)
-{
-    custodian_open(test);
-    define(test, UUID_1 " volume /a");
-    set_value(test, UUID_1, value);
-    custodian_close(test);
-}
-
-static void
 test_newer_encrypted_value_counts(struct custodian *test, gconstpointer unused)
 {
     prepare_sealed(test, "old");
