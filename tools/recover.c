@@ -10,6 +10,7 @@
 
 #include "tools/output.h"
 #include "tools/recover-commands.h"
+#include "util/probe.h"
 
 /* What all commands have. */
 #define OPTIONS_STORE                                                                              \
@@ -180,5 +181,6 @@ main(int argc, char **argv)
         output_error("cannot write to standard output");
         status = RECOVER_FAILED;
     }
+    probe_end_process((int)status);
     return (int)status;
 }

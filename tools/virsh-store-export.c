@@ -3,6 +3,7 @@
  * Owns: store export: without a daemon, as virtcrypt-recover.
  */
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "recover/libvirt_export.h"
@@ -65,24 +66,32 @@ print_losses(const GPtrArray *losses)
         output_warning(losses->pdata[i]);
 }
 
+/* `daemons`: the folder that daemons use. */
 static void
-print_done(const struct request *request, const char *dir,
+print_done(const struct request *request, const char *daemons,
            const struct libvirt_export_result *result)
 {
-    printf("%zu definitions and %zu values were written to %s%s and read back.\n",
+    const char *dir = request->dir ? request->dir : daemons;
+
+    printf("%zu definitions and %zu values were written to %s%s and read back.\n"
+           "virtcrypt's own files are as they were. ",
            result->definitions, result->values, dir, request->key ? "" : ", the values in clear,");
-    printf("virtcrypt's own files are as they were. To go back to libvirt's driver now, see\n"
-           "docs/leaving.md: disable virtcrypt-secretd and virtcryptd, uninstall the connector, "
-           "start\n"
-           "libvirtd, try a guest, and remove virtcrypt's files last. If virtcrypt-secretd is\n"
-           "started again instead, it seals and wipes what is in %s.\n",
-           dir);
+    if (strcmp(dir, daemons) != 0)
+        printf("Nothing wipes what is in %s: that is for\nyou to do.\n", dir);
+    else
+        printf(
+            "To go back to libvirt's driver now, see\n"
+            "docs/leaving.md: disable virtcrypt-secretd and virtcryptd, uninstall the connector, "
+            "start\n"
+            "libvirtd, try a guest, and remove virtcrypt's files last. If virtcrypt-secretd is\n"
+            "started again instead, it seals and wipes what is in %s.\n",
+            dir);
 }
 
 static bool export(struct offline_store *store, const struct request *request, bool is_quiet)
 {
     const struct libvirt_export params = {.dir = request->dir, .key = request->key};
-    const char *dir = request->dir ? request->dir : offline_store_paths(store)->secrets_dir;
+    const char *daemons = offline_store_paths(store)->secrets_dir;
     g_autoptr(GPtrArray) losses = libvirt_export_find_losses(store);
     struct libvirt_export_result result;
     g_autoptr(GError) error = NULL;
@@ -93,9 +102,10 @@ static bool export(struct offline_store *store, const struct request *request, b
                             "what can't be read by --skip-lost",
                             losses->len);
     if (!libvirt_export_run(store, &params, &result, &error))
-        return output_failure(error, "Failed to export to %s", dir);
+        return output_failure(error, "Failed to export to %s",
+                              request->dir ? request->dir : daemons);
     if (!is_quiet)
-        print_done(request, dir, &result);
+        print_done(request, daemons, &result);
     return true;
 }
 

@@ -54,9 +54,14 @@ add_page(struct rpc_client *client, struct virtcrypt_store_import_args *call, GP
 }
 
 static bool
-import_all(struct session *session, bool is_dry, GPtrArray *files, GError **error)
+import_all(struct session *session, const struct command_args *args, GPtrArray *files,
+           GError **error)
 {
-    struct virtcrypt_store_import_args call = {.dry_run = is_dry, .max = VIRTCRYPT_STORE_PAGE_MAX};
+    struct virtcrypt_store_import_args call = {
+        .dry_run = command_has(args, "dry-run"),
+        .trust_key = command_has(args, "trust-key"),
+        .max = VIRTCRYPT_STORE_PAGE_MAX,
+    };
     bool has_more = true;
     bool is_good = true;
 
@@ -114,14 +119,13 @@ bool
 virsh_store_import(struct session *session, const struct command_args *args)
 {
     g_autoptr(GPtrArray) files = g_ptr_array_new_with_free_func(file_free);
-    bool is_dry = command_has(args, "dry-run");
     g_autoptr(GError) error = NULL;
-    bool is_good = import_all(session, is_dry, files, &error);
+    bool is_good = import_all(session, args, files, &error);
 
     /* What was done until an error is told, too. */
     if (command_has(args, "json"))
         output_json_array(files, append_file);
     else if (is_good || files->len > 0)
-        print_files(files, is_dry, session->is_quiet);
+        print_files(files, command_has(args, "dry-run"), session->is_quiet);
     return is_good || output_failure(error, "Failed to import libvirt's values");
 }

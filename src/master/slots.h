@@ -76,8 +76,11 @@ struct master_key *slots_open_previous(const struct slots *slots, const struct m
  * write is finished first: a master key that a power cut takes away again must not be used.
  * *ret_bytes (may be NULL) is what was read, for slots_authenticate. */
 struct slots *slots_read(const char *path, GBytes **ret_bytes, GError **error);
+/* What is there now, whether or not it would outlive a power cut; NULL: it can't be read. */
+struct slots *slots_peek(const char *path);
 bool slots_exists(const char *path); /* an unreadable one counts as there */
-/* Adds 1 to the sequence, writes durably and overwrites what was there (file_replace_wiping). */
+/* Adds 1 to the sequence, writes durably and overwrites what was there (file_replace_wiping). After
+ * an error it is the one of before; or, where not even its folder can be flushed, either. */
 bool slots_write(const char *path, struct slots *slots, const struct master_key *master,
                  GError **error);
 

@@ -44,9 +44,10 @@ struct unlock_method {
     /* Does what is missing, as `outcome` says. NULL: nothing to do. */
     bool (*settle)(const struct unlock_context *context, const struct slot *slot,
                    enum unlock_outcome outcome, GError **error);
-    const char *const *asked_fields; /* names of those that an operator may give, up to a NULL */
-    const char *const *shown_fields; /* of those that a person may see */
-    const char *unique_field;        /* no two slots have the same value of it; or NULL */
+    const char *const *asked_fields;  /* names of those that an operator may give, up to a NULL */
+    const char *const *shown_fields;  /* of those that a person may see */
+    char *(*show)(const char *value); /* how such a field is shown; NULL: as it is */
+    const char *unique_field;         /* no two slots have the same value of it; or NULL */
 };
 
 const struct unlock_method *unlock_method_of(enum slot_method method); /* NULL: unknown */
@@ -89,6 +90,9 @@ bool unlock_renew_slot(const struct unlock_context *context, struct slots *slots
  * are logged. */
 void unlock_settle(const struct unlock_context *context, const struct slots *slots);
 void unlock_settle_removed(const struct unlock_context *context, const struct slot *slot);
+/* For one that was added or renewed, and was not written. */
+void unlock_settle_abandoned(const struct unlock_context *context, const struct slot *slot,
+                             bool was_renewed);
 
 /* The credential for a first slot: "virtcrypt-master-key", or the one that libvirt 12.1 uses,
  * "secrets-encryption-key", if there is one; else NULL. The first as well if the folder is missing:

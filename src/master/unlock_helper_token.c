@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "master/pkcs11_uri.h"
 #include "master/unlock_helper_ckr.h"
 #include "master/unlock_helper_pin.h"
 #include "util/error.h"
@@ -33,27 +34,29 @@ unlock_token_check(CK_RV rv, const char *what, GError **error)
 /* ---- the URI ---- */
 
 static bool
-parse_uri(struct unlock_token *token, const char *text, GError **error)
+parse_uri(struct unlock_token *token, const char *text, const char *shown, GError **error)
 {
     int rc;
     CK_ATTRIBUTE *class;
 
+    if (!pkcs11_uri_check(text, error))
+        return false;
     token->uri = p11_kit_uri_new();
     rc = p11_kit_uri_parse(text, P11_KIT_URI_FOR_ANY, token->uri);
     class = rc == P11_KIT_URI_OK ? p11_kit_uri_get_attribute(token->uri, CKA_CLASS) : NULL;
     if (rc != P11_KIT_URI_OK)
-        error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_ARG, "'%s' is no PKCS#11 URI: %s", text,
+        error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_ARG, "'%s' is no PKCS#11 URI: %s", shown,
                   p11_kit_uri_message(rc));
     else if (p11_kit_uri_any_unrecognized(token->uri))
         error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
-                  "the PKCS#11 URI '%s' has an attribute that is not known", text);
+                  "the PKCS#11 URI '%s' has an attribute that p11-kit does not know", shown);
     else if (p11_kit_uri_get_pin_value(token->uri) || p11_kit_uri_get_module_path(token->uri))
         error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
                   "a PKCS#11 URI with pin-value or module-path is not taken");
     else if (class && (class->ulValueLen != sizeof(CK_OBJECT_CLASS) ||
                        *(CK_OBJECT_CLASS *)class->pValue != CKO_SECRET_KEY))
         error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
-                  "the PKCS#11 URI '%s' names no secret key (type=secret-key)", text);
+                  "the PKCS#11 URI '%s' names no secret key (type=secret-key)", shown);
     else
         return true;
     return false;
@@ -252,8 +255,9 @@ bool
 unlock_token_open(struct unlock_token *token, const char *uri, GError **error)
 {
     g_autoptr(GArray) places = g_array_new(FALSE, FALSE, sizeof(struct place));
+    g_autofree char *shown = pkcs11_uri_show(uri);
 
-    if (!parse_uri(token, uri, error) || !start_modules(token, error))
+    if (!parse_uri(token, uri, shown, error) || !start_modules(token, error))
         return false;
     for (guint i = 0; i < token->started->len; i++)
         add_places(token, g_ptr_array_index(token->started, i), places);
@@ -263,10 +267,10 @@ unlock_token_open(struct unlock_token *token, const char *uri, GError **error)
         error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
                   "no token fits '%s': it is not plugged in, or its module is not registered with "
                   "p11-kit ('p11-kit list-modules' shows what is)",
-                  uri);
+                  shown);
     else
         error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
-                  "%u tokens fit '%s': add token= or serial=", places->len, uri);
+                  "%u tokens fit '%s': add token= or serial=", places->len, shown);
     return false;
 }
 

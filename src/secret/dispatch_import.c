@@ -30,7 +30,7 @@ dispatch_import(struct rpc_call *call, void *opaque, const struct virtcrypt_stor
                 struct virtcrypt_store_import_ret *ret, GError **error)
 {
     struct dispatch *dispatch = opaque;
-    struct secret_import import = {.is_dry = args->dry_run};
+    struct secret_import import = {.is_dry = args->dry_run, .trusts_key = args->trust_key};
     g_autoptr(GArray) reports = NULL;
     struct uuid after;
 

@@ -44,7 +44,7 @@ describe_fields(const struct slot *slot, struct virtcrypt_master_slot *ret_slot)
         if (!value)
             continue;
         field->name = g_strdup(*name);
-        field->value = g_strdup(value);
+        field->value = method->show ? method->show(value) : g_strdup(value);
         ret_slot->fields_len++;
     }
 }

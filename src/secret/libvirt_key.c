@@ -22,8 +22,9 @@ enum { CONF_SIZE_MAX = 1024 * 1024 };
 static const char closed_path[] =
     " (if secret.conf named it after virtcrypt-secretd was started, restart that)";
 
-/* So many values have to open before the key counts as proven: a wrong one opens one of 256. */
-enum { PROOF_COUNT = 3 };
+/* A wrong key makes N right bytes of padding once in 256^N times, of one file or of several: so
+ * many files have to open before the key counts as proven, or so many bytes are right in one. */
+enum { PROOF_COUNT = 4, PROOF_PADDING = 4 };
 
 /* Unlike the files of ours, these may be behind links: libvirt follows them. */
 static int
@@ -169,7 +170,15 @@ libvirt_key_weigh(struct libvirt_key *key, size_t opened, size_t failed)
         key->trust = LIBVIRT_KEY_ALONE;
 }
 
-/* Printable, as passphrases are; random bytes are not, of the lengths that this is asked for. */
+void
+libvirt_key_vouch(struct libvirt_key *key)
+{
+    if (key->trust == LIBVIRT_KEY_ALONE)
+        key->trust = LIBVIRT_KEY_PROVEN;
+}
+
+/* Printable, as passphrases are. Of less than four right bytes of padding the value has 13 bytes or
+ * more; so many random ones are text once in 2^18 times or less, and padding comes to that. */
 static bool
 is_text(const struct secret_buf *value)
 {
@@ -187,5 +196,5 @@ bool
 libvirt_key_is_believed(const struct libvirt_key *key, const struct secret_buf *value,
                         unsigned int padding)
 {
-    return key->trust == LIBVIRT_KEY_PROVEN || padding > 1 || is_text(value);
+    return key->trust == LIBVIRT_KEY_PROVEN || padding >= PROOF_PADDING || is_text(value);
 }

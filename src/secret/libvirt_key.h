@@ -14,7 +14,7 @@
 
 enum libvirt_key_trust {
     LIBVIRT_KEY_ALONE,   /* each value has to speak for itself */
-    LIBVIRT_KEY_PROVEN,  /* it opens several values, and that is no chance */
+    LIBVIRT_KEY_PROVEN,  /* it opens several values, and that is no chance; or somebody says so */
     LIBVIRT_KEY_DOUBTED, /* it opens fewer values than it does not */
 };
 
@@ -40,10 +40,12 @@ char *libvirt_key_find_path(const char *conf_path, const char *credentials_dir, 
 /* So many files that were tried open, and so many do not. */
 void libvirt_key_weigh(struct libvirt_key *key, size_t opened, size_t failed);
 
+/* Somebody says that it is the right one: so it is proven, unless it is doubted. */
+void libvirt_key_vouch(struct libvirt_key *key);
+
 /* Whether a value that opened with `padding` right bytes is one, and not what a wrong key makes of
- * it: the key is proven, or the value shows it (its padding is longer than one byte, or it is
- * text).
- */
+ * it: the key is proven, or the value shows it by its padding, or by being text. Of 2^28 wrong keys
+ * one is believed at most. */
 bool libvirt_key_is_believed(const struct libvirt_key *key, const struct secret_buf *value,
                              unsigned int padding);
 

@@ -101,10 +101,12 @@ decrypt(const struct secret_buf *data, const struct libvirt_key *key,
     if (!value)
         return NULL;
     if (!libvirt_key_is_believed(key, value, padding)) {
+        /* Less than four bytes. */
         error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_SECRET,
-                  "libvirt's key (%s) opens it, but another key would do so once in 256 times, and "
-                  "nothing else shows that it is the right one: set the value again",
-                  key->source);
+                  "libvirt's key (%s) opens it, but another key would do so once in %u times, and "
+                  "nothing else shows that it is the right one: if you know that it is, run "
+                  "'virtcrypt store import --trust-key'; else set the value again",
+                  key->source, 1U << (8 * padding));
         return NULL;
     }
     *ret_content = secret_buf_len(value) > 0 ? LIBVIRT_VALUE_GOOD : LIBVIRT_VALUE_EMPTY;

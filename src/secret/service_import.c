@@ -25,6 +25,7 @@ struct import {
     GHashTable *sealed;      /* of a dry run: uuid to the value that UUID.key would have (GBytes) */
     GArray *reports;         /* of struct secret_import_report, or NULL */
     bool is_dry;
+    bool trusts_key;
     bool is_settled; /* what is committed is where it belongs on disk, not in memory alone */
     size_t finished;
 };
@@ -106,6 +107,8 @@ find_key(struct import *import, const GArray *first, const GArray *second)
     parallel_run(files->len, try_one, &trial);
     libvirt_key_weigh(import->key, (size_t)trial.counts[LIBVIRT_VALUE_OPENS],
                       (size_t)trial.counts[LIBVIRT_VALUE_FAILS]);
+    if (import->trusts_key)
+        libvirt_key_vouch(import->key);
 }
 
 /* ---- reports ---- */
@@ -397,8 +400,8 @@ free_bytes(void *bytes)
 }
 
 void
-service_import_reported(struct secret_service *service, const GArray *uuids, bool is_dry,
-                        GArray *reports)
+service_import_reported(struct secret_service *service, const GArray *uuids,
+                        const struct secret_import *asked, GArray *reports)
 {
     g_autoptr(GArray) first = g_array_new(FALSE, FALSE, sizeof(struct clear_value_file));
     g_autoptr(GArray) second = g_array_new(FALSE, FALSE, sizeof(struct clear_value_file));
@@ -407,7 +410,8 @@ service_import_reported(struct secret_service *service, const GArray *uuids, boo
         .closed = g_hash_table_new_full(uuid_hash_key, uuid_equal_key, g_free, NULL),
         .sealed = g_hash_table_new_full(uuid_hash_key, uuid_equal_key, g_free, free_bytes),
         .reports = reports,
-        .is_dry = is_dry,
+        .is_dry = asked->is_dry,
+        .trusts_key = asked->trusts_key,
     };
 
     list_files(&import, uuids, first, second);
@@ -427,8 +431,10 @@ service_import_reported(struct secret_service *service, const GArray *uuids, boo
 void
 service_import(struct secret_service *service, const GArray *uuids)
 {
+    static const struct secret_import by_itself = {0};
+
     if (!service->defers_import) {
-        service_import_reported(service, uuids, false, NULL);
+        service_import_reported(service, uuids, &by_itself, NULL);
         return;
     }
     for (guint i = 0; i < uuids->len; i++)

@@ -28,6 +28,7 @@ struct secret_import_report {
 /* What is asked for, and where it ended. */
 struct secret_import {
     bool is_dry;              /* nothing is changed; the reports say what would be */
+    bool trusts_key;          /* libvirt's key is the right one, though nothing shows it */
     const struct uuid *after; /* goes on there, or NULL */
     size_t max;               /* so many secrets at most */
 

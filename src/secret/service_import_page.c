@@ -96,7 +96,7 @@ import_page(struct secret_service *service, struct secret_import *import, const 
         import->last = entry->uuid;
         import->has_last = true;
     }
-    service_import_reported(service, uuids, import->is_dry, reports);
+    service_import_reported(service, uuids, import, reports);
     g_array_sort(reports, compare_reports);
 }
 

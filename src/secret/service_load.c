@@ -8,8 +8,10 @@
 #include <string.h>
 
 #include "secret/sealed.h"
+#include "secret/service_chores.h"
 #include "secret/service_index.h"
 #include "secret/service_load.h"
+#include "secret/service_master_work.h"
 #include "secret/store_inventory.h"
 #include "util/error.h"
 #include "util/log.h"
@@ -169,6 +171,19 @@ begin_loading(struct secret_service *service, struct loading *ret_loading, GErro
     return true;
 }
 
+/* Slots that hang do not keep the definitions from clients. */
+static void
+unlock_at_start(struct secret_service *service, const struct service_stock *stock)
+{
+    g_auto(service_try_t) tried = {0};
+
+    if (service_master_try_at_start(service, &tried))
+        service_unlock(service, stock, &tried);
+    else
+        service_lock_while_trying(service);
+    service_chores_wait(service);
+}
+
 bool
 service_load(struct secret_service *service, GError **error)
 {
@@ -176,7 +191,7 @@ service_load(struct secret_service *service, GError **error)
 
     if (!begin_loading(service, &loading, error))
         return false;
-    service_unlock(service, &loading.stock, NULL);
+    unlock_at_start(service, &loading.stock);
     parallel_run(loading.loads->len, load_both, &loading);
     check_generations(&loading);
     finish_loading(&loading);
@@ -210,12 +225,10 @@ load_again(struct secret_service *service, struct service_try *tried)
         log_error("definitions are not loaded again: %s", error->message);
         return;
     }
-    if (was_locked && !tried && service->slots.work)
-        log_warn("the daemon is not unlocked by this reload: the master key is in use");
-    else if (was_locked)
-        service_unlock(service, &loading.stock, tried);
-    else
+    if (!was_locked)
         service_check_keys_in_use(service);
+    else if (tried)
+        service_unlock(service, &loading.stock, tried);
     parallel_run(loading.loads->len, load_definition, &loading);
     if (!was_locked)
         note_known_values(&loading);
@@ -234,9 +247,25 @@ service_load_unlocked(struct secret_service *service, struct service_try *tried)
     service_rotate_resume(service);
 }
 
+/* False: it is still under way, or can't be begun. */
+static bool
+unlock_by_reload(struct secret_service *service)
+{
+    if (service->slots.work) {
+        log_warn("the daemon is not unlocked by this reload: the master key is in use");
+        return false;
+    }
+    service_master_unlock_unattended(service);
+    return service_master_wait(service, CHORES_WAIT_MS);
+}
+
 void
 secret_service_reload(struct secret_service *service)
 {
-    if (service->store)
+    if (!service->store)
+        return;
+    /* Unlocking loads all. */
+    if (!service->locked_reason || !unlock_by_reload(service))
         service_load_unlocked(service, NULL);
+    service_chores_wait(service);
 }

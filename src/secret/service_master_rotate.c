@@ -174,50 +174,22 @@ renew_slots(const struct rotate_work *own, struct slots *next, GError **error)
     return false;
 }
 
-/* What methods put in place for slots that do not come to count. */
+/* What methods put in place for slots that do not come to count. What they share with the slots
+ * that go on counting stays: they were only to be renewed. */
 static void
 abandon(const struct rotate_work *own, const struct slots *next)
 {
-    for (guint i = 0; i < next->slots->len; i++) {
-        const struct slot *slot = g_ptr_array_index(next->slots, i);
-        const struct unlock_method *method = unlock_method_of(slot->method);
-        g_autofree char *name = slot_describe(slot);
-        g_autoptr(GError) error = NULL;
-
-        if (method->settle && !method->settle(&own->work.unlock, slot, UNLOCK_ABANDONED, &error))
-            log_warn("what was made for the %s is left behind: %s", name, error->message);
-    }
-}
-
-enum written { WRITTEN_OLD, WRITTEN_NEW, WRITTEN_UNKNOWN };
-
-/* Which slots are in the file after a failed write; reading makes them durable. */
-static enum written
-find_written(const struct rotate_work *own)
-{
-    g_autoptr(slots_t) found = slots_read(own->work.slots_path, NULL, NULL);
-
-    if (!found)
-        return WRITTEN_UNKNOWN;
-    return memcmp(found->master_key_id, master_key_id(own->next), MASTER_KEY_ID_SIZE) == 0
-               ? WRITTEN_NEW
-               : WRITTEN_OLD;
+    for (guint i = 0; i < next->slots->len; i++)
+        unlock_settle_abandoned(&own->work.unlock, g_ptr_array_index(next->slots, i), true);
 }
 
 static bool
 write_slots(const struct rotate_work *own, struct slots *next, GError **error)
 {
-    g_autoptr(GError) failure = NULL;
-    enum written written;
-
-    if (slots_write(own->work.slots_path, next, own->next, &failure))
+    if (slots_write(own->work.slots_path, next, own->next, error))
         return true;
-    written = find_written(own);
-    if (written == WRITTEN_OLD)
+    if (service_master_is_unwritten(&own->work, next))
         abandon(own, next);
-    if (written == WRITTEN_NEW)
-        return true;
-    g_propagate_error(error, g_steal_pointer(&failure));
     return false;
 }
 
@@ -287,6 +259,9 @@ finish_rotate(struct master_work *work, GError **error)
     service->master_key = g_steal_pointer(&own->next);
     if (!slots_find(work->slots, &service->slots.opener))
         service->slots.has_opener = false;
+    for (guint i = 0; i < work->slots->slots->len; i++)
+        service_master_note_opened(service,
+                                   &((const struct slot *)work->slots->slots->pdata[i])->id);
     service_master_take_slots(service, g_steal_pointer(&work->slots));
     log_info("the master key was replaced; everything sealed is moved to the new one");
     service_rotate_resume(service);

@@ -33,6 +33,8 @@ struct service_slots {
 
     struct loop *loop;
     struct master_work *work; /* under way, or NULL */
+    struct master_work *next; /* for which that one is broken off, or NULL */
+    bool has_broken_off;      /* trying all slots was broken off, and is to begin anew */
     struct background *background;
 };
 
@@ -215,6 +217,8 @@ struct service_try {
     GError *error; /* there is a file, and no key: why */
 };
 void service_try_clear(struct service_try *tried);
+typedef struct service_try service_try_t; /* for g_auto only */
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(service_try_t, service_try_clear)
 /* Reads the file and tries one slot (`only`), or all that need no person, or with a `secret` those
  * that do. Blocks; any thread. */
 void service_try_slots(const char *path, const struct unlock_context *unlock,
@@ -223,15 +227,22 @@ void service_try_slots(const char *path, const struct unlock_context *unlock,
 /* The slot that opened, or NULL. */
 const struct slot *service_try_opener(const struct service_try *tried);
 
-/* Opens both with what was tried (NULL: tries now), or locks the service. The one place where keys
- * come in. */
+/* Opens both with what was tried, or locks the service. The one place where keys come in. */
 void service_unlock(struct secret_service *service, const struct service_stock *stock,
                     struct service_try *tried);
 /* The one place where keys go. No change is under way. */
 void service_lock(struct secret_service *service, const char *reason);
+/* Locked, as above, as long as it takes to try the slots. */
+void service_lock_while_trying(struct secret_service *service);
 /* Remembers what was tried for the status, and logs what failed. Takes slots, attempts, problem. */
 void service_note_try(struct secret_service *service, struct service_try *tried);
-/* Those in use are not read again, and kept whatever became of their files. */
+/* The same of attempts (of struct unlock_attempt), without a log. */
+void service_note_attempts(struct secret_service *service, const GArray *attempts);
+
+/* ---- service_keys_in_use.c ---- */
+
+/* Those in use are not read again, and kept whatever became of their files; what is missing or
+ * damaged of these is written again. */
 void service_check_keys_in_use(struct secret_service *service);
 
 /* ---- service_first_start.c: where there is no file of slots ---- */
@@ -245,6 +256,9 @@ struct service_census {
 struct service_census service_count_keys(const struct secret_service *service,
                                          const struct service_stock *stock,
                                          const struct master_key *master);
+/* Looks at what the next one will use; any thread. What does not answer in time fails there at
+ * once (util/probe.h), which is in the loop. */
+void service_look_before_first_start(const char *key_file, const struct unlock_context *unlock);
 /* Makes a master key and its first slot, or the slots of a store of before; *ret_slots are in the
  * file then. */
 struct master_key *service_make_slots(const struct secret_service *service,
@@ -253,7 +267,8 @@ struct master_key *service_make_slots(const struct secret_service *service,
 
 /* ---- service_load.c, again ---- */
 
-/* As secret_service_reload, for a service that is locked, with what was tried. */
+/* As secret_service_reload, for a service that is locked, with what was tried; NULL: nothing was,
+ * and it stays locked. */
 void service_load_unlocked(struct secret_service *service, struct service_try *tried);
 
 /* ---- service.c ---- */
@@ -295,10 +310,10 @@ void service_note_erasure(struct secret_service *service);
 /* Seals and wipes the values in libvirt's files of these secrets (array of struct uuid, all known).
  * Unlocked, and no change is under way. */
 void service_import(struct secret_service *service, const GArray *uuids);
-/* The same, or (`is_dry`) nothing but the telling of what would be; adds to `reports`
- * (of service_import_reports_new; or NULL) what became of each file. */
-void service_import_reported(struct secret_service *service, const GArray *uuids, bool is_dry,
-                             GArray *reports);
+/* The same as `asked` says (is_dry and trusts_key of it); adds to `reports` (of
+ * service_import_reports_new; or NULL) what became of each file, or would. */
+void service_import_reported(struct secret_service *service, const GArray *uuids,
+                             const struct secret_import *asked, GArray *reports);
 GArray *service_import_reports_new(void);
 /* Adds one; `problem` may be NULL. */
 void service_import_add_report(GArray *reports, const struct uuid *uuid, enum store_kind kind,

@@ -162,7 +162,7 @@ class Slots(Case):
 
     def test_a_key_file_out_of_the_sandbox_names_the_setting(self):
         self.assert_fails("master add-slot key-file --path /run/t/stick",
-                          "the daemon is kept from the folder /run/t; add that to sandbox_paths in "
+                          "the daemon is kept from the folder /run/t: name it in sandbox_paths in "
                           "virtcrypt-secretd.conf")
 
     def test_options_are_for_their_methods(self):
@@ -207,6 +207,19 @@ class Slots(Case):
         self.assertIn("What is left:", said)
         self.assertEqual(list(self.slots()), ["person"])
         self.assertFalse(self.machine.exists(f"{_FOLDER}/master.key"))
+
+    def test_a_slot_that_opened_has_no_problem_any_more(self):
+        self.add_passphrase()
+        self.without_key_file()
+        self.told("master unlock person --passphrase-fd 0", input="a good passphrase\n")
+        self.assertIn("cannot open", self.slots()["key-file"]["problem"])
+        shutil.move(self.machine.path("/run/t/master.key"), self.machine.path(f"{_FOLDER}/master.key"))
+        self.told("master test-slot " + self.slots()["key-file"]["uuid"])
+        self.assertIsNone(self.slots()["key-file"]["problem"])
+        self.without_key_file()
+        self.told("master unlock person --passphrase-fd 0", input="a good passphrase\n")
+        self.told("master rotate --passphrase-fd 0", input="a good passphrase\n")
+        self.assertIsNone(self.slots()["key-file"]["problem"])
 
     def test_a_passphrase_is_changed(self):
         self.add_passphrase()

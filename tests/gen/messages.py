@@ -263,8 +263,8 @@ MESSAGES = [
         fixed(UUID) + opaque(b"abc"), fixed(OTHER_UUID) + opaque(b"")])
      + array([fixed(OTHER_UUID)])),
 
-    ("virtcrypt_store_import_args", boolean(True) + optional(None) + uint32(1000)),
-    ("virtcrypt_store_import_args", boolean(False) + optional(fixed(UUID)) + uint32(1)),
+    ("virtcrypt_store_import_args", boolean(True) + boolean(False) + optional(None) + uint32(1000)),
+    ("virtcrypt_store_import_args", boolean(False) + boolean(True) + optional(fixed(UUID)) + uint32(1)),
     ("virtcrypt_store_import_ret", array([
         fixed(UUID) + text("a.base64") + text("import") + optional(None),
         fixed(OTHER_UUID) + text("b.aes256cbc") + text("keep") + optional(text("no key"))])

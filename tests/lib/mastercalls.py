@@ -2,6 +2,7 @@
 """The calls of the program virtcrypt_master as bytes (wire), and its answers as Python has them."""
 
 import collections
+import hashlib
 import time
 
 import wire
@@ -91,3 +92,18 @@ def wait_until(is_there, bound=BOUND_S):
         if time.monotonic() > until:
             raise AssertionError(f"nothing came in {bound} s")
         time.sleep(0.01)
+
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+def recovery_passphrase(bits):
+    """That of these 32 bytes, as docs/sealed-format.md has it."""
+    digits = bits + hashlib.sha256(b"virtcrypt recovery v1\0" + bits).digest()[:3]
+    number = int.from_bytes(digits, "big")
+    values = [number >> shift & 31 for shift in range(len(digits) * 8 - 5, -1, -5)]
+    groups = [bytes(values[start:start + 7]) for start in range(0, len(values), 7)]
+    checks = [hashlib.sha256(b"virtcrypt recovery group v1" + bytes([place]) + group).digest()[0]
+              for place, group in enumerate(groups)]
+    return "-".join("".join(_ALPHABET[value] for value in (*group, check >> 3))
+                    for group, check in zip(groups, checks)).encode()

@@ -135,14 +135,16 @@ believes(struct libvirt_key *key, const void *bytes, size_t len, unsigned int pa
 }
 
 static void
-test_one_byte_of_padding_proves_nothing(void)
+test_few_bytes_of_padding_prove_nothing(void)
 {
     static const char binary[] = "\xff\x01zzzzzzzzzzzzz";
     struct libvirt_key key = {0};
 
     libvirt_key_weigh(&key, 1, 0);
     g_assert_false(believes(&key, binary, 15, 1));
-    g_assert_true(believes(&key, binary, 14, 2));
+    g_assert_false(believes(&key, binary, 14, 2));
+    g_assert_false(believes(&key, binary, 13, 3));
+    g_assert_true(believes(&key, binary, 12, 4));
     g_assert_true(believes(&key, "correct horse b", 15, 1));
     g_assert_true(believes(&key, "gr\xc3\xbc\xc3\x9f gott allen", 15, 1));
     g_assert_false(believes(&key, "gr\xc3\xbc\xc3 gott allen!", 15, 1));
@@ -154,12 +156,26 @@ test_several_values_prove_a_key(void)
     static const char binary[] = "\xff\x01zzzzzzzzzzzzz";
     struct libvirt_key key = {0};
 
-    libvirt_key_weigh(&key, 3, 1);
+    libvirt_key_weigh(&key, 4, 1);
     g_assert_true(believes(&key, binary, 15, 1));
-    libvirt_key_weigh(&key, 2, 0);
+    libvirt_key_weigh(&key, 3, 0);
     g_assert_false(believes(&key, binary, 15, 1));
     libvirt_key_weigh(&key, 4, 2);
     g_assert_false(believes(&key, binary, 15, 1));
+}
+
+static void
+test_who_says_that_it_is_right_is_believed_unless_files_say_otherwise(void)
+{
+    static const char binary[] = "\xff\x01zzzzzzzzzzzzz";
+    struct libvirt_key key = {0};
+
+    libvirt_key_weigh(&key, 1, 0);
+    libvirt_key_vouch(&key);
+    g_assert_true(believes(&key, binary, 15, 1));
+    libvirt_key_weigh(&key, 1, 2);
+    libvirt_key_vouch(&key);
+    g_assert_cmpint(key.trust, ==, LIBVIRT_KEY_DOUBTED);
 }
 
 static void
@@ -189,8 +205,9 @@ main(int argc, char **argv)
     ADD(without_a_key_it_is_said_where_one_can_be);
     ADD(a_file_that_is_no_key_is_refused);
     ADD(a_broken_secret_conf_is_named);
-    ADD_PLAIN(one_byte_of_padding_proves_nothing);
+    ADD_PLAIN(few_bytes_of_padding_prove_nothing);
     ADD_PLAIN(several_values_prove_a_key);
+    ADD_PLAIN(who_says_that_it_is_right_is_believed_unless_files_say_otherwise);
     ADD_PLAIN(a_key_that_opens_few_of_many_is_doubted);
     return g_test_run();
 }

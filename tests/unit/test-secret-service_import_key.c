@@ -209,9 +209,25 @@ test_a_value_that_another_key_might_make_is_left_alone(struct custodian *test, g
     put_encrypted(test, UUID_2, "second");
     put_xml(test, UUID_3 " volume /c");
     put_encrypted(test, UUID_3, "third");
+    put_xml(test, UUID_4 " volume /d");
+    put_encrypted(test, UUID_4, "fourth");
     custodian_open(test);
     expect_value(test, UUID_1, binary);
     expect_value(test, UUID_3, "third");
+}
+
+/* As one of 65 536 wrong keys makes it of a single file. */
+static void
+test_two_bytes_of_padding_take_nothing(struct custodian *test, gconstpointer unused)
+{
+    static const char binary[] = "\xff\x01zzzzzzzzzzzz";
+
+    put_xml(test, UUID_1 " volume /a");
+    put_encrypted_bytes(test, UUID_1, binary, 14);
+    custodian_open(test);
+    expect_left(test, UUID_1, "another key would do so once in 65536 times");
+    secret_service_reload(test->service);
+    expect_left(test, UUID_1, "'virtcrypt store import --trust-key'");
 }
 
 /* ---- with other files of the secret ---- */
@@ -446,6 +462,31 @@ test_imports_go_on_page_by_page(struct custodian *test, gconstpointer unused)
 }
 
 static void
+test_a_key_that_somebody_vouches_for_is_believed(struct custodian *test, gconstpointer unused)
+{
+    static const char binary[] = "\xff\x01zzzzzzzzzzzz";
+    struct secret_import request = {.is_dry = true, .trusts_key = true, .max = 10};
+    g_autofree char *told = NULL;
+    g_autofree char *doubted = NULL;
+    g_autofree char *done = NULL;
+
+    put_xml(test, UUID_1 " volume /a");
+    put_encrypted_bytes(test, UUID_1, binary, 14);
+    custodian_open(test);
+    told = import(test, &request);
+    g_assert_cmpstr(told, ==, "import 1 aes256cbc\n");
+    put_key(test, OTHER_KEY_HEX);
+    request.is_dry = false;
+    doubted = import(test, &request);
+    g_assert_cmpstr(doubted, ==, "keep 1 aes256cbc\n");
+    put_key(test, KEY_HEX);
+    done = import(test, &request);
+    g_assert_cmpstr(done, ==, "import 1 aes256cbc\n");
+    expect_value(test, UUID_1, binary);
+    g_assert_false(has_file(test, UUID_1, "aes256cbc"));
+}
+
+static void
 test_a_locked_daemon_imports_nothing(struct custodian *test, gconstpointer unused)
 {
     struct secret_import request = {.max = 10};
@@ -474,6 +515,7 @@ main(int argc, char **argv)
     ADD(with_another_key_it_is_left);
     ADD(damaged_files_are_left);
     ADD(a_wrong_key_takes_nothing_of_many);
+    ADD(two_bytes_of_padding_take_nothing);
     ADD(a_value_that_another_key_might_make_is_left_alone);
     ADD(newer_encrypted_value_counts);
     ADD(older_encrypted_value_is_left);
@@ -487,6 +529,7 @@ main(int argc, char **argv)
     ADD(a_dry_run_changes_nothing);
     ADD(an_import_does_what_the_dry_run_said);
     ADD(imports_go_on_page_by_page);
+    ADD(a_key_that_somebody_vouches_for_is_believed);
     ADD(a_locked_daemon_imports_nothing);
     return g_test_run();
 }

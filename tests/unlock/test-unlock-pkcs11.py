@@ -147,24 +147,38 @@ class Pin(SoftHsm):
 
     def test_a_pin_source_that_is_no_path_is_refused(self):
         for source in ("pin", "|cat%20/etc/passwd", "http://x/"):
-            self.assert_not_wrapped(8, "is no absolute path of a file",
+            self.assert_not_wrapped(8, "is the absolute path of a file with the PIN",
                                     f"pkcs11:token=lab;object=wrapping?pin-source={source}")
 
 
 class Uri(SoftHsm):
     def test_what_is_no_uri_is_refused(self):
-        self.assert_not_wrapped(8, "is no PKCS#11 URI", "file:/etc/passwd")
+        self.assert_not_wrapped(8, "such as 'pkcs11:token=TOKEN;object=KEY", "file:/etc/passwd")
         self.assert_not_wrapped(8, "is no PKCS#11 URI", "pkcs11:token=%zz")
-        self.assert_not_wrapped(8, "an attribute that is not known",
+        self.assert_not_wrapped(8, "has an attribute 'surprise' that is not known",
                                 "pkcs11:token=lab;surprise=1")
 
     def test_a_uri_of_something_else_than_a_secret_key_is_refused(self):
         self.assert_not_wrapped(8, "names no secret key", "pkcs11:token=lab;type=private")
 
     def test_a_pin_or_a_program_in_the_uri_is_refused(self):
-        for query in (f"pin-value={self.hsm.PIN}", "module-path=/tmp/evil.so"):
-            self.assert_not_wrapped(8, "pin-value or module-path is not taken",
-                                    f"pkcs11:token=lab;object=wrapping?{query}")
+        self.assert_not_wrapped(8, "put the PIN into a file that only root can read",
+                                f"pkcs11:token=lab;object=wrapping?pin-value={self.hsm.PIN}")
+        self.assert_not_wrapped(8, "with module-path is not taken",
+                                "pkcs11:token=lab;object=wrapping?module-path=/tmp/evil.so")
+
+    def test_a_misspelt_pin_is_not_repeated(self):
+        """Nor one in a slots file that somebody else wrote."""
+        wrapped = self.wrap()
+        for uri in (f"pkcs11:token=lab;object=wrapping?pin-vaule={self.hsm.PIN}",
+                    f"pkcs11:token=lab;object=wrapping?pin-source={self.hsm.PIN}",
+                    f"pkcs11:token=lab;object=wrapping;pin={self.hsm.PIN}"):
+            for words, typed in ((("run", "pkcs11-wrap"), _KEY),
+                                 (("add", self.slots, "pkcs11"), "")):
+                with self.assertRaises(unlocking.Failed) as raised:
+                    self.drive(*words, typed=typed, uri=uri)
+                self.assertNotIn(self.hsm.PIN, raised.exception.output)
+            self.assert_not_unwrapped(8, "PKCS#11 URI", *wrapped, uri)
 
 
 class Slots(SoftHsm):
