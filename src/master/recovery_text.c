@@ -70,7 +70,7 @@ hash_all(const uint8_t *bytes, uint8_t ret_check[HASH_SIZE], GError **error)
 static bool
 hash_group(const uint8_t *values, unsigned int group, uint8_t *ret_value, GError **error)
 {
-    uint8_t bytes[HASH_SIZE];
+    uint8_t bytes[HASH_SIZE] = {0};
 
     if (!hash("virtcrypt recovery group v1", (uint8_t)group, values, PAYLOAD, bytes, error))
         return false;

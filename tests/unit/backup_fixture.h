@@ -127,6 +127,17 @@ backup_fixture_add(struct backup_fixture *test, const char *uuid, const char *va
     test->secrets++;
 }
 
+/* A without owners, B of two guests, C without a value. */
+static inline void
+backup_fixture_add_three(struct backup_fixture *test)
+{
+    const struct uuid guests[] = {backup_fixture_uuid(GUEST_1), backup_fixture_uuid(GUEST_2)};
+
+    backup_fixture_add(test, SECRET_A, "value of a", NULL, 0);
+    backup_fixture_add(test, SECRET_B, "value of b", guests, G_N_ELEMENTS(guests));
+    backup_fixture_add(test, SECRET_C, NULL, NULL, 0);
+}
+
 static inline void
 backup_fixture_lose(struct backup_fixture *test, const char *text)
 {

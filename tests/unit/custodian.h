@@ -410,3 +410,37 @@ put_xml(const struct custodian *test, const char *words)
 
     folder_put_text(&test->secrets, name, xml);
 }
+
+/* The sealed value of UUID_1, as it was at another time. */
+static inline void
+put_first_key(const struct custodian *test, GBytes *content)
+{
+    folder_put(&test->secrets, UUID_1 ".key", g_bytes_get_data(content, NULL),
+               g_bytes_get_size(content));
+}
+
+/* Leaves a store with that value of UUID_1. */
+static inline void
+prepare_sealed(struct custodian *test, const char *value)
+{
+    custodian_open(test);
+    define(test, UUID_1 " volume /a");
+    set_value(test, UUID_1, value);
+    custodian_close(test);
+}
+
+/* For g_test_add: a service that is open, where UUID_1 has the value "first". */
+static inline void
+custodian_set_up_first(struct custodian *test, gconstpointer unused)
+{
+    custodian_init(test);
+    custodian_open(test);
+    define(test, UUID_1 " volume /a");
+    set_value(test, UUID_1, "first");
+}
+
+static inline void
+custodian_tear_down(struct custodian *test, gconstpointer unused)
+{
+    custodian_clear(test);
+}

@@ -4,12 +4,11 @@
  */
 #pragma once
 
-#include <signal.h>
 #include <stdint.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "expect.h"
+#include "file_limit.h"
 #include "folder.h"
 #include "secret/journal.h"
 
@@ -128,18 +127,6 @@ poke(const struct fixture *test, off_t at, const void *bytes, size_t len)
 
     g_assert_cmpint(pwrite(fd, bytes, len, at), ==, (ssize_t)len);
     close(fd);
-}
-
-/* Makes writes behind `size` fail with EFBIG, as a full disk would. */
-static inline void
-limit_file_size(size_t size)
-{
-    struct rlimit limit;
-
-    signal(SIGXFSZ, SIG_IGN);
-    g_assert_cmpint(getrlimit(RLIMIT_FSIZE, &limit), ==, 0);
-    limit.rlim_cur = size > 0 ? size : limit.rlim_max;
-    g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &limit), ==, 0);
 }
 
 /* Commits "one" and "two" in two batches, and "three" and "four" in a third. */

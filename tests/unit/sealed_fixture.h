@@ -5,6 +5,7 @@
 #pragma once
 
 #include "expect.h"
+#include "golden_key.h"
 #include "secret/sealed.h"
 
 #define UUID "00112233-4455-6677-8899-aabbccddeeff"
@@ -26,18 +27,6 @@ struct fixture {
     size_t len;
 };
 
-static inline struct master_key *
-new_key(uint8_t first)
-{
-    uint8_t raw[MASTER_KEY_SIZE];
-    struct secret_buf *bytes;
-
-    for (size_t i = 0; i < sizeof(raw); i++)
-        raw[i] = (uint8_t)(first + i);
-    bytes = secret_buf_take_bytes(raw, sizeof(raw), NULL);
-    return master_key_new(bytes, NULL);
-}
-
 static inline GBytes *
 seal(const struct fixture *test, const struct secret_def *def)
 {
@@ -54,7 +43,7 @@ set_up(struct fixture *test, gconstpointer unused)
 {
     g_autoptr(GBytes) sealed = NULL;
 
-    test->key = new_key(0);
+    test->key = golden_key_new(0, 1);
     test->value = secret_buf_new_from("secret value", 12, NULL);
     test->def.usage_type = SECRET_USAGE_VOLUME;
     test->def.usage_id = g_strdup("/srv/a.img");

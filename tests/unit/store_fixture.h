@@ -5,11 +5,10 @@
 #pragma once
 
 #include <errno.h>
-#include <signal.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "expect.h"
+#include "file_limit.h"
 #include "folder.h"
 #include "secret/journal.h"
 #include "secret/store.h"
@@ -191,18 +190,6 @@ expect_list(struct fixture *test, const char *expected)
     g_autofree char *text = list_text(test);
 
     g_assert_cmpstr(text, ==, expected);
-}
-
-/* A full disk, as far as one process can have it: writes behind the limit fail. */
-static inline void
-limit_file_size(size_t size)
-{
-    struct rlimit limit;
-
-    signal(SIGXFSZ, SIG_IGN);
-    g_assert_cmpint(getrlimit(RLIMIT_FSIZE, &limit), ==, 0);
-    limit.rlim_cur = size > 0 ? size : limit.rlim_max;
-    g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &limit), ==, 0);
 }
 
 static inline guint

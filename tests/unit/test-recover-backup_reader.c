@@ -68,24 +68,15 @@ expect_refused(const struct backup_fixture *test, const void *bytes, size_t len)
 }
 
 static void
-add_three(struct backup_fixture *test)
-{
-    const struct uuid guests[] = {backup_fixture_uuid(GUEST_1), backup_fixture_uuid(GUEST_2)};
-
-    backup_fixture_add(test, SECRET_A, "value of a", NULL, 0);
-    backup_fixture_add(test, SECRET_B, "value of b", guests, G_N_ELEMENTS(guests));
-    backup_fixture_add(test, SECRET_C, NULL, NULL, 0);
-    backup_fixture_lose(test, SECRET_C ".key: damaged");
-}
-
-static void
 test_all_that_was_put_in_is_read(struct backup_fixture *test, gconstpointer unused)
 {
     g_autoptr(GError) error = NULL;
     g_autoptr(GByteArray) file = NULL;
     struct told told;
 
-    add_three(test);
+    backup_fixture_add_three(test);
+
+    backup_fixture_lose(test, SECRET_C ".key: damaged");
     file = backup_fixture_make(test);
     is_read(test, file->data, file->len, &told, &error);
     g_assert_no_error(error);
@@ -100,7 +91,9 @@ test_no_value_is_in_clear(struct backup_fixture *test, gconstpointer unused)
     g_autoptr(GByteArray) file = NULL;
     g_autoptr(GByteArray) content = NULL;
 
-    add_three(test);
+    backup_fixture_add_three(test);
+
+    backup_fixture_lose(test, SECRET_C ".key: damaged");
     file = backup_fixture_make(test);
     content = backup_fixture_content(test, true);
     g_assert_null(memmem(file->data, file->len, "value of", 8));
@@ -113,7 +106,9 @@ test_every_changed_byte_is_noticed(struct backup_fixture *test, gconstpointer un
 {
     g_autoptr(GByteArray) file = NULL;
 
-    add_three(test);
+    backup_fixture_add_three(test);
+
+    backup_fixture_lose(test, SECRET_C ".key: damaged");
     file = backup_fixture_make(test);
     for (guint i = 0; i < file->len; i++) {
         /* When it was made is told to people alone, but authenticated like the rest. */
@@ -128,7 +123,9 @@ test_every_cut_is_noticed(struct backup_fixture *test, gconstpointer unused)
 {
     g_autoptr(GByteArray) file = NULL;
 
-    add_three(test);
+    backup_fixture_add_three(test);
+
+    backup_fixture_lose(test, SECRET_C ".key: damaged");
     file = backup_fixture_make(test);
     for (guint len = 0; len < file->len; len++)
         expect_refused(test, file->data, len);

@@ -6,7 +6,7 @@
 #include <sys/file.h>
 
 #include "backup_fixture.h"
-#include "recover/offline_store.h"
+#include "offline_expect.h"
 #include "recover/restore.h"
 
 #define CONFIG  SYSCONFDIR "/libvirt"
@@ -49,11 +49,10 @@ put_bytes(const struct backup_fixture *test, const char *name, const void *bytes
                                            0600, NULL));
 }
 
-/* A store: A without owners, B of two guests, C without a value. */
+/* A store with the three. */
 static void
 set_up(struct backup_fixture *test, gconstpointer unused)
 {
-    const struct uuid guests[] = {backup_fixture_uuid(GUEST_1), backup_fixture_uuid(GUEST_2)};
     g_autoptr(GError) error = NULL;
     g_autoptr(GByteArray) file = NULL;
     g_autoptr(backup_reader_t) reader = NULL;
@@ -62,9 +61,7 @@ set_up(struct backup_fixture *test, gconstpointer unused)
     struct restore_params params;
 
     backup_fixture_set_up(test, NULL);
-    backup_fixture_add(test, SECRET_A, "value of a", NULL, 0);
-    backup_fixture_add(test, SECRET_B, "value of b", guests, G_N_ELEMENTS(guests));
-    backup_fixture_add(test, SECRET_C, NULL, NULL, 0);
+    backup_fixture_add_three(test);
     file = backup_fixture_make(test);
     reader = backup_fixture_open(test, file->data, file->len, &error);
     paths = offline_paths_new(test->root.path, false, &error);
@@ -94,19 +91,6 @@ open_unlocked(const struct backup_fixture *test)
     offline_store_unlock(store, &backup_fixture_context, &key, &error);
     g_assert_no_error(error);
     return store;
-}
-
-static void
-expect_value(const struct offline_store *store, const char *name, const char *value)
-{
-    g_autoptr(GError) error = NULL;
-    const struct offline_secret *secret = offline_store_find(store, name, &error);
-    g_autoptr(secret_buf_t) opened = NULL;
-
-    g_assert_no_error(error);
-    opened = offline_store_open_value(store, secret, &error);
-    g_assert_no_error(error);
-    g_assert_cmpmem(secret_buf_bytes(opened), secret_buf_len(opened), value, strlen(value));
 }
 
 static void

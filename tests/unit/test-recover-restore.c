@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 
 #include "backup_fixture.h"
-#include "recover/offline_store.h"
+#include "offline_expect.h"
 #include "recover/restore.h"
 #include "secret/store.h"
 
@@ -71,28 +71,14 @@ open_restored(const struct backup_fixture *test)
     return store;
 }
 
+/* All copies agree. */
 static void
-expect_value(const struct offline_store *store, const char *name, const char *value)
+expect_whole(const struct offline_store *store, const char *name, const char *value)
 {
-    g_autoptr(GError) error = NULL;
-    const struct offline_secret *secret = offline_store_find(store, name, &error);
-    g_autoptr(secret_buf_t) opened = NULL;
+    const struct offline_secret *secret = offline_store_find(store, name, NULL);
 
-    g_assert_no_error(error);
-    opened = offline_store_open_value(store, secret, &error);
-    g_assert_no_error(error);
-    g_assert_cmpmem(secret_buf_bytes(opened), secret_buf_len(opened), value, strlen(value));
+    expect_value(store, name, value);
     g_assert_cmpuint(secret->reading.problems->len, ==, 0);
-}
-
-static void
-add_three(struct backup_fixture *test)
-{
-    const struct uuid guests[] = {backup_fixture_uuid(GUEST_1), backup_fixture_uuid(GUEST_2)};
-
-    backup_fixture_add(test, SECRET_A, "value of a", NULL, 0);
-    backup_fixture_add(test, SECRET_B, "value of b", guests, G_N_ELEMENTS(guests));
-    backup_fixture_add(test, SECRET_C, NULL, NULL, 0);
 }
 
 static void
@@ -102,7 +88,7 @@ test_values_and_guests_copies_are_restored(struct backup_fixture *test, gconstpo
     g_auto(restore_report_t) report = {0};
     g_autoptr(offline_store_t) store = NULL;
 
-    add_three(test);
+    backup_fixture_add_three(test);
     backup_fixture_lose(test, "something");
     restore(test, false, &report, &error);
     g_assert_no_error(error);
@@ -117,8 +103,8 @@ test_values_and_guests_copies_are_restored(struct backup_fixture *test, gconstpo
     g_assert_false(exists(test, CONFIG "/virtcrypt/master.slots.restoring"));
     store = open_restored(test);
     g_assert_cmpuint(offline_store_count(store), ==, 3);
-    expect_value(store, SECRET_A, "value of a");
-    expect_value(store, "/srv/" SECRET_B, "value of b");
+    expect_whole(store, SECRET_A, "value of a");
+    expect_whole(store, "/srv/" SECRET_B, "value of b");
     g_assert_null(offline_store_find_loss(offline_store_find(store, SECRET_C, NULL)));
 }
 
@@ -150,7 +136,7 @@ test_all_files_are_for_their_owner_alone(struct backup_fixture *test, gconstpoin
     };
     g_auto(restore_report_t) report = {0};
 
-    add_three(test);
+    backup_fixture_add_three(test);
     g_assert_true(restore(test, false, &report, NULL));
     for (size_t i = 0; i < G_N_ELEMENTS(files); i++) {
         g_autofree char *path = path_of(test, files[i]);
@@ -167,7 +153,7 @@ test_secrets_that_are_there_are_not_touched(struct backup_fixture *test, gconstp
     g_autoptr(GError) error = NULL;
     g_auto(restore_report_t) report = {0};
 
-    add_three(test);
+    backup_fixture_add_three(test);
     put(test, CONFIG "/secrets/" SECRET_C ".xml", "of before");
     g_assert_false(restore(test, false, &report, &error));
     g_assert_true(error_is(error, ERROR_OPERATION_INVALID));
@@ -206,7 +192,7 @@ test_a_store_that_is_replaced_is_kept(struct backup_fixture *test, gconstpointer
     g_autoptr(offline_store_t) store = NULL;
     g_autofree char *aside = path_of(test, CONFIG "/virtcrypt/replaced-1");
 
-    add_three(test);
+    backup_fixture_add_three(test);
     put(test, CONFIG "/secrets/" SECRET_C ".xml", "of before");
     put(test, CONFIG "/virtcrypt/master.slots", "of before");
     put(test, CONFIG "/virtcrypt/index", "of before");
@@ -220,7 +206,7 @@ test_a_store_that_is_replaced_is_kept(struct backup_fixture *test, gconstpointer
     g_assert_true(exists(test, CONFIG "/virtcrypt/replaced-1/keys/" GUEST_1 "/" SECRET_A ".key"));
     g_assert_false(exists(test, CONFIG "/virtcrypt/index"));
     store = open_restored(test);
-    expect_value(store, SECRET_A, "value of a");
+    expect_whole(store, SECRET_A, "value of a");
 }
 
 static void
@@ -230,14 +216,14 @@ test_a_restore_that_was_killed_is_begun_anew(struct backup_fixture *test, gconst
     g_auto(restore_report_t) report = {0};
     g_autoptr(offline_store_t) store = NULL;
 
-    add_three(test);
+    backup_fixture_add_three(test);
     put(test, CONFIG "/virtcrypt/master.slots.restoring", "of the one that was killed");
     put(test, CONFIG "/secrets/" SECRET_C ".xml", "of the one that was killed");
     restore(test, false, &report, &error);
     g_assert_no_error(error);
     g_assert_true(exists(test, CONFIG "/virtcrypt/replaced-1/secrets/" SECRET_C ".xml"));
     store = open_restored(test);
-    expect_value(store, SECRET_A, "value of a");
+    expect_whole(store, SECRET_A, "value of a");
 }
 
 static void
@@ -247,7 +233,7 @@ test_a_second_store_goes_to_a_folder_of_its_own(struct backup_fixture *test, gco
     g_auto(restore_report_t) second = {0};
     g_auto(restore_report_t) third = {0};
 
-    add_three(test);
+    backup_fixture_add_three(test);
     g_assert_true(restore(test, false, &first, NULL));
     g_assert_true(restore(test, true, &second, NULL));
     g_assert_true(restore(test, true, &third, NULL));
@@ -264,7 +250,7 @@ test_a_damaged_backup_changes_nothing(struct backup_fixture *test, gconstpointer
     g_auto(restore_report_t) report = {0};
     struct restore_params params;
 
-    add_three(test);
+    backup_fixture_add_three(test);
     put(test, CONFIG "/secrets/" SECRET_C ".xml", "of before");
     put(test, CONFIG "/virtcrypt/master.slots", "of before");
     file = backup_fixture_make(test);
@@ -289,7 +275,7 @@ test_a_value_that_does_not_open_changes_nothing(struct backup_fixture *test, gco
 
     test->generations = generations_make(path, test->master, false, &error);
     g_assert_no_error(error);
-    add_three(test);
+    backup_fixture_add_three(test);
     g_assert_false(restore(test, false, &report, &error));
     g_assert_true(error_is(error, ERROR_INVALID_SECRET));
     g_assert_nonnull(strstr(error->message, SECRET_A));
@@ -319,7 +305,7 @@ test_the_audit_tells_of_it(struct backup_fixture *test, gconstpointer unused)
     g_autofree char *path = path_of(test, LOCALSTATEDIR "/lib/libvirt/virtcrypt/audit.log");
     g_autofree char *text = NULL;
 
-    add_three(test);
+    backup_fixture_add_three(test);
     g_assert_true(restore(test, false, &report, NULL));
     g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
     g_assert_nonnull(strstr(text, "\"event\":\"restore\""));

@@ -8,6 +8,7 @@
 
 #include "expect.h"
 #include "folder.h"
+#include "golden_key.h"
 #include "secret/generations.h"
 
 #define NAME "generations"
@@ -42,26 +43,14 @@ struct fixture {
     uint8_t golden[GOLDEN_SIZE];
 };
 
-static struct master_key *
-new_key(uint8_t first, uint8_t step)
-{
-    uint8_t raw[MASTER_KEY_SIZE];
-
-    for (size_t i = 0; i < sizeof(raw); i++)
-        raw[i] = (uint8_t)(first + i * step);
-    return master_key_new(secret_buf_take_bytes(raw, sizeof(raw), NULL), NULL);
-}
-
 static void
 set_up(struct fixture *test, gconstpointer unused)
 {
     folder_init(&test->folder);
     test->path = folder_path(&test->folder, NAME);
     test->text = g_strdup_printf("the key-encryption generations (%s) ", test->path);
-    test->master = new_key(0, 1);
-    for (size_t i = 0; i < GOLDEN_SIZE; i++)
-        test->golden[i] = (uint8_t)(g_ascii_xdigit_value(golden_hex[2 * i]) * 16 +
-                                    g_ascii_xdigit_value(golden_hex[2 * i + 1]));
+    test->master = golden_key_new(0, 1);
+    golden_parse(golden_hex, test->golden, GOLDEN_SIZE);
 }
 
 static void
@@ -127,8 +116,8 @@ static void
 test_golden_file_opens(struct fixture *test, gconstpointer unused)
 {
     g_autoptr(generations_t) generations = NULL;
-    g_autoptr(master_key_t) third = new_key(0xa3, 0);
-    g_autoptr(master_key_t) fourth = new_key(0xa4, 0);
+    g_autoptr(master_key_t) third = golden_key_new(0xa3, 0);
+    g_autoptr(master_key_t) fourth = golden_key_new(0xa4, 0);
 
     folder_put(&test->folder, NAME, test->golden, GOLDEN_SIZE);
     generations = open_file(test);
@@ -221,7 +210,7 @@ test_the_file_names_the_present_or_the_previous_master_key(struct fixture *test,
                                                            gconstpointer unused)
 {
     g_autoptr(generations_t) made = make_file(test, false);
-    g_autoptr(master_key_t) next = new_key(77, 3);
+    g_autoptr(master_key_t) next = golden_key_new(77, 3);
     g_autoptr(generations_t) before = open_under(test, next, test->master);
     g_autoptr(generations_t) after = NULL;
     g_autoptr(GError) error = NULL;
@@ -251,7 +240,7 @@ test_what_was_under_the_previous_master_key_is_overwritten(struct fixture *test,
                                                            gconstpointer unused)
 {
     g_autoptr(generations_t) made = make_file(test, false);
-    g_autoptr(master_key_t) next = new_key(77, 3);
+    g_autoptr(master_key_t) next = golden_key_new(77, 3);
     g_autofree char *link = folder_path(&test->folder, "link");
     g_autoptr(GBytes) seen = NULL;
 
@@ -266,7 +255,7 @@ static void
 test_new_data_keys_are_wanted_until_the_end(struct fixture *test, gconstpointer unused)
 {
     g_autoptr(generations_t) made = make_file(test, false);
-    g_autoptr(master_key_t) next = new_key(77, 3);
+    g_autoptr(master_key_t) next = golden_key_new(77, 3);
     g_autoptr(generations_t) reopened = NULL;
     g_autoptr(generations_t) finished = NULL;
 
@@ -288,7 +277,7 @@ static void
 test_a_failed_rekey_leaves_everything(struct fixture *test, gconstpointer unused)
 {
     g_autoptr(generations_t) made = make_file(test, false);
-    g_autoptr(master_key_t) next = new_key(77, 3);
+    g_autoptr(master_key_t) next = golden_key_new(77, 3);
     g_autoptr(generations_t) reopened = NULL;
     g_autofree char *obstacle = folder_path(&test->folder, NAME ".new");
     g_autoptr(GError) error = NULL;

@@ -218,7 +218,7 @@ static void
 test_other_master_key_is_named(struct fixture *test, gconstpointer unused)
 {
     master_key_free(test->key);
-    test->key = new_key(1);
+    test->key = golden_key_new(1, 1);
     expect_refused(
         test,
         NAME "was sealed under a key that is not here (7be082a037bcf7ee1f4df688ab6932d8, the "
@@ -231,7 +231,7 @@ static void
 test_other_master_key_with_the_id_written_in_is_refused(struct fixture *test, gconstpointer unused)
 {
     master_key_free(test->key);
-    test->key = new_key(1);
+    test->key = golden_key_new(1, 1);
     memcpy(test->bytes + AT_MASTER_KEY_ID, master_key_id(test->key), MASTER_KEY_ID_SIZE);
     expect_refused(test, NAME "is damaged or was tampered with; put a good copy of its .key file "
                               "back, or set the value again");

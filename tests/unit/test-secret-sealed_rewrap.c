@@ -72,7 +72,7 @@ static void
 test_rewrapped_value_opens_under_the_other_key_alone(struct fixture *test, gconstpointer unused)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(master_key_t) to = new_key(1);
+    g_autoptr(master_key_t) to = golden_key_new(1, 1);
     g_autoptr(GBytes) moved = sealed_rewrap(test->key, to, test->bytes, test->len, &error);
     const uint8_t *bytes;
 
@@ -96,7 +96,7 @@ static void
 test_copy_of_a_guest_stays_its_copy_when_rewrapped(struct fixture *test, gconstpointer unused)
 {
     const struct sealed_binding binding = {.def = &test->def, .owner = &owner};
-    g_autoptr(master_key_t) to = new_key(1);
+    g_autoptr(master_key_t) to = golden_key_new(1, 1);
     g_autoptr(GBytes) sealed = sealed_format(test->key, &binding, 7, test->value, NULL);
     g_autoptr(GBytes) moved =
         sealed_rewrap(test->key, to, g_bytes_get_data(sealed, NULL), test->len, NULL);
@@ -112,7 +112,7 @@ static void
 expect_not_rewrapped(const struct fixture *test, size_t len, const char *part)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(master_key_t) to = new_key(1);
+    g_autoptr(master_key_t) to = golden_key_new(1, 1);
 
     g_assert_null(sealed_rewrap(test->key, to, test->bytes, len, &error));
     expect_error_part(error, ERROR_INVALID_SECRET, ERROR_FROM_SECRET, part);

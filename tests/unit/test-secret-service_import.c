@@ -55,16 +55,6 @@ expect_no_clear(struct custodian *test, const char *uuid)
     folder_expect_none(&test->secrets, name);
 }
 
-/* A secret with this sealed value, and the service closed. */
-static void
-prepare_sealed(struct custodian *test, const char *value)
-{
-    custodian_open(test);
-    define(test, UUID_1 " volume /a");
-    set_value(test, UUID_1, value);
-    custodian_close(test);
-}
-
 static void
 test_clear_value_is_sealed_and_wiped(struct custodian *test, gconstpointer unused)
 {

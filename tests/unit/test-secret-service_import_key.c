@@ -233,15 +233,6 @@ test_two_bytes_of_padding_take_nothing(struct custodian *test, gconstpointer unu
 /* ---- with other files of the secret ---- */
 
 static void
-prepare_sealed(struct custodian *test, const char *value)
-{
-    custodian_open(test);
-    define(test, UUID_1 " volume /a");
-    set_value(test, UUID_1, value);
-    custodian_close(test);
-}
-
-static void
 test_newer_encrypted_value_counts(struct custodian *test, gconstpointer unused)
 {
     prepare_sealed(test, "old");

@@ -22,32 +22,10 @@ enum { BOUND_MS = 10000 };
                             "one back and reload the "                                             \
                             "daemon, or accept it with 'virtcrypt store accept " UUID_1 "'"
 
-static void
-set_up(struct custodian *test, gconstpointer unused)
-{
-    custodian_init(test);
-    custodian_open(test);
-    define(test, UUID_1 " volume /a");
-    set_value(test, UUID_1, "first");
-}
-
-static void
-tear_down(struct custodian *test, gconstpointer unused)
-{
-    custodian_clear(test);
-}
-
 static GBytes *
 take_key(const struct custodian *test)
 {
     return folder_get(&test->secrets, UUID_1 ".key");
-}
-
-static void
-put_key(const struct custodian *test, GBytes *content)
-{
-    folder_put(&test->secrets, UUID_1 ".key", g_bytes_get_data(content, NULL),
-               g_bytes_get_size(content));
 }
 
 static void
@@ -121,7 +99,7 @@ roll_back(struct custodian *test)
 
     set_value(test, UUID_1, "second");
     custodian_close(test);
-    put_key(test, backup);
+    put_first_key(test, backup);
     custodian_open(test);
 }
 
@@ -145,9 +123,9 @@ test_the_newest_file_put_back_works_after_a_reload(struct custodian *test, gcons
     set_value(test, UUID_1, "second");
     newest = take_key(test);
     custodian_close(test);
-    put_key(test, backup);
+    put_first_key(test, backup);
     custodian_open(test);
-    put_key(test, newest);
+    put_first_key(test, newest);
     secret_service_reload(test->service);
     expect_value(test, UUID_1, "second");
 }
@@ -367,7 +345,7 @@ test_a_damaged_index_takes_no_value_away(struct custodian *test, gconstpointer u
                         "before that is not noticed: look into it, then say 'virtcrypt store "
                         "accept'");
     custodian_close(test);
-    put_key(test, backup);
+    put_first_key(test, backup);
     custodian_open(test);
     expect_no_value(test, UUID_1, ERROR_INVALID_SECRET, REFUSED("1", "2"));
     g_assert_nonnull(secret_service_rollback_problem(test->service));
@@ -474,7 +452,7 @@ test_a_file_without_a_definition_keeps_its_floor(struct custodian *test, gconstp
 
     set_value(test, UUID_1, "second");
     custodian_close(test);
-    put_key(test, backup);
+    put_first_key(test, backup);
     g_assert_cmpint(unlinkat(test->secrets.fd, UUID_1 ".xml", 0), ==, 0);
     custodian_open(test);
     define(test, UUID_1 " volume /a");
@@ -556,8 +534,8 @@ test_it_can_be_locked_whenever_a_write_ends(struct custodian *test, gconstpointe
 }
 
 #define ADD(name)                                                                                  \
-    g_test_add("/secret/service_index/" #name, struct custodian, NULL, set_up, test_##name,        \
-               tear_down)
+    g_test_add("/secret/service_index/" #name, struct custodian, NULL, custodian_set_up_first,     \
+               test_##name, custodian_tear_down)
 
 int
 main(int argc, char **argv)

@@ -10,21 +10,6 @@
 #include "secret/service_state.h"
 #include "util/file.h"
 
-static void
-set_up(struct custodian *test, gconstpointer unused)
-{
-    custodian_init(test);
-    custodian_open(test);
-    define(test, UUID_1 " volume /a");
-    set_value(test, UUID_1, "first");
-}
-
-static void
-tear_down(struct custodian *test, gconstpointer unused)
-{
-    custodian_clear(test);
-}
-
 /* How a call ended. */
 struct ending {
     unsigned int calls;
@@ -566,8 +551,8 @@ test_a_key_file_that_is_there_is_used_as_it_is(struct custodian *test, gconstpoi
 }
 
 #define ADD(name)                                                                                  \
-    g_test_add("/secret/service_master/" #name, struct custodian, NULL, set_up, test_##name,       \
-               tear_down)
+    g_test_add("/secret/service_master/" #name, struct custodian, NULL, custodian_set_up_first,    \
+               test_##name, custodian_tear_down)
 
 int
 main(int argc, char **argv)

@@ -8,28 +8,6 @@
 #include "secret/service_master.h"
 
 static void
-set_up(struct custodian *test, gconstpointer unused)
-{
-    custodian_init(test);
-    custodian_open(test);
-    define(test, UUID_1 " volume /a");
-    set_value(test, UUID_1, "first");
-}
-
-static void
-tear_down(struct custodian *test, gconstpointer unused)
-{
-    custodian_clear(test);
-}
-
-static void
-put_key(struct custodian *test, GBytes *content)
-{
-    folder_put(&test->secrets, UUID_1 ".key", g_bytes_get_data(content, NULL),
-               g_bytes_get_size(content));
-}
-
-static void
 change_last_byte(struct custodian *test, const char *name)
 {
     g_autoptr(GBytes) content = folder_get(&test->folder, name);
@@ -47,7 +25,7 @@ test_value_from_a_backup_is_refused(struct custodian *test, gconstpointer unused
     g_autoptr(GBytes) backup = folder_get(&test->secrets, UUID_1 ".key");
 
     set_value(test, UUID_1, "newer");
-    put_key(test, backup);
+    put_first_key(test, backup);
     secret_service_reload(test->service);
     expect_value(test, UUID_1, "newer");
     expect_logged(test, "its file has generation 1, but generation 2 was stored: it was put back "
@@ -70,10 +48,10 @@ test_another_good_file_counts_at_once_and_after_a_start(struct custodian *test,
     newer = folder_get(&test->secrets, UUID_1 ".key");
     custodian_close(test);
     g_clear_pointer(&test->index, g_free);
-    put_key(test, first);
+    put_first_key(test, first);
     custodian_open(test);
     expect_value(test, UUID_1, "first");
-    put_key(test, newer);
+    put_first_key(test, newer);
     secret_service_reload(test->service);
     expect_value(test, UUID_1, "newer");
     expect_logged(test, UUID_1 ".key was replaced by another program: the value in it, of "
@@ -88,7 +66,7 @@ test_value_set_after_a_backup_was_put_back_counts(struct custodian *test, gconst
     g_autoptr(GBytes) backup = folder_get(&test->secrets, UUID_1 ".key");
 
     set_value(test, UUID_1, "newer");
-    put_key(test, backup);
+    put_first_key(test, backup);
     secret_service_reload(test->service);
     set_value(test, UUID_1, "newest");
     expect_value(test, UUID_1, "newest");
@@ -253,8 +231,8 @@ test_ephemeral_secret_that_becomes_persistent_finds_its_value(struct custodian *
 }
 
 #define ADD(name)                                                                                  \
-    g_test_add("/secret/service_reload/" #name, struct custodian, NULL, set_up, test_##name,       \
-               tear_down)
+    g_test_add("/secret/service_reload/" #name, struct custodian, NULL, custodian_set_up_first,    \
+               test_##name, custodian_tear_down)
 
 int
 main(int argc, char **argv)

@@ -7,6 +7,7 @@
 
 #include "expect.h"
 #include "folder.h"
+#include "golden_key.h"
 #include "patience.h"
 #include "secret/value_index.h"
 
@@ -38,25 +39,13 @@ struct fixture {
     uint8_t golden[GOLDEN_SIZE];
 };
 
-static struct master_key *
-new_key(uint8_t start)
-{
-    uint8_t raw[MASTER_KEY_SIZE];
-
-    for (size_t i = 0; i < sizeof(raw); i++)
-        raw[i] = (uint8_t)(start + i);
-    return master_key_new(secret_buf_take_bytes(raw, sizeof(raw), NULL), NULL);
-}
-
 static void
 set_up(struct fixture *test, gconstpointer unused)
 {
     folder_init(&test->folder);
     test->path = folder_path(&test->folder, NAME);
-    test->master = new_key(0);
-    for (size_t i = 0; i < GOLDEN_SIZE; i++)
-        test->golden[i] = (uint8_t)(g_ascii_xdigit_value(golden_hex[2 * i]) * 16 +
-                                    g_ascii_xdigit_value(golden_hex[2 * i + 1]));
+    test->master = golden_key_new(0, 1);
+    golden_parse(golden_hex, test->golden, GOLDEN_SIZE);
 }
 
 static void
@@ -333,7 +322,7 @@ test_a_folder_in_its_place_is_put_aside(struct fixture *test, gconstpointer unus
 static void
 test_another_master_key_takes_it_over(struct fixture *test, gconstpointer unused)
 {
-    g_autoptr(master_key_t) next = new_key(1);
+    g_autoptr(master_key_t) next = golden_key_new(1, 1);
     const struct value_index_params both = {test->path, next, test->master, true};
     const struct value_index_params alone = {test->path, next, NULL, true};
     enum value_index_state state;
