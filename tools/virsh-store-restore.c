@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: store restore: without a daemon.
+ * Owns: store restore: without a daemon, and what of a backup can be restored.
  */
 #include <stdio.h>
 #include <unistd.h>
@@ -61,14 +61,26 @@ open_backup(struct restoring *restoring, struct unlock_input *input, const char 
 }
 
 static void
-print_report(const struct restore_report *report, bool is_quiet)
+print_losses(const struct restore_content *content)
 {
-    for (guint i = 0; i < report->content.lost->len; i++) {
+    for (guint i = 0; content->damage && i < content->damage->len; i++) {
         g_autofree char *text =
-            g_strdup_printf("not in the backup: %s", (char *)report->content.lost->pdata[i]);
+            g_strdup_printf("in the backup: %s", (char *)content->damage->pdata[i]);
 
         output_warning(text);
     }
+    for (guint i = 0; i < content->lost->len; i++) {
+        g_autofree char *text =
+            g_strdup_printf("not in the backup: %s", (char *)content->lost->pdata[i]);
+
+        output_warning(text);
+    }
+}
+
+static void
+print_report(const struct restore_report *report, bool is_quiet)
+{
+    print_losses(&report->content);
     if (is_quiet)
         return;
     printf("%" G_GUINT64_FORMAT " secrets with %" G_GUINT64_FORMAT
@@ -81,6 +93,23 @@ print_report(const struct restore_report *report, bool is_quiet)
 }
 
 static bool
+check(const struct restoring *restoring, const struct command_args *args, bool is_quiet)
+{
+    g_auto(restore_content_t) content = {0};
+    g_autoptr(GError) error = NULL;
+
+    if (!restore_content_check(restoring->reader, restoring->master, NULL,
+                               command_has(args, "salvage"), &content, &error))
+        return output_failure(error, "Failed to check the backup");
+    print_losses(&content);
+    if (!is_quiet)
+        printf("%" G_GUINT64_FORMAT " secrets with %" G_GUINT64_FORMAT
+               " values would be restored, and %" G_GUINT64_FORMAT " copies for guests.\n",
+               content.secrets, content.values, content.copies);
+    return !content.damage || content.damage->len == 0;
+}
+
+static bool
 restore(const struct restoring *restoring, const struct command_args *args, bool is_quiet)
 {
     const struct restore_params params = {
@@ -88,6 +117,7 @@ restore(const struct restoring *restoring, const struct command_args *args, bool
         .reader = restoring->reader,
         .master = restoring->master,
         .replace = command_has(args, "replace"),
+        .salvage = command_has(args, "salvage"),
     };
     g_auto(restore_report_t) report = {0};
     g_autoptr(GError) error = NULL;
@@ -110,5 +140,6 @@ virsh_store_restore(struct session *session, const struct command_args *args)
         return output_gerror(error);
     if (!open_backup(&restoring, &input, path, &error))
         return output_failure(error, "Failed to open the backup %s", path);
-    return restore(&restoring, args, session->is_quiet);
+    return command_has(args, "dry-run") ? check(&restoring, args, session->is_quiet)
+                                        : restore(&restoring, args, session->is_quiet);
 }

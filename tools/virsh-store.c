@@ -72,6 +72,8 @@ static const struct command commands[] = {
             {
                 {"file", OPTION_TEXT, OPTION_REQUIRED, "the backup"},
                 {"replace", OPTION_FLAG, 0, "put secrets that are there aside, to replaced-N"},
+                {"salvage", OPTION_FLAG, 0, "of a damaged backup, what is whole"},
+                {"dry-run", OPTION_FLAG, 0, "change nothing, and say what is in the backup"},
                 UNLOCK_INPUT_OPTIONS,
             },
     },

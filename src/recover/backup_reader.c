@@ -141,42 +141,188 @@ struct run {
     uint8_t *sealed; /* BACKUP_SEALED_SIZE bytes */
 };
 
+/* Where the chunk is; less than AEAD_TAG_SIZE bytes: it is cut off. */
+static size_t
+place_chunk(const struct run *run, uint64_t number, uint64_t *ret_at)
+{
+    *ret_at = g_bytes_get_size(run->reader->head_bytes) + number * BACKUP_SEALED_SIZE;
+    return (size_t)MIN(run->reader->size - *ret_at, BACKUP_SEALED_SIZE);
+}
+
+/* Its content; `is_last`: as which it was written. */
+static struct secret_buf *
+open_chunk(const struct run *run, uint64_t number, bool is_last, GError **error)
+{
+    const struct backup_chunk chunk = {number, is_last};
+    uint64_t at;
+    size_t len = place_chunk(run, number, &at);
+    g_autoptr(secret_buf_t) plain = NULL;
+
+    if (len < AEAD_TAG_SIZE) {
+        set_read_error(run->reader, 0, error);
+        return NULL;
+    }
+    plain = secret_buf_new(len - AEAD_TAG_SIZE, error);
+    return plain && read_at(run->reader, at, run->sealed, len, error) &&
+                   backup_chunks_decrypt(run->reader->chunks, chunk, run->sealed, plain, error)
+               ? g_steal_pointer(&plain)
+               : NULL;
+}
+
+static bool
+feed(const struct run *run, const struct secret_buf *plain, GError **error)
+{
+    return backup_records_feed(run->records, secret_buf_bytes(plain), secret_buf_len(plain), error);
+}
+
 static bool
 run_chunk(const struct run *run, uint64_t number, GError **error)
 {
-    const struct backup_reader *reader = run->reader;
-    const struct backup_chunk chunk = {number, number + 1 == run->chunks};
-    uint64_t at = g_bytes_get_size(reader->head_bytes) + number * BACKUP_SEALED_SIZE;
-    size_t len = (size_t)MIN(reader->size - at, BACKUP_SEALED_SIZE);
-    g_autoptr(secret_buf_t) plain = NULL;
+    g_autoptr(secret_buf_t) plain = open_chunk(run, number, number + 1 == run->chunks, error);
+    uint64_t at;
+    size_t len = place_chunk(run, number, &at);
 
-    if (len < AEAD_TAG_SIZE)
-        return set_read_error(reader, 0, error);
-    plain = secret_buf_new(len - AEAD_TAG_SIZE, error);
-    return plain && read_at(reader, at, run->sealed, len, error) &&
-           backup_chunks_decrypt(reader->chunks, chunk, run->sealed, plain, error) &&
-           backup_records_feed(run->records, secret_buf_bytes(plain), secret_buf_len(plain), error);
+    if (plain)
+        return feed(run, plain, error);
+    g_prefix_error(error, "bytes %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT " of %s: ", at,
+                   at + len, run->reader->path);
+    return false;
+}
+
+static void
+run_clear(struct run *run)
+{
+    backup_records_free(run->records);
+    g_free(run->sealed);
+}
+
+typedef struct run run_t; /* for g_auto only */
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(run_t, run_clear)
+
+static struct run
+run_begin(struct backup_reader *reader, const struct backup_records_funcs *funcs, void *opaque)
+{
+    uint64_t content = reader->size - g_bytes_get_size(reader->head_bytes);
+
+    return (struct run){
+        .reader = reader,
+        .records = backup_records_new(funcs, opaque),
+        .chunks = (content + BACKUP_SEALED_SIZE - 1) / BACKUP_SEALED_SIZE,
+        .sealed = g_malloc(BACKUP_SEALED_SIZE),
+    };
+}
+
+static void
+tell_progress(const struct run *run, const struct backup_progress *progress, uint64_t done)
+{
+    if (progress && progress->func)
+        progress->func(progress->opaque, done, run->chunks);
 }
 
 bool
 backup_reader_run(struct backup_reader *reader, const struct backup_records_funcs *funcs,
                   void *opaque, const struct backup_progress *progress, GError **error)
 {
-    uint64_t content = reader->size - g_bytes_get_size(reader->head_bytes);
-    g_autoptr(backup_records_t) records = backup_records_new(funcs, opaque);
-    g_autofree uint8_t *sealed = g_malloc(BACKUP_SEALED_SIZE);
-    const struct run run = {
-        .reader = reader,
-        .records = records,
-        .chunks = (content + BACKUP_SEALED_SIZE - 1) / BACKUP_SEALED_SIZE,
-        .sealed = sealed,
-    };
+    g_auto(run_t) run = run_begin(reader, funcs, opaque);
 
     for (uint64_t number = 0; number < run.chunks; number++) {
         if (!run_chunk(&run, number, error))
             return false;
-        if (progress && progress->func)
-            progress->func(progress->opaque, number + 1, run.chunks);
+        tell_progress(&run, progress, number + 1);
     }
-    return backup_records_finish(records, error);
+    return backup_records_finish(run.records, error);
+}
+
+/* ---- of a damaged one ---- */
+
+/* What was begun before bytes that are not there. */
+static void
+end_begun(const struct run *run, GPtrArray *damage)
+{
+    char uuid[UUID_TEXT_SIZE];
+    struct uuid secret;
+
+    if (backup_records_note_gap(run->records, &secret))
+        g_ptr_array_add(damage,
+                        g_strdup_printf("secret %s begins before bytes that are damaged or missing",
+                                        uuid_format(&secret, uuid)));
+}
+
+static void
+note_gap(const struct run *run, uint64_t number, GPtrArray *damage)
+{
+    uint64_t at;
+    size_t len = place_chunk(run, number, &at);
+
+    end_begun(run, damage);
+    g_ptr_array_add(damage, g_strdup_printf("bytes %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT
+                                            " are damaged, and what is in them is lost",
+                                            at, at + len));
+}
+
+/* The last chunk of the file, which may be one behind which others were cut off. */
+static struct secret_buf *
+open_last(const struct run *run, bool *ret_is_cut)
+{
+    struct secret_buf *plain = open_chunk(run, run->chunks - 1, true, NULL);
+    uint64_t at;
+
+    *ret_is_cut = !plain && place_chunk(run, run->chunks - 1, &at) == BACKUP_SEALED_SIZE;
+    return *ret_is_cut ? open_chunk(run, run->chunks - 1, false, NULL) : plain;
+}
+
+static bool
+salvage_chunk(const struct run *run, uint64_t number, GPtrArray *damage, GError **error)
+{
+    bool is_cut = false;
+    g_autoptr(secret_buf_t) plain =
+        number + 1 == run->chunks ? open_last(run, &is_cut) : open_chunk(run, number, false, NULL);
+
+    if (!plain && number == 0) {
+        error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_SECRET,
+                  "the beginning of the backup %s is damaged, or its head is, or it was tampered "
+                  "with: the keys of all that is in it are there, so use another one",
+                  run->reader->path);
+        return false;
+    }
+    if (!plain) {
+        note_gap(run, number, damage);
+        return true;
+    }
+    if (!feed(run, plain, error))
+        return false;
+    if (is_cut)
+        end_begun(run, damage);
+    return true;
+}
+
+static void
+note_tally(const struct run *run, GPtrArray *damage)
+{
+    struct backup_tally tally;
+
+    backup_records_get_tally(run->records, &tally);
+    if (!tally.has_end)
+        g_ptr_array_add(damage, g_strdup("its end is missing: how many secrets were there is not "
+                                         "known"));
+    else if (tally.secrets != tally.told_secrets)
+        g_ptr_array_add(damage, g_strdup_printf("%" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
+                                                " secrets were found",
+                                                tally.secrets, tally.told_secrets));
+}
+
+bool
+backup_reader_salvage(struct backup_reader *reader, const struct backup_records_funcs *funcs,
+                      void *opaque, const struct backup_progress *progress, GPtrArray *damage,
+                      GError **error)
+{
+    g_auto(run_t) run = run_begin(reader, funcs, opaque);
+
+    for (uint64_t number = 0; number < run.chunks; number++) {
+        if (!salvage_chunk(&run, number, damage, error))
+            return false;
+        tell_progress(&run, progress, number + 1);
+    }
+    note_tally(&run, damage);
+    return true;
 }

@@ -34,5 +34,12 @@ struct backup_progress {
 bool backup_reader_run(struct backup_reader *reader, const struct backup_records_funcs *funcs,
                        void *opaque, const struct backup_progress *progress, GError **error);
 
+/* The same of one that is damaged behind its beginning, or cut off: tells what is in chunks that
+ * are whole and authentic, each in its place, and adds to `damage` (texts) what is missing. Since
+ * no one knows where a record begins behind a gap, a secret is one if its value opens. Unlocked. */
+bool backup_reader_salvage(struct backup_reader *reader, const struct backup_records_funcs *funcs,
+                           void *opaque, const struct backup_progress *progress, GPtrArray *damage,
+                           GError **error);
+
 typedef struct backup_reader backup_reader_t; /* for g_autoptr only */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(backup_reader_t, backup_reader_free)

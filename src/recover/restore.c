@@ -16,6 +16,7 @@
 #include "secret/store.h"
 #include "util/error.h"
 #include "util/file.h"
+#include "util/log.h"
 
 enum { FOLDER_MODE = 0700, FILE_MODE = 0600 };
 
@@ -120,23 +121,51 @@ write_slots(const struct restore *restore, GError **error)
                                  g_bytes_get_size(bytes), FILE_MODE, error);
 }
 
-/* By the store, which has the audit's order and promises. */
-static bool
-write_audit(const struct restore *restore, const struct restore_content *content, GError **error)
+static struct store *
+open_store(const struct offline_paths *paths, GError **error)
 {
-    const struct offline_paths *paths = restore->params->paths;
     const struct store_params params = {
         .dir = paths->secrets_dir,
         .journal_dir = paths->journal_dir,
         .guests_dir = paths->guests_dir,
         .audit = paths->audit,
     };
+
+    return store_open(&params, error);
+}
+
+/* What a crash left in the journal is carried out before that is put aside: without it the audit,
+ * which goes on, might end in half a line that nothing explains. A store that is too damaged for
+ * that is put aside as it is. */
+static bool
+settle_before(struct restore *restore, GError **error)
+{
+    const struct offline_paths *paths = restore->params->paths;
+    g_autoptr(GError) failure = NULL;
+    struct store *store;
+
+    if (!g_file_test(paths->journal_dir, G_FILE_TEST_IS_DIR))
+        return true;
+    /* The store takes that lock for itself. */
+    file_fd_clear(&restore->secrets_fd);
+    store = open_store(paths, &failure);
+    if (!store)
+        log_warn("what the journal of before holds is not carried out: %s", failure->message);
+    store_free(store);
+    return lock_secrets(restore, error);
+}
+
+/* By the store, which has the audit's order and promises. */
+static bool
+write_audit(const struct restore *restore, const struct restore_content *content, GError **error)
+{
     g_autofree char *reason =
-        g_strdup_printf("a backup with %" G_GUINT64_FORMAT " secrets and %" G_GUINT64_FORMAT
+        g_strdup_printf("a%s backup with %" G_GUINT64_FORMAT " secrets and %" G_GUINT64_FORMAT
                         " values takes the store's place",
+                        content->damage && content->damage->len > 0 ? " damaged" : "",
                         content->secrets, content->values);
     const struct audit_event event = {.event = "restore", .reason = reason};
-    g_autoptr(store_t) store = store_open(&params, error);
+    g_autoptr(store_t) store = open_store(restore->params->paths, error);
     struct store_change change = {0};
 
     if (!store)
@@ -164,7 +193,7 @@ put_in_place(const struct restore *restore, struct restore_report *report, GErro
     return write_slots(restore, error) &&
            restore_aside_move(params->paths, &report->aside, error) &&
            restore_content_write(params->reader, params->master, params->paths, &params->progress,
-                                 error) &&
+                                 &report->content, error) &&
            write_audit(restore, &report->content, error) && commit(restore, error);
 }
 
@@ -177,11 +206,11 @@ restore_run(const struct restore_params *params, struct restore_report *ret_repo
     restore.name = g_path_get_basename(params->paths->slots);
     restore.restoring = g_strconcat(restore.name, RESTORING_SUFFIX, NULL);
     if (!take_lock(&restore, error) || !lock_secrets(&restore, error) ||
-        !restore_content_check(params->reader, params->master, &params->progress, &report.content,
-                               error))
+        !restore_content_check(params->reader, params->master, &params->progress, params->salvage,
+                               &report.content, error))
         return false;
     restore.dir_fd = file_open_dir(params->paths->virtcrypt_dir, true, FOLDER_MODE, error);
-    if (restore.dir_fd < 0 || !check_place(&restore, error) ||
+    if (restore.dir_fd < 0 || !check_place(&restore, error) || !settle_before(&restore, error) ||
         !put_in_place(&restore, &report, error))
         return false;
     *ret_report = report;

@@ -18,6 +18,7 @@ struct restore_params {
     struct backup_reader *reader;    /* unlocked */
     const struct master_key *master; /* of its slots */
     bool replace;                    /* a store with secrets is put aside */
+    bool salvage;                    /* what is damaged in the backup is left out */
     struct backup_progress progress; /* of half of the work each time */
 };
 

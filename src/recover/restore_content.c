@@ -39,6 +39,7 @@ void
 restore_content_clear(struct restore_content *content)
 {
     g_clear_pointer(&content->lost, g_ptr_array_unref);
+    g_clear_pointer(&content->damage, g_ptr_array_unref);
 }
 
 static void
@@ -193,24 +194,54 @@ check_owner(const struct backup_secret *secret, GError **error)
     return true;
 }
 
+/* *ret_value: NULL without one. */
+static struct secret_def *
+open_secret(const struct pass *pass, const struct backup_secret *secret,
+            struct secret_buf **ret_value, GError **error)
+{
+    g_autoptr(secret_def_t) def = parse_definition(secret, error);
+    const struct sealed_binding binding = {def, secret->has_owner ? &secret->owner : NULL};
+    gsize len = 0;
+    const void *bytes = secret->sealed ? g_bytes_get_data(secret->sealed, &len) : NULL;
+
+    if (!def || !check_owner(secret, error))
+        return NULL;
+    if (bytes) {
+        *ret_value = sealed_parse(generations_key_of(pass->generations, bytes, len), &binding,
+                                  bytes, len, error);
+        if (!*ret_value)
+            return NULL;
+    }
+    return g_steal_pointer(&def);
+}
+
+static void
+note_damage(struct pass *pass, const struct backup_secret *secret, const GError *failure)
+{
+    char uuid[UUID_TEXT_SIZE];
+
+    g_ptr_array_add(
+        pass->content.damage,
+        g_strdup_printf("secret %s: %s", uuid_format(&secret->uuid, uuid), failure->message));
+}
+
 static bool
 take_secret(void *opaque, const struct backup_secret *secret, GError **error)
 {
     struct pass *pass = opaque;
-    g_autoptr(secret_def_t) def = parse_definition(secret, error);
     g_autoptr(secret_buf_t) value = NULL;
+    g_autoptr(GError) failure = NULL;
+    g_autoptr(secret_def_t) def = open_secret(pass, secret, &value, &failure);
 
-    if (!def || !check_owner(secret, error))
+    if (!def && pass->content.damage) {
+        note_damage(pass, secret, failure);
+        return true;
+    }
+    if (!def) {
+        g_propagate_error(error, g_steal_pointer(&failure));
         return false;
-    if (secret->sealed) {
-        const struct sealed_binding binding = {def, secret->has_owner ? &secret->owner : NULL};
-        gsize len = 0;
-        const void *bytes = g_bytes_get_data(secret->sealed, &len);
-
-        value = sealed_parse(generations_key_of(pass->generations, bytes, len), &binding, bytes,
-                             len, error);
-        if (!value)
-            return false;
+    }
+    if (value) {
         pass->content.values++;
         pass->content.copies += secret->guest_count;
     }
@@ -235,30 +266,42 @@ static const struct backup_records_funcs records_funcs = {
 
 static bool
 run(struct pass *pass, struct backup_reader *reader, const struct backup_progress *progress,
-    GError **error)
+    bool salvage, GError **error)
 {
     const struct slots *slots = backup_reader_slots(reader);
 
     pass->content.lost = g_ptr_array_new_with_free_func(g_free);
+    pass->content.damage = salvage ? g_ptr_array_new_with_free_func(g_free) : NULL;
     if (slots->has_previous) {
         pass->previous = slots_open_previous(slots, pass->master, error);
         if (!pass->previous)
             return false;
     }
-    return backup_reader_run(reader, &records_funcs, pass, progress, error);
+    return salvage ? backup_reader_salvage(reader, &records_funcs, pass, progress,
+                                           pass->content.damage, error)
+                   : backup_reader_run(reader, &records_funcs, pass, progress, error);
 }
 
 bool
 restore_content_check(struct backup_reader *reader, const struct master_key *master,
-                      const struct backup_progress *progress, struct restore_content *ret_content,
-                      GError **error)
+                      const struct backup_progress *progress, bool salvage,
+                      struct restore_content *ret_content, GError **error)
 {
     g_auto(pass_t) pass = {.master = master, .virtcrypt_fd = -1, .secrets_fd = -1, .guests_fd = -1};
+    g_autoptr(GError) failure = NULL;
 
-    if (!run(&pass, reader, progress, error))
+    if (!run(&pass, reader, progress, salvage, &failure)) {
+        if (salvage || !error_is(failure, ERROR_INVALID_SECRET))
+            g_propagate_error(error, g_steal_pointer(&failure));
+        else
+            g_propagate_prefixed_error(
+                error, g_steal_pointer(&failure),
+                "nothing was changed (if there is no other backup, --salvage restores what is "
+                "whole in this one): ");
         return false;
+    }
     *ret_content = pass.content;
-    pass.content.lost = NULL;
+    pass.content.lost = pass.content.damage = NULL;
     return true;
 }
 
@@ -271,10 +314,22 @@ flush(int fd, const char *dir, GError **error)
     return false;
 }
 
+/* A medium that fails may give less the second time. */
+static bool
+check_same(const struct restore_content *written, const struct restore_content *checked,
+           GError **error)
+{
+    if (written->secrets == checked->secrets && written->values == checked->values)
+        return true;
+    error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_FAILED,
+              "the backup is read otherwise than a moment ago; copy it to another medium first");
+    return false;
+}
+
 bool
 restore_content_write(struct backup_reader *reader, const struct master_key *master,
                       const struct offline_paths *paths, const struct backup_progress *progress,
-                      GError **error)
+                      const struct restore_content *checked, GError **error)
 {
     g_auto(pass_t) pass = {
         .master = master, .paths = paths, .virtcrypt_fd = -1, .secrets_fd = -1, .guests_fd = -1};
@@ -283,7 +338,8 @@ restore_content_write(struct backup_reader *reader, const struct master_key *mas
     if (pass.virtcrypt_fd < 0)
         return false;
     pass.secrets_fd = file_open_dir(paths->secrets_dir, true, FOLDER_MODE, error);
-    return pass.secrets_fd >= 0 && run(&pass, reader, progress, error) &&
+    return pass.secrets_fd >= 0 && run(&pass, reader, progress, checked->damage != NULL, error) &&
+           check_same(&pass.content, checked, error) &&
            flush(pass.secrets_fd, paths->secrets_dir, error) &&
            flush(pass.guests_fd, paths->guests_dir, error) &&
            flush(pass.virtcrypt_fd, paths->virtcrypt_dir, error);

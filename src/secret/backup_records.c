@@ -35,6 +35,9 @@ struct backup_records {
     uint64_t lost;
     uint64_t told_secrets; /* by the end */
     uint64_t told_lost;
+    bool has_gap;    /* bytes were lost */
+    bool is_seeking; /* where `rest` has a record's beginning is not known */
+    bool is_ended;   /* by one of funcs */
 };
 
 static const struct uuid nobody;
@@ -112,6 +115,14 @@ backup_records_add_secret(GPtrArray *pieces, const struct backup_secret *secret)
 
 /* ---- from bytes ---- */
 
+/* What one of funcs said. */
+static bool
+end_unless(struct backup_records *records, bool goes_on)
+{
+    records->is_ended |= !goes_on;
+    return goes_on;
+}
+
 static bool
 refuse(GError **error, const char *reason)
 {
@@ -170,7 +181,7 @@ take_secret(struct backup_records *records, const uint8_t *at, size_t len, GErro
         return refuse(error, "a secret belongs to guests and has no value");
     records->last = secret.uuid;
     records->secrets++;
-    return records->funcs->secret(records->opaque, &secret, error);
+    return end_unless(records, records->funcs->secret(records->opaque, &secret, error));
 }
 
 static bool
@@ -182,7 +193,8 @@ take_lost(struct backup_records *records, const uint8_t *at, size_t len, GError 
         return refuse(error, "a text is none");
     text = g_strndup((const char *)at, len);
     records->lost++;
-    return !records->funcs->lost || records->funcs->lost(records->opaque, text, error);
+    return !records->funcs->lost ||
+           end_unless(records, records->funcs->lost(records->opaque, text, error));
 }
 
 static bool
@@ -195,7 +207,7 @@ take_generations(struct backup_records *records, const uint8_t *at, size_t len, 
     records->has_generations = true;
     generations = g_bytes_new(at, len);
     return !records->funcs->generations ||
-           records->funcs->generations(records->opaque, generations, error);
+           end_unless(records, records->funcs->generations(records->opaque, generations, error));
 }
 
 static bool
@@ -243,31 +255,126 @@ backup_records_free(struct backup_records *records)
     g_free(records);
 }
 
+static void
+drop(struct backup_records *records, size_t len)
+{
+    g_byte_array_remove_range(records->rest, 0, (guint)len);
+}
+
+/* All that are whole. After an error `rest` begins with the one that was refused. */
+static bool
+take_whole(struct backup_records *records, GError **error)
+{
+    size_t done = 0;
+    bool is_good = true;
+
+    while (is_good && records->rest->len - done >= HEAD_SIZE) {
+        const uint8_t *at = records->rest->data + done;
+        size_t content = (size_t)big_endian_get(at + 1, 4);
+
+        if (content > BACKUP_RECORD_MAX) {
+            is_good = refuse(error, "a record is too long");
+        } else {
+            if (records->rest->len - done - HEAD_SIZE < content)
+                break;
+            is_good = take_record(records, at[0], at + HEAD_SIZE, content, error);
+        }
+        if (is_good)
+            done += HEAD_SIZE + content;
+    }
+    drop(records, done);
+    return is_good;
+}
+
+/* Whether a secret may begin there: its five lengths have to agree. */
+static bool
+may_begin(const struct backup_records *records, const uint8_t *at)
+{
+    const uint8_t *content = at + HEAD_SIZE;
+    uint64_t xml_len = big_endian_get(content + AT_XML_LEN, 4);
+    uint64_t sealed_len = big_endian_get(content + AT_SEALED_LEN, 4);
+    uint64_t count = big_endian_get(content + AT_GUEST_COUNT, 4);
+    struct uuid uuid;
+
+    memcpy(uuid.bytes, content + AT_UUID, sizeof(uuid.bytes));
+    return at[0] == BACKUP_SECRET && xml_len <= STORE_XML_MAX && sealed_len <= STORE_KEY_MAX &&
+           count <= STORE_OWNERS_MAX &&
+           big_endian_get(at + 1, 4) ==
+               AT_XML + xml_len + sealed_len + count * sizeof(struct uuid) &&
+           (records->secrets == 0 || uuid_compare(&records->last, &uuid) < 0);
+}
+
+/* Drops what is before the next secret; false: none begins in what there is. */
+static bool
+seek(struct backup_records *records)
+{
+    size_t done = 0;
+
+    while (records->rest->len - done >= HEAD_SIZE + AT_XML) {
+        if (may_begin(records, records->rest->data + done)) {
+            records->is_seeking = false;
+            break;
+        }
+        done++;
+    }
+    drop(records, done);
+    return !records->is_seeking;
+}
+
 bool
 backup_records_feed(struct backup_records *records, const uint8_t *bytes, size_t len,
                     GError **error)
 {
-    const uint8_t *at;
-    size_t left;
-
     g_byte_array_append(records->rest, bytes, (guint)len);
-    at = records->rest->data;
-    left = records->rest->len;
-    while (left >= HEAD_SIZE) {
-        size_t content = (size_t)big_endian_get(at + 1, 4);
+    while (!records->is_seeking || seek(records)) {
+        g_autoptr(GError) failure = NULL;
 
-        if (content > BACKUP_RECORD_MAX)
-            return refuse(error, "a record is too long");
-        if (left - HEAD_SIZE < content)
-            break;
-        if (!take_record(records, at[0], at + HEAD_SIZE, content, error))
+        if (take_whole(records, &failure))
+            return true;
+        if (!records->has_gap || records->is_ended) {
+            g_propagate_error(error, g_steal_pointer(&failure));
             return false;
-        at += HEAD_SIZE + content;
-        left -= HEAD_SIZE + content;
+        }
+        /* It was none. */
+        drop(records, 1);
+        records->is_seeking = true;
     }
-    if (records->rest->len > left)
-        g_byte_array_remove_range(records->rest, 0, records->rest->len - (guint)left);
     return true;
+}
+
+bool
+backup_records_note_gap(struct backup_records *records, struct uuid *ret_secret)
+{
+    const uint8_t *at = records->rest->data;
+    bool is_known = !records->is_seeking &&
+                    records->rest->len >= HEAD_SIZE + AT_UUID + sizeof(struct uuid) &&
+                    at[0] == BACKUP_SECRET;
+
+    if (is_known)
+        memcpy(ret_secret->bytes, at + HEAD_SIZE + AT_UUID, sizeof(ret_secret->bytes));
+    g_byte_array_set_size(records->rest, 0);
+    records->has_gap = records->is_seeking = true;
+    return is_known;
+}
+
+void
+backup_records_get_tally(struct backup_records *records, struct backup_tally *ret_tally)
+{
+    const GByteArray *rest = records->rest;
+    const uint8_t *at = rest->data + rest->len - MIN(rest->len, HEAD_SIZE + END_SIZE);
+
+    /* What is looked for behind a gap are secrets: the end is where the bytes end. */
+    if (records->is_seeking && rest->len >= HEAD_SIZE + END_SIZE && at[0] == BACKUP_END &&
+        big_endian_get(at + 1, 4) == END_SIZE) {
+        records->has_end = true;
+        records->told_secrets = big_endian_get(at + HEAD_SIZE, 8);
+    }
+    *ret_tally = (struct backup_tally){
+        .has_generations = records->has_generations,
+        .has_end = records->has_end,
+        .secrets = records->secrets,
+        .told_secrets = records->told_secrets,
+    };
 }
 
 bool

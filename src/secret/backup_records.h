@@ -56,5 +56,19 @@ bool backup_records_feed(struct backup_records *records, const uint8_t *bytes, s
 /* There is no more: the end was there, and counts what there was. */
 bool backup_records_finish(const struct backup_records *records, GError **error);
 
+/* Instead of bytes that are lost. What was begun is lost with them: true with the secret that it
+ * was, if that is known. From now on what is fed may begin anywhere, and what makes no record is
+ * passed over: whether a secret is one its value shows. Not before the generations. */
+bool backup_records_note_gap(struct backup_records *records, struct uuid *ret_secret);
+
+struct backup_tally {
+    bool has_generations;
+    bool has_end; /* else told_secrets is not known */
+    uint64_t secrets;
+    uint64_t told_secrets;
+};
+/* Instead of finishing, after gaps. */
+void backup_records_get_tally(struct backup_records *records, struct backup_tally *ret_tally);
+
 typedef struct backup_records backup_records_t; /* for g_autoptr only */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(backup_records_t, backup_records_free)

@@ -72,16 +72,31 @@ class Folder:
                 entries[name] = node
 
     def flush(self):
-        for names in self.pending:
+        pending, self.pending = self.pending, []
+        for names in pending:
             self._apply(self.names, names)
-        self.pending = []
+            if isinstance(names, Move) and names in names.other.pending:
+                names.other.flush()
 
     def after(self, choice):
         names = dict(self.names)
         for change in self.pending:
-            if choice.keeps_name():
+            if choice.keeps_change(change):
                 self._apply(names, change)
         return names
+
+
+class Move(dict):
+    """One folder's part of a rename from a folder to another; `other`: that one. They are flushed as
+    one."""
+
+    def __init__(self, names, other, number):
+        super().__init__(names)
+        self.other = other
+        self.number = number
+
+    def __eq__(self, move):
+        return isinstance(move, Move) and self.number == move.number
 
 
 class Choice:
@@ -91,6 +106,13 @@ class Choice:
         self._name = name
         self.keeps_content, self.keeps_sector, self.keeps_size, self.keeps_name = \
             content, sectors, size, names
+        self._moves = {}
+
+    def keeps_change(self, names):
+        """The two parts of a move are both there, or neither is."""
+        if not isinstance(names, Move):
+            return self.keeps_name()
+        return self._moves.setdefault(names.number, self.keeps_name())
 
     def __str__(self):
         return self._name
@@ -124,6 +146,7 @@ class Disk:
     def __init__(self, root):
         """`root` as it is, all of it on disk."""
         self._nodes = {}
+        self._move_count = 0
         self.root = self._scan(root)
 
     def _scan(self, path):
@@ -139,6 +162,10 @@ class Disk:
         return node
 
     # ---- the log ----
+
+    def knows(self, call):
+        """Of several disks, whether the call was about this one."""
+        return call.words[0].partition("/")[0] in self._nodes
 
     def apply(self, call):
         if call.name == "fsync" and call.error:
@@ -178,7 +205,13 @@ class Disk:
 
     def _rename(self, old, new, flags):
         (folder, old_name), (new_folder, new_name) = self._place(old), self._place(new)
-        assert folder is new_folder, "a rename from one folder to another"
+        if folder is not new_folder:
+            assert not int(flags) & EXCHANGE, "an exchange between folders"
+            self._move_count += 1
+            node = folder.current[old_name]
+            folder.change(Move({old_name: None}, new_folder, self._move_count))
+            new_folder.change(Move({new_name: node}, folder, self._move_count))
+            return
         other = folder.current.get(new_name) if int(flags) & EXCHANGE else None
         folder.change({old_name: other, new_name: folder.current[old_name]})
 

@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""store restore, killed at every call that changes a file: the store of before is whole, or none is
-there and a restore that was not finished is, or the restored one is whole. Run again, it ends well, and
-nothing of the store of before is lost."""
+"""store restore, killed at every call that changes a file, and cut from power: the store of before is
+whole, or none is there and a restore that was not finished is, or the restored one is whole. Run again,
+it ends well, and nothing of the store of before is lost. And the same of backup and export."""
 
+import base64
 import os
 import unittest
 import uuid
@@ -20,6 +21,7 @@ _CONFIG, _DATA = "/etc/libvirt", "/var/lib/libvirt/virtcrypt"
 _SLOTS = _CONFIG + "/virtcrypt/master.slots"
 _LOG, _BACKUP, _KEY = "/run/calls", "/run/backup", "/run/master.key"
 _PROGRAM, _BIND = 0x56435253, 3
+_CUTS_MAX = 40 if host.PATIENCE == 1 else 10
 
 A, B, C = (uuid.UUID(f"{letter * 8}-0000-4000-8000-000000000001") for letter in "abc")
 GUESTS = [uuid.UUID(f"{n * 8}-0000-4000-8000-00000000000a") for n in "12"]
@@ -130,6 +132,101 @@ class Restore(unittest.TestCase):
 
     def test_killed_on_a_new_host_it_can_be_run_again(self):
         self.check(True, range(1, self.count_calls(True) + 1, 3))
+
+
+    def test_a_power_cut_anywhere_leaves_old_or_new_or_an_unfinished_one(self):
+        """Of a restore in place of a store: after it, it can be run again."""
+        self.machine.begin(False)
+        folders = [disk.Disk(self.machine.path(folder)) for folder in (_CONFIG, _DATA)]
+        self.assertEqual(self.machine.restore("--replace", AT=0).returncode, 0)
+        calls = disk.read_log(self.machine.path(_LOG))
+        trees = {}
+        for number, call in enumerate([*calls, None]):
+            for choice in disk.choices(number, 2):
+                found = [folder.after(choice) for folder in folders]
+                trees.setdefault(b"".join(map(disk.digest, found)), (
+                    [{path: content if content is None else bytes(content)
+                      for path, content in tree.items()} for tree in found],
+                    f"{choice} was kept, cut in call {number + 1}: {call or 'end'}"))
+            for folder in folders:
+                if call and folder.knows(call):
+                    folder.apply(call)
+        self.assertGreater(len(trees), _CUTS_MAX)
+        items = list(trees.values())
+        for trees, what in items[::-(-len(items) // _CUTS_MAX)] + [items[-1]]:
+            with self.subTest(what):
+                self.expect_after_a_cut(trees)
+
+    def expect_after_a_cut(self, trees):
+        self.machine.begin(True)
+        for folder, tree in zip((_CONFIG, _DATA), trees):
+            disk.put(tree, self.machine.path(folder))
+        self.assert_old_or_new_or_unfinished(False)
+        is_new = self.machine.exists(_SLOTS) and self.machine.value(C) is None
+        if not is_new:
+            unfinished = not self.machine.exists(_SLOTS)
+            again = self.machine.restore(*([] if unfinished else ["--replace"]))
+            self.assertEqual(again.returncode, 0, again.stderr)
+        self.assert_restored()
+        self.assert_the_old_one_is_kept()
+
+
+class Export(unittest.TestCase):
+    """store export --libvirt: killed anywhere, the store is as it was, no file of libvirt's is half
+    written under its own name, and run again it ends."""
+
+    OUT = "/run/out"
+    WANTED = {A: b"of before", B: b"owned", C: b"later"}
+
+    def export(self, machine, **crash):
+        environment = {**host.preloaded(_INTERPOSE), "CRASH_LOG": _LOG,
+                       "CRASH_FOLDERS": f"{self.OUT}:{_CONFIG}:{_DATA}"} if crash else {}
+        environment.update({f"CRASH_{name}": str(value) for name, value in crash.items()})
+        return machine.run([_VIRTCRYPT, "store", "export", "--libvirt", "--dir", self.OUT,
+                            "--key-file", _KEY], env=environment)
+
+    def begin(self, machine):
+        machine.begin(False)
+        machine.run(["rm", "-rf", self.OUT]).check()
+        os.mkdir(machine.path(self.OUT), 0o700)
+
+    def assert_exported(self, machine, all_of_it):
+        names = set(os.listdir(machine.path(self.OUT)))
+        for identifier, value in self.WANTED.items():
+            if all_of_it or f"{identifier}.base64" in names:
+                self.assertEqual(base64.b64decode(machine.read(f"{self.OUT}/{identifier}.base64")),
+                                 value)
+            # libvirt reads the value when it finds the definition.
+            if f"{identifier}.xml" in names:
+                self.assertIn(f"{identifier}.base64", names)
+                self.assertIn(str(identifier).encode(),
+                              machine.read(f"{self.OUT}/{identifier}.xml"))
+        if all_of_it:
+            self.assertEqual(names, {f"{identifier}.{kind}" for identifier in self.WANTED
+                                     for kind in ("xml", "base64")})
+
+    def test_killed_anywhere_the_store_is_as_it_was_and_it_can_be_run_again(self):
+        with Machine() as machine:
+            machine.prepare()
+            self.begin(machine)
+            self.assertEqual(self.export(machine, AT=0).returncode, 0)
+            self.assert_exported(machine, True)
+            calls = disk.read_log(machine.path(_LOG))
+            self.assertGreater(len(calls), 20)
+            kills = [(number, "before") for number in range(1, len(calls) + 1)]
+            kills += [(number, "torn") for number, call in enumerate(calls, 1)
+                      if call.name == "write"]
+            for number, how in kills[::2 if host.PATIENCE == 1 else 8]:
+                with self.subTest(f"{how} call {number}"):
+                    self.begin(machine)
+                    done = self.export(machine, AT=number, HOW=how)
+                    self.assertEqual(done.returncode, -9, done.stderr)
+                    self.assert_exported(machine, False)
+                    for identifier, value in self.WANTED.items():
+                        self.assertEqual(machine.value(identifier), value)
+                    again = self.export(machine)
+                    self.assertEqual(again.returncode, 0, again.stderr)
+                    self.assert_exported(machine, True)
 
 
 class Backup(unittest.TestCase):

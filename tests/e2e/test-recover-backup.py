@@ -189,9 +189,27 @@ class Restore(Case):
         self.told(f"store backup {_BACKUP}")
         self.spoil(_BACKUP)
         self.daemon.stop_in_order()
-        self.assert_fails(f"store restore {_BACKUP} --replace", "damaged")
+        self.assert_fails(f"store restore {_BACKUP} --replace", "--salvage restores what is whole")
         self.daemon = self.machine.start_secretd()
         self.assertEqual(self.value(0), _VALUE)
+
+    def test_of_a_backup_that_was_cut_off_what_is_whole_is_restored(self):
+        for number in range(10, 13):
+            self.define(number, "v" * 60000)
+        self.told(f"store backup {_BACKUP}")
+        self.assertIn("would be restored", self.told(f"store restore {_BACKUP} --dry-run"))
+        self.machine.write(_BACKUP, self.machine.read(_BACKUP)[:-20000])
+        self.assert_fails(f"store restore {_BACKUP} --dry-run", "damaged, cut off or was tampered")
+        self.assert_fails(f"store restore {_BACKUP} --dry-run --salvage",
+                          f"in the backup: secret {_uuid(12)} begins before bytes")
+        self.assertEqual(self.value(12), "v" * 60000)
+        self.daemon.stop_in_order()
+        self.assertIn("replaced-1", self.told(f"store restore {_BACKUP} --replace --salvage"))
+        self.daemon = self.machine.start_secretd()
+        self.assertEqual((self.value(0), self.value(11), self.value(12)),
+                         (_VALUE, "v" * 60000, ""))
+        self.told("store verify")
+        self.assertIn("a damaged backup with", self.told("audit"))
 
     def test_a_daemon_on_a_half_restored_store_is_locked_and_says_so(self):
         self.told(f"store backup {_BACKUP}")
