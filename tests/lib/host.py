@@ -93,6 +93,10 @@ cgroup_controllers = [ ]
 """
 
 
+# What libvirtd has asked QEMU about itself, with what it was asked of: another QEMU, libvirt or kernel
+# makes libvirtd ask again. Asking is most of what the first guest of a host takes.
+_CAPABILITIES = "/var/cache/libvirt/qemu/capabilities"
+
 # As libvirt 9.0.0 writes them.
 _POOL_STATE = """\
 <poolstate>
@@ -220,6 +224,15 @@ def wait_for(condition, what, bound=START_BOUND_S, interval=0.02):
         if time.monotonic() > deadline:
             raise HostError(f"not within {bound} s: {what}")
         time.sleep(interval)
+
+
+def _content(path):
+    """Or None if there is no such file."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
 
 
 def answers(path, bound=START_BOUND_S):
@@ -376,6 +389,7 @@ class Host:
         """Debian's libvirtd with all its drivers; with `connector`, secrets are virtcrypt's. That
         may be the folder of another build of it."""
         environment = dict(env or {})
+        self._put_capabilities()
         if connector:
             environment.setdefault("LIBVIRT_DRIVER_DIR", self.link_drivers(
                 connector if isinstance(connector, str) else None))
@@ -383,6 +397,29 @@ class Host:
                    _LIBVIRTD_CONF.format(sockets="/run/libvirt", level=log_level, auth="none")
                    + self.libvirtd_conf)
         return self.start("libvirtd", ["libvirtd"], LIBVIRTD_SOCKET, environment)
+
+    def _kept_capabilities(self):
+        return os.path.join(self.build_root, "tests", "qemu-capabilities") if self.build_root else ""
+
+    def _put_capabilities(self):
+        kept = self._kept_capabilities()
+        if os.path.isdir(kept) and not self.exists(_CAPABILITIES):
+            for name in os.listdir(kept):
+                with open(os.path.join(kept, name), "rb") as file:
+                    self.write(f"{_CAPABILITIES}/{name}", file.read())
+
+    def _keep_capabilities(self):
+        kept = self._kept_capabilities()
+        for name in os.listdir(self.path(_CAPABILITIES)) if self.exists(_CAPABILITIES) else []:
+            path = os.path.join(kept, name)
+            content = self.read(f"{_CAPABILITIES}/{name}")
+            # One that libvirtd has only begun to write has another name.
+            if kept and name.endswith(".xml") and content != _content(path):
+                os.makedirs(kept, exist_ok=True)
+                new = f"{kept}.{os.getpid()}"
+                with open(new, "wb") as file:
+                    file.write(content)
+                os.rename(new, path)
 
     def start_reference(self, auth="none"):
         """A second stock libvirtd with nothing but its own secret driver, on REFERENCE_SOCKET: what
@@ -417,6 +454,7 @@ class Host:
     def close(self):
         """Kills what is still running and removes the host with its files and logs."""
         if self._holder is not None:
+            self._keep_capabilities()
             self._holder.stdin.close()
             self._holder.wait()
             self._holder.stdout.close()

@@ -51,9 +51,9 @@ class VmHost(vm.Machine):
         """`client`: a command that succeeds as soon as the daemon answers. One before its socket is
         there would only take time from it, of which a second is little here."""
         daemon = self.start(name, argv, env)
-        done = self.run(["bash", "-c", "for n in {1..600}; do "
+        done = self.run(["bash", "-c", f"for n in {{1..{int(200 * host.PATIENCE)}}}; do "
                          f"[ -S /run/libvirt/{socket} ] && {client} >/dev/null 2>&1 && exit; "
-                         f"kill -0 {daemon.pid} 2>/dev/null || exit 1; sleep 0.1; done; exit 2"])
+                         f"kill -0 {daemon.pid} 2>/dev/null || exit 1; sleep 0.3; done; exit 2"])
         if done.returncode != 0:
             raise host.HostError(f"{name} does not answer:\n{daemon.log_text()}")
         return daemon
@@ -170,7 +170,7 @@ class VmHost(vm.Machine):
     def wait_for_boot(self, name, marker, count, bound=host.START_BOUND_S):
         host.wait_for(lambda: (marker, count) in self.boots(name),
                       f"the guest {name} prints {marker} (boot {count}); it printed "
-                      f"{self.boots(name)}", bound, 0.3)
+                      f"{self.boots(name)}", bound, 1)
 
 
 def _disk_xml(disk, target):
