@@ -21,6 +21,7 @@
 #include "tools/virsh-secret.h"
 #include "tools/virsh-store.h"
 #include "tools/virsh-volume.h"
+#include "util/probe.h"
 
 static bool run_help(struct session *session, const struct command_args *args);
 
@@ -262,5 +263,6 @@ main(int argc, char **argv)
     xmlCleanupParser();
     if (fflush(stdout) != 0 || ferror(stdout))
         is_done = output_error("cannot write to standard output");
+    probe_end_process(is_done ? EXIT_SUCCESS : EXIT_FAILURE);
     return is_done ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -10,17 +10,13 @@
 
 #include "tools/output.h"
 #include "tools/recover-commands.h"
+#include "util/probe.h"
 
 /* What all commands have. */
-#define OPTIONS_UNLOCK                                                                             \
+#define OPTIONS_STORE                                                                              \
     {"root", OPTION_TEXT, OPTION_NAMED_ONLY,                                                       \
      "folder that is the / of the store: a mounted disk, a copy"},                                 \
-        {"slot", OPTION_TEXT, OPTION_NAMED_ONLY, "slot of the master key to unlock with"},         \
-        {"key-file", OPTION_TEXT, OPTION_NAMED_ONLY,                                               \
-         "where the slot's key file is now, if not where it says"},                                \
-        {"passphrase-fd", OPTION_NUMBER, OPTION_NAMED_ONLY,                                        \
-         "read the passphrase from that descriptor"},                                              \
-        {"ask-password", OPTION_FLAG, 0, "ask for it by systemd-ask-password"},                    \
+        UNLOCK_INPUT_OPTIONS,                                                                      \
     {                                                                                              \
         "old", OPTION_FLAG, 0, "take values that were put back from an older backup, too"          \
     }
@@ -31,7 +27,7 @@ static const struct command commands[] = {
         .summary = "list the secrets of a store",
         .description = "Lists what is there, whether each value can be had, and what is lost.",
         .is_local = true,
-        .options = {{"json", OPTION_FLAG, 0, "print the secrets as JSON"}, OPTIONS_UNLOCK},
+        .options = {{"json", OPTION_FLAG, 0, "print the secrets as JSON"}, OPTIONS_STORE},
     },
     {
         .name = "verify",
@@ -39,7 +35,7 @@ static const struct command commands[] = {
         .description = "Opens every file and names those that are damaged, missing or old, with\n"
                        "    what to do. The exit status is 1 if there are any.",
         .is_local = true,
-        .options = {{"json", OPTION_FLAG, 0, "print what was found as JSON"}, OPTIONS_UNLOCK},
+        .options = {{"json", OPTION_FLAG, 0, "print what was found as JSON"}, OPTIONS_STORE},
     },
     {
         .name = "extract",
@@ -53,7 +49,7 @@ static const struct command commands[] = {
                 {"output", OPTION_TEXT, OPTION_NAMED_ONLY,
                  "file to make, - for standard output (the default)"},
                 {"force", OPTION_FLAG, 0, "also to a terminal"},
-                OPTIONS_UNLOCK,
+                OPTIONS_STORE,
             },
     },
 };
@@ -68,25 +64,11 @@ G_STATIC_ASSERT(G_N_ELEMENTS(functions) == G_N_ELEMENTS(commands));
 
 /* ---- the store ---- */
 
-static bool
-unlock(void *opaque, const struct unlock_context *context, const struct offline_key *key,
-       GError **error)
-{
-    return offline_store_unlock(opaque, context, key, error);
-}
-
-static bool
-needs_person(void *opaque, const struct offline_key *key)
-{
-    return offline_store_needs_person(opaque, key);
-}
-
 bool
 recover_open(struct recover *recover, const struct command_args *args, bool may_be_locked)
 {
     g_autoptr(GError) error = NULL;
     struct offline_params params = {.takes_old = command_has(args, "old")};
-    struct unlock_target target = {unlock, needs_person, NULL};
     char *root = NULL;
 
     recover->status = RECOVER_USAGE;
@@ -100,8 +82,7 @@ recover_open(struct recover *recover, const struct command_args *args, bool may_
     recover->store = offline_store_open(&params, &error);
     if (!recover->store)
         return output_failure(error, "Failed to open the store");
-    target.opaque = recover->store;
-    recover->is_unlocked = unlock_input_run(&recover->input, &target, &error);
+    recover->is_unlocked = unlock_input_run_store(&recover->input, recover->store, &error);
     if (!recover->is_unlocked) {
         output_failure(error, "Failed to unlock the store");
         if (!may_be_locked)
@@ -200,5 +181,6 @@ main(int argc, char **argv)
         output_error("cannot write to standard output");
         status = RECOVER_FAILED;
     }
+    probe_end_process((int)status);
     return (int)status;
 }

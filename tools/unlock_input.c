@@ -64,3 +64,24 @@ unlock_input_run(struct unlock_input *input, const struct unlock_target *target,
     input->key.secret = input->secret;
     return input->secret && target->unlock(target->opaque, &input->context, &input->key, error);
 }
+
+static bool
+unlock_store(void *opaque, const struct unlock_context *context, const struct offline_key *key,
+             GError **error)
+{
+    return offline_store_unlock(opaque, context, key, error);
+}
+
+static bool
+store_needs_person(void *opaque, const struct offline_key *key)
+{
+    return offline_store_needs_person(opaque, key);
+}
+
+bool
+unlock_input_run_store(struct unlock_input *input, struct offline_store *store, GError **error)
+{
+    const struct unlock_target target = {unlock_store, store_needs_person, store};
+
+    return unlock_input_run(input, &target, error);
+}

@@ -7,6 +7,7 @@
 
 #include "rpc/protocol/virtcrypt_master_client.h"
 #include "tools/master_input.h"
+#include "tools/master_slot_target.h"
 #include "tools/master_slots.h"
 #include "tools/output.h"
 #include "tools/virsh-master-commands.h"
@@ -155,37 +156,27 @@ bool
 virsh_master_remove_slot(struct session *session, const struct command_args *args)
 {
     struct virtcrypt_master_remove_slot_args call = {0};
-    const struct virtcrypt_master_slot *slot;
-    g_auto(master_status_t) status = {0};
+    g_auto(master_slot_target_t) target = {0};
     g_autoptr(secret_buf_t) secret = NULL;
-    g_autofree char *description = NULL;
     g_autoptr(GError) error = NULL;
-    struct master_input input;
-    char *name = NULL;
 
-    if (!master_input_init(&input, args, &error) || !command_get_text(args, "slot", &name, &error))
-        return output_gerror(error);
-    if (!master_slots_get(session, &status))
+    if (!master_slot_target_begin(&target, session, args))
         return false;
-    slot = master_slots_find(&status, name);
-    if (!slot)
-        return false;
-    description = master_slots_describe(slot);
-    if (!read_proof(&input, &status, slot, &secret, &error))
-        return output_failure(error, "Failed to remove the %s", description);
+    if (!read_proof(&target.input, &target.status, target.slot, &secret, &error))
+        return output_failure(error, "Failed to remove the %s", target.description);
     if (!session_keep(session))
         return false;
-    memcpy(call.slot, slot->id, sizeof(call.slot));
+    memcpy(call.slot, target.slot->id, sizeof(call.slot));
     call.passphrase = secret;
     if (!virtcrypt_master_remove_slot_call(session->client, &call, &error)) {
-        output_failure(error, "Failed to remove the %s", description);
-        if (secret_buf_len(secret) == 0 && has_other(&status, slot, true))
+        output_failure(error, "Failed to remove the %s", target.description);
+        if (secret_buf_len(secret) == 0 && has_other(&target.status, target.slot, true))
             output_note("the passphrase of another slot does, too: --ask-password or "
                         "--passphrase-fd");
         return false;
     }
     if (!session->is_quiet)
-        printf("The %s was removed\n", description);
+        printf("The %s was removed\n", target.description);
     print_rest(session);
     return true;
 }
@@ -196,37 +187,29 @@ bool
 virsh_master_change_passphrase(struct session *session, const struct command_args *args)
 {
     struct virtcrypt_master_change_passphrase_args call = {0};
-    const struct virtcrypt_master_slot *slot;
-    g_auto(master_status_t) status = {0};
+    g_auto(master_slot_target_t) target = {0};
     g_autoptr(secret_buf_t) before = NULL;
     g_autoptr(secret_buf_t) after = NULL;
-    g_autofree char *description = NULL;
     g_autoptr(GError) error = NULL;
-    struct master_input input;
-    char *name = NULL;
 
-    if (!master_input_init(&input, args, &error) || !command_get_text(args, "slot", &name, &error))
-        return output_gerror(error);
-    if (!master_slots_get(session, &status))
+    if (!master_slot_target_begin(&target, session, args))
         return false;
-    slot = master_slots_find(&status, name);
-    if (!slot)
-        return false;
-    description = master_slots_describe(slot);
-    if (!slot->needs_person)
+    if (!target.slot->needs_person)
         return output_error("the %s has no passphrase; 'virtcrypt master rotate' renews it",
-                            description);
-    before = master_input_read(&input, "Present passphrase", NULL, &error);
-    if (!before || !read_new(&input, slot->method, &after, &error))
-        return output_failure(error, "Failed to change the passphrase of the %s", description);
+                            target.description);
+    before = master_input_read(&target.input, "Present passphrase", NULL, &error);
+    if (!before || !read_new(&target.input, target.slot->method, &after, &error))
+        return output_failure(error, "Failed to change the passphrase of the %s",
+                              target.description);
     if (!session_keep(session))
         return false;
-    memcpy(call.slot, slot->id, sizeof(call.slot));
+    memcpy(call.slot, target.slot->id, sizeof(call.slot));
     call.old_passphrase = before;
     call.new_passphrase = after;
     if (!virtcrypt_master_change_passphrase_call(session->client, &call, &error))
-        return output_failure(error, "Failed to change the passphrase of the %s", description);
+        return output_failure(error, "Failed to change the passphrase of the %s",
+                              target.description);
     if (!session->is_quiet)
-        printf("The passphrase of the %s was changed\n", description);
+        printf("The passphrase of the %s was changed\n", target.description);
     return true;
 }

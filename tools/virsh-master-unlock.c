@@ -7,6 +7,7 @@
 
 #include "rpc/protocol/virtcrypt_master_client.h"
 #include "tools/master_input.h"
+#include "tools/master_slot_target.h"
 #include "tools/master_slots.h"
 #include "tools/output.h"
 #include "tools/virsh-master-commands.h"
@@ -15,34 +16,25 @@ bool
 virsh_master_test_slot(struct session *session, const struct command_args *args)
 {
     struct virtcrypt_master_test_slot_args call = {0};
-    const struct virtcrypt_master_slot *slot;
-    g_auto(master_status_t) status = {0};
+    g_auto(master_slot_target_t) target = {0};
     g_autoptr(secret_buf_t) secret = NULL;
-    g_autofree char *description = NULL;
     g_autoptr(GError) error = NULL;
-    struct master_input input;
-    char *name = NULL;
 
-    if (!master_input_init(&input, args, &error) || !command_get_text(args, "slot", &name, &error))
-        return output_gerror(error);
-    if (!master_slots_get(session, &status))
+    if (!master_slot_target_begin(&target, session, args))
         return false;
-    slot = master_slots_find(&status, name);
-    if (!slot)
-        return false;
-    description = master_slots_describe(slot);
-    secret = slot->needs_person ? master_input_read(&input, "Passphrase", NULL, &error)
-                                : secret_buf_new(0, &error);
+    secret = target.slot->needs_person
+                 ? master_input_read(&target.input, "Passphrase", NULL, &error)
+                 : secret_buf_new(0, &error);
     if (!secret)
-        return output_failure(error, "Failed to open the %s", description);
+        return output_failure(error, "Failed to open the %s", target.description);
     if (!session_keep(session))
         return false;
-    memcpy(call.slot, slot->id, sizeof(call.slot));
+    memcpy(call.slot, target.slot->id, sizeof(call.slot));
     call.passphrase = secret;
     if (!virtcrypt_master_test_slot_call(session->client, &call, &error))
-        return output_failure(error, "Failed to open the %s", description);
+        return output_failure(error, "Failed to open the %s", target.description);
     if (!session->is_quiet)
-        printf("The %s opens the master key\n", description);
+        printf("The %s opens the master key\n", target.description);
     return true;
 }
 

@@ -3,6 +3,7 @@
  * Owns: store export: without a daemon, as virtcrypt-recover.
  */
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "recover/libvirt_export.h"
@@ -58,19 +59,6 @@ get_request(const struct command_args *args, struct request *request)
     return true;
 }
 
-static bool
-unlock(void *opaque, const struct unlock_context *context, const struct offline_key *key,
-       GError **error)
-{
-    return offline_store_unlock(opaque, context, key, error);
-}
-
-static bool
-needs_person(void *opaque, const struct offline_key *key)
-{
-    return offline_store_needs_person(opaque, key);
-}
-
 static void
 print_losses(const GPtrArray *losses)
 {
@@ -78,24 +66,32 @@ print_losses(const GPtrArray *losses)
         output_warning(losses->pdata[i]);
 }
 
+/* `daemons`: the folder that daemons use. */
 static void
-print_done(const struct request *request, const char *dir,
+print_done(const struct request *request, const char *daemons,
            const struct libvirt_export_result *result)
 {
-    printf("%zu definitions and %zu values were written to %s%s and read back.\n",
+    const char *dir = request->dir ? request->dir : daemons;
+
+    printf("%zu definitions and %zu values were written to %s%s and read back.\n"
+           "virtcrypt's own files are as they were. ",
            result->definitions, result->values, dir, request->key ? "" : ", the values in clear,");
-    printf("virtcrypt's own files are as they were. To go back to libvirt's driver now, see\n"
-           "docs/leaving.md: disable virtcrypt-secretd and virtcryptd, uninstall the connector, "
-           "start\n"
-           "libvirtd, try a guest, and remove virtcrypt's files last. If virtcrypt-secretd is\n"
-           "started again instead, it seals and wipes what is in %s.\n",
-           dir);
+    if (strcmp(dir, daemons) != 0)
+        printf("Nothing wipes what is in %s: that is for\nyou to do.\n", dir);
+    else
+        printf(
+            "To go back to libvirt's driver now, see\n"
+            "docs/leaving.md: disable virtcrypt-secretd and virtcryptd, uninstall the connector, "
+            "start\n"
+            "libvirtd, try a guest, and remove virtcrypt's files last. If virtcrypt-secretd is\n"
+            "started again instead, it seals and wipes what is in %s.\n",
+            dir);
 }
 
 static bool export(struct offline_store *store, const struct request *request, bool is_quiet)
 {
     const struct libvirt_export params = {.dir = request->dir, .key = request->key};
-    const char *dir = request->dir ? request->dir : offline_store_paths(store)->secrets_dir;
+    const char *daemons = offline_store_paths(store)->secrets_dir;
     g_autoptr(GPtrArray) losses = libvirt_export_find_losses(store);
     struct libvirt_export_result result;
     g_autoptr(GError) error = NULL;
@@ -106,9 +102,10 @@ static bool export(struct offline_store *store, const struct request *request, b
                             "what can't be read by --skip-lost",
                             losses->len);
     if (!libvirt_export_run(store, &params, &result, &error))
-        return output_failure(error, "Failed to export to %s", dir);
+        return output_failure(error, "Failed to export to %s",
+                              request->dir ? request->dir : daemons);
     if (!is_quiet)
-        print_done(request, dir, &result);
+        print_done(request, daemons, &result);
     return true;
 }
 
@@ -116,7 +113,6 @@ bool
 virsh_store_export(struct session *session, const struct command_args *args)
 {
     const struct offline_params params = {.is_session = geteuid() != 0};
-    struct unlock_target target = {.unlock = unlock, .needs_person = needs_person};
     g_auto(unlock_input_t) input = {0};
     g_auto(request_t) request = {0};
     g_autoptr(offline_store_t) store = NULL;
@@ -129,8 +125,7 @@ virsh_store_export(struct session *session, const struct command_args *args)
     store = offline_store_open(&params, &error);
     if (!store)
         return output_failure(error, "Failed to open the store");
-    target.opaque = store;
-    if (!unlock_input_run(&input, &target, &error))
+    if (!unlock_input_run_store(&input, store, &error))
         return output_failure(error, "Failed to unlock the store");
     return export(store, &request, session->is_quiet);
 }

@@ -4,6 +4,7 @@
  */
 #include "tools/virsh-store.h"
 
+#include "tools/unlock_input.h"
 #include "tools/virsh-store-commands.h"
 
 static const struct command commands[] = {
@@ -47,12 +48,7 @@ static const struct command commands[] = {
                 {"aes256cbc", OPTION_FLAG, 0, "encrypt values as libvirt 12.1 and later does"},
                 {"key", OPTION_TEXT, OPTION_NAMED_ONLY, "file of libvirt's key, for --aes256cbc"},
                 {"skip-lost", OPTION_FLAG, 0, "leave out what can't be read"},
-                {"slot", OPTION_TEXT, OPTION_NAMED_ONLY, "slot of the master key to unlock with"},
-                {"key-file", OPTION_TEXT, OPTION_NAMED_ONLY,
-                 "where the slot's key file is now, if not where it says"},
-                {"passphrase-fd", OPTION_NUMBER, OPTION_NAMED_ONLY,
-                 "read the passphrase from that descriptor"},
-                {"ask-password", OPTION_FLAG, 0, "ask for it by systemd-ask-password"},
+                UNLOCK_INPUT_OPTIONS,
             },
     },
     {
@@ -78,12 +74,7 @@ static const struct command commands[] = {
                 {"replace", OPTION_FLAG, 0, "put secrets that are there aside, to replaced-N"},
                 {"salvage", OPTION_FLAG, 0, "of a damaged backup, what is whole"},
                 {"dry-run", OPTION_FLAG, 0, "change nothing, and say what is in the backup"},
-                {"slot", OPTION_TEXT, OPTION_NAMED_ONLY, "slot of the master key to unlock with"},
-                {"key-file", OPTION_TEXT, OPTION_NAMED_ONLY,
-                 "where the slot's key file is now, if not where it says"},
-                {"passphrase-fd", OPTION_NUMBER, OPTION_NAMED_ONLY,
-                 "read the passphrase from that descriptor"},
-                {"ask-password", OPTION_FLAG, 0, "ask for it by systemd-ask-password"},
+                UNLOCK_INPUT_OPTIONS,
             },
     },
     {

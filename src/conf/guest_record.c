@@ -398,5 +398,22 @@ guest_key_set_volume(struct guest_key *key, const char *volume)
         return;
     g_free(key->volume);
     key->volume = g_strdup(volume);
-    g_clear_pointer(&key->place, g_free);
+    guest_key_set_place(key, NULL);
+}
+
+bool
+guest_key_has_several(const struct guest_key *key)
+{
+    return g_strcmp0(key->place, GUEST_KEY_SEVERAL) == 0;
+}
+
+void
+guest_key_set_place(struct guest_key *key, char *place)
+{
+    if (guest_key_has_several(key)) {
+        g_free(place);
+        return;
+    }
+    g_free(key->place);
+    key->place = place;
 }

@@ -39,14 +39,17 @@ enum guest_key_state {
     GUEST_KEY_STATE_LAST,
 };
 
+/* The place of volumes that are, or were, more than one: all count as there. */
+#define GUEST_KEY_SEVERAL "several"
+
 struct guest_key {
     struct uuid secret;
     enum guest_key_origin origin;
     enum guest_key_state state;
-    char *volume;  /* path, or NULL: not known, or no volume */
-    char *place;   /* the file system that `volume` was last seen on (guest/volume.h), or NULL */
-    int64_t since; /* seconds since 1970; 0 unless WAITING or ORPHANED */
-    char *reason;  /* or NULL */
+    char *volume;         /* path, or NULL: not known, or no volume */
+    char *place;          /* where `volume` was last seen (guest/volume.h), or NULL */
+    int64_t since;        /* seconds since 1970; 0 unless WAITING or ORPHANED */
+    char *reason;         /* or NULL */
     bool has_remote_copy; /* another host was seen to hold it */
 };
 
@@ -75,8 +78,11 @@ struct guest_key *guest_record_find(const struct guest_record *record, const str
 struct guest_key *guest_record_take(struct guest_record *record, const struct uuid *secret,
                                     enum guest_key_origin origin);
 void guest_record_drop(struct guest_record *record, const struct uuid *secret);
-/* Where another one was seen says nothing of `volume`. */
+/* Where another one was seen says nothing of `volume`; but several stay several. */
 void guest_key_set_volume(struct guest_key *key, const char *volume);
+/* Takes `place`; the same holds. */
+void guest_key_set_place(struct guest_key *key, char *place);
+bool guest_key_has_several(const struct guest_key *key);
 
 const char *guest_key_origin_name(enum guest_key_origin origin); /* "generated" */
 /* False if there is none of that name. */

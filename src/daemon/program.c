@@ -12,6 +12,7 @@
 #include "daemon/options.h"
 #include "daemon/process.h"
 #include "util/log.h"
+#include "util/probe.h"
 
 static const char *
 name_of(const struct daemon_program *program)
@@ -89,6 +90,7 @@ daemon_program_main(const struct daemon_program *program, int argc, char **argv)
 {
     g_auto(daemon_options_t) options = {0};
     g_autoptr(GError) error = NULL;
+    int status;
 
     g_set_prgname(name_of(program)); /* who the lines in the journal are from */
     if (!daemon_options_parse(argc, argv, program->has_session, geteuid(), &options, &error)) {
@@ -108,5 +110,7 @@ daemon_program_main(const struct daemon_program *program, int argc, char **argv)
         fprintf(stderr, "%s: only root can run it\n", name_of(program));
         return EXIT_FAILURE;
     }
-    return start(program, &options);
+    status = start(program, &options);
+    probe_end_process(status);
+    return status;
 }

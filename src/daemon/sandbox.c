@@ -41,7 +41,7 @@ confine_to_folders(const struct sandbox_path *paths, size_t count)
 }
 
 /* The leak sanitizer stops the process and its threads, and looks into them by ptrace and /proc. */
-#ifdef __SANITIZE_ADDRESS__
+#ifdef WITH_SANITIZERS
 static const bool is_watched = true;
 #else
 static const bool is_watched = false;

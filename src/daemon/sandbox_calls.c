@@ -38,14 +38,7 @@ SYSCALLS_DECLARE(sockets, "socket connect sendto sendmsg sendmmsg recvfrom recvm
 /* Reading limits (stacks of threads) and, for GnuTLS, what its random generator stirs in. */
 SYSCALLS_DECLARE(limits, "getrlimit prlimit64 getrusage getrandom");
 
-#if defined(__SANITIZE_ADDRESS__)
-#define HAS_SANITIZER 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(undefined_behavior_sanitizer)
-#define HAS_SANITIZER 1
-#endif
-#endif
-#ifdef HAS_SANITIZER
+#ifdef WITH_SANITIZERS
 /* The search for leaks at the end looks at all threads as a debugger does. */
 SYSCALLS_DECLARE(sanitizers, "sigaltstack ptrace pipe pipe2 wait4 mincore msync "
                              "process_vm_readv tkill unlink");
@@ -79,7 +72,7 @@ static const struct restriction {
     /* No new code. */
     {"mmap", {{1, {SCMP_CMP(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)}}}},
     {"mprotect", {{1, {SCMP_CMP(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)}}}},
-#ifndef HAS_SANITIZER
+#ifndef WITH_SANITIZERS
     /* Threads, no programs' worlds. */
     {"clone", {{1, {SCMP_CMP(0, SCMP_CMP_MASKED_EQ, NAMESPACES, 0)}}}},
     {"prctl",
@@ -94,8 +87,9 @@ static const struct restriction {
     {"prlimit64", {{2, {SCMP_CMP(0, SCMP_CMP_EQ, 0), SCMP_CMP(2, SCMP_CMP_EQ, 0)}}}},
     /* To be asked (file_own_uid), not to be changed. */
     {"setfsuid", {{1, {SCMP_CMP(0, SCMP_CMP_MASKED_EQ, LOW_HALF, LOW_HALF)}}}},
-    /* No program that runs as its owner. */
-    {"fchmod", {{1, {SCMP_CMP(1, SCMP_CMP_MASKED_EQ, S_ISUID | S_ISGID, 0)}}}},
+    /* No program that runs as its owner, and nothing of root's that others may write: what can be
+     * opened for reading can be changed so. */
+    {"fchmod", {{1, {SCMP_CMP(1, SCMP_CMP_MASKED_EQ, 07777 & ~S_IRWXU, 0)}}}},
 };
 
 /* Who is root for files is root for the sockets among them, and many daemons give all to who can

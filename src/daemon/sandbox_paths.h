@@ -14,11 +14,12 @@ enum sandbox_access {
     SANDBOX_APPEND, /* make and write files (logs) */
     SANDBOX_LIST,   /* folders, not the files in them */
     SANDBOX_REMOVE, /* remove files (sockets, locks) */
+    SANDBOX_KEY,    /* read a file that looks like a key file; anything else is skipped */
 };
 
 struct sandbox_path {
-    const char *path; /* a folder or a file; one that is missing is skipped, and stays out of reach
-                       * when it is made later */
+    const char *path; /* a folder or a file; one that is missing, or does not answer, is
+                       * skipped, and stays out of reach when it is there later */
     enum sandbox_access access;
 };
 

@@ -15,6 +15,7 @@
 #include "guest/client_custodian.h"
 #include "guest/daemon_paths.h"
 #include "guest/dispatch.h"
+#include "guest/records.h"
 #include "guest/service.h"
 #include "storage/dispatch.h"
 #include "util/log.h"
@@ -66,13 +67,31 @@ on_volume(void *opaque)
         guest_service_note_volume(daemon->guests);
 }
 
+/* The same. While there are no guests yet, their records are on disk all the same. */
+static bool
+is_needed_elsewhere(void *opaque, const struct uuid *secret, const char *path)
+{
+    struct daemon *daemon = opaque;
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&daemon->guests_mutex);
+    g_autoptr(guest_records_t) records = NULL;
+    g_autoptr(GError) error = NULL;
+
+    if (daemon->guests)
+        return guest_service_needs_elsewhere(daemon->guests, secret, path);
+    records = guest_records_new(daemon->paths->guests_dir, &error);
+    if (!records)
+        log_warn("what guests need is not known: %s", error->message);
+    return !records || guest_records_need_elsewhere(records, secret, path);
+}
+
 static bool
 open_service(struct daemon *daemon, GError **error)
 {
     const struct virtcryptd_paths *paths = daemon->paths;
     struct storage_service_params params = {
+        .opaque = daemon,
         .on_change = on_volume,
-        .on_change_opaque = daemon,
+        .is_needed_elsewhere = is_needed_elsewhere,
         .volumes_dir = paths->volumes_dir,
         .policy_dir = paths->policy_dir,
         .pool_state_dir = paths->pool_state_dir,

@@ -212,7 +212,7 @@ find_record(struct guest_service *service, const struct guest_migration *migrati
 /* A key that is here and that the record says was made for this guest stays so: it came with an
  * earlier attempt. */
 static void
-add_key(struct guest_record *record, const struct arrival *arrival)
+add_key(struct storage_service *storage, struct guest_record *record, const struct arrival *arrival)
 {
     struct guest_key *key = guest_record_take(record, &arrival->def->uuid, arrival->packet->origin);
     bool is_made = !arrival->is_here || key->state == GUEST_KEY_MADE;
@@ -223,8 +223,7 @@ add_key(struct guest_record *record, const struct arrival *arrival)
     key->since = 0;
     key->has_remote_copy = false; /* that one goes when the guest is here */
     g_clear_pointer(&key->reason, g_free);
-    guest_key_set_volume(key, arrival->packet->volume);
-    guest_volume_note(key);
+    guest_volume_set(storage, key, arrival->packet->volume);
 }
 
 static bool
@@ -238,7 +237,7 @@ put_arriving(struct guest_service *service, struct guest_record *record,
     g_free(record->peer);
     record->peer = g_strdup(peer);
     for (guint i = 0; i < arrivals->len; i++)
-        add_key(record, arrivals->pdata[i]);
+        add_key(service->storage, record, arrivals->pdata[i]);
     return guest_records_put(service->records, record, error);
 }
 

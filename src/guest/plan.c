@@ -5,10 +5,10 @@
  */
 #include "guest/plan.h"
 
+#include "guest/plan_text.h"
 #include "util/uuid.h"
 
 enum {
-    NAME_SHOWN_MAX = 200, /* characters of names and URIs in texts: an audit line has a bound */
     RETRY_S = 60,
 };
 
@@ -49,30 +49,6 @@ is_absent(const struct guest_plan_input *input)
 {
     return input->answer == GUEST_ANSWER_ABSENT && !input->has_definition_on_disk &&
            (!input->record || g_strcmp0(input->record->uri, input->uri) == 0);
-}
-
-static char *
-shorten(const char *text)
-{
-    g_autofree char *valid = g_utf8_make_valid(text ? text : "?", -1);
-
-    return g_utf8_strlen(valid, -1) > NAME_SHOWN_MAX ? g_utf8_substring(valid, 0, NAME_SHOWN_MAX)
-                                                     : g_steal_pointer(&valid);
-}
-
-/* Why a key of this guest is not wanted any more. */
-static char *
-describe_cause(const struct guest_record *record)
-{
-    g_autofree char *name = shorten(record->name);
-    g_autofree char *peer = record->peer ? shorten(record->peer) : g_strdup("another host");
-
-    if (record->state == GUEST_STATE_MIGRATED)
-        return g_strdup_printf("guest '%s' migrated to %s", name, peer);
-    return g_strdup_printf(record->state == GUEST_STATE_UNDEFINED
-                               ? "guest '%s' was undefined"
-                               : "guest '%s' does not refer to it any more",
-                           name);
 }
 
 /* ---- what is done ---- */
@@ -117,7 +93,8 @@ set_state(struct work *work, enum guest_state state)
 static void
 begin_waiting(struct work *work, struct guest_key *key)
 {
-    set_key(key, GUEST_KEY_WAITING, MAX(work->input->now, 0), describe_cause(work->record));
+    set_key(key, GUEST_KEY_WAITING, MAX(work->input->now, 0),
+            guest_plan_describe_cause(work->record));
 }
 
 /* ---- a key that is not wanted any more ---- */
@@ -142,7 +119,8 @@ find_deadline(const struct work *work, const struct guest_key *key)
 static bool
 is_gone(const struct work *work, const struct guest_key *key)
 {
-    return key->volume && !work->input->volume_exists(work->input->opaque, key->volume, key->place);
+    return key->volume && !guest_key_has_several(key) &&
+           !work->input->volume_exists(work->input->opaque, key->volume, key->place);
 }
 
 /* Takes `reason`. */
@@ -158,21 +136,15 @@ set_orphaned(struct work *work, struct guest_key *key, char *reason)
 static void
 hold(struct work *work, struct guest_key *key)
 {
-    g_autofree char *cause = describe_cause(work->record);
     bool is_manual = work->input->erase_orphans == DAEMON_CONF_ORPHANS_MANUAL;
 
-    set_orphaned(work, key,
-                 g_strdup_printf("%s; held until %s, as no other host is known to have the key",
-                                 cause,
-                                 is_manual     ? "key-erase"
-                                 : key->volume ? "its volume is deleted"
-                                               : "key-erase, as its volume is not known"));
+    set_orphaned(work, key, guest_plan_describe_hold(work->record, key, is_manual));
 }
 
 static void
 erase(struct work *work, const struct guest_key *key, bool volume_is_gone)
 {
-    g_autofree char *cause = describe_cause(work->record);
+    g_autofree char *cause = guest_plan_describe_cause(work->record);
     g_autofree char *reason =
         g_strconcat(cause, volume_is_gone ? ", its volume is gone" : "", NULL);
 
@@ -189,7 +161,8 @@ stands_for_volume(const struct work *work, const struct guest_key *key)
 
     return key->volume && !has_moved(work, key) &&
            input->erase_orphans != DAEMON_CONF_ORPHANS_AFTER_DELAY &&
-           !input->is_volume_elsewhere(input->opaque, &key->secret, key->volume) &&
+           (guest_key_has_several(key) ||
+            !input->is_volume_elsewhere(input->opaque, &key->secret, key->volume)) &&
            !is_gone(work, key);
 }
 
@@ -197,7 +170,7 @@ stands_for_volume(const struct work *work, const struct guest_key *key)
 static bool
 give_to_others(struct work *work, struct guest_key *key)
 {
-    g_autofree char *cause = describe_cause(work->record);
+    g_autofree char *cause = guest_plan_describe_cause(work->record);
 
     if (!stands_for_volume(work, key)) {
         add_action(work, GUEST_ACTION_UNBIND, &key->secret, cause);
@@ -279,19 +252,18 @@ static void
 note_volume(const struct guest_plan_input *input, struct guest_key *key,
             const struct guest_reference *reference)
 {
-    g_autofree char *place = NULL;
+    bool has_several =
+        reference->has_more_volumes ||
+        (reference->volume && input->leaves_volume(input->opaque, key, reference->volume));
+    char *place;
 
     if (reference->volume)
         guest_key_set_volume(key, reference->volume);
-    if (reference->has_more_volumes) {
-        g_clear_pointer(&key->place, g_free);
-        return;
-    }
-    place = key->volume ? input->find_place(input->opaque, key->volume) : NULL;
-    if (!place)
-        return;
-    g_free(key->place);
-    key->place = g_steal_pointer(&place);
+    place = has_several   ? g_strdup(GUEST_KEY_SEVERAL)
+            : key->volume ? input->find_place(input->opaque, key->volume)
+                          : NULL;
+    if (place)
+        guest_key_set_place(key, place);
 }
 
 static void

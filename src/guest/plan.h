@@ -45,6 +45,8 @@ struct guest_plan_input {
     bool (*volume_exists)(void *opaque, const char *volume, const char *place);
     /* The place of a volume that is there now, or NULL. Freed by the plan. */
     char *(*find_place)(void *opaque, const char *volume);
+    /* Whether the key's volume may stay behind when `volume` takes its place. */
+    bool (*leaves_volume)(void *opaque, const struct guest_key *key, const char *volume);
     unsigned int (*count_other_owners)(void *opaque, const struct uuid *secret);
     /* Whether one of these owns it for that volume, too. */
     bool (*is_volume_elsewhere)(void *opaque, const struct uuid *secret, const char *volume);

@@ -154,6 +154,14 @@ find_place(void *opaque, const char *volume)
     return guest_volume_find_place(volume);
 }
 
+static bool
+leaves_volume(void *opaque, const struct guest_key *key, const char *volume)
+{
+    const struct guest_job *job = opaque;
+
+    return guest_volume_leaves(job->service->storage, key, volume);
+}
+
 static unsigned int
 count_other_owners(void *opaque, const struct uuid *secret)
 {
@@ -196,6 +204,7 @@ fill_settings(struct guest_job *job, bool is_held)
         .bind_referenced = conf->bind_referenced_secrets,
         .volume_exists = volume_exists,
         .find_place = find_place,
+        .leaves_volume = leaves_volume,
         .count_other_owners = count_other_owners,
         .is_volume_elsewhere = is_volume_elsewhere,
         .is_used_elsewhere = is_used_elsewhere,

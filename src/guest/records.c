@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "guest/volume.h"
 #include "util/error.h"
 #include "util/file.h"
 #include "util/log.h"
@@ -206,6 +207,37 @@ guest_records_has_unreadable(struct guest_records *records)
             return true;
     }
     return records->has_nameless;
+}
+
+static bool
+is_of_another(const struct guest_key *key, const char *path)
+{
+    if (key->origin == GUEST_KEY_REFUSED)
+        return false;
+    return !key->volume || guest_key_has_several(key) ||
+           (!guest_volume_is_same(key->volume, path) &&
+            guest_volume_may_be_there(key->volume, key->place));
+}
+
+bool
+guest_records_need_elsewhere(struct guest_records *records, const struct uuid *secret,
+                             const char *path)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = NULL;
+    const struct entry *entry;
+    GHashTableIter iter;
+
+    if (guest_records_has_unreadable(records))
+        return true;
+    locker = g_mutex_locker_new(&records->mutex);
+    g_hash_table_iter_init(&iter, records->by_uuid);
+    while (g_hash_table_iter_next(&iter, NULL, (void **)&entry)) {
+        const struct guest_key *key = guest_record_find(entry->record, secret);
+
+        if (key && is_of_another(key, path))
+            return true;
+    }
+    return false;
 }
 
 /* Hold the lock. False: the guest's record is one that can't be read, and is kept. */

@@ -23,6 +23,10 @@ struct guest_record *guest_records_get(struct guest_records *records, const stru
 GPtrArray *guest_records_list(struct guest_records *records);
 /* Whether the file of any guest can't be read: who owns what is not fully known then. */
 bool guest_records_has_unreadable(struct guest_records *records);
+/* Whether a guest has that secret for another volume than `path`, too, which may be there, or for
+ * what is not known. */
+bool guest_records_need_elsewhere(struct guest_records *records, const struct uuid *secret,
+                                  const char *path);
 
 /* Durable when true: the commit point of every change. */
 bool guest_records_put(struct guest_records *records, const struct guest_record *record,
@@ -31,3 +35,6 @@ bool guest_records_put(struct guest_records *records, const struct guest_record 
  * NULL for those that are durable now. */
 GPtrArray *guest_records_put_all(struct guest_records *records, const GPtrArray *changed);
 bool guest_records_remove(struct guest_records *records, const struct uuid *guest, GError **error);
+
+typedef struct guest_records guest_records_t; /* for g_autoptr only */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(guest_records_t, guest_records_free)

@@ -10,6 +10,7 @@
 #include "conf/domain_secrets.h"
 #include "guest/chain.h"
 #include "guest/service_state.h"
+#include "guest/volume.h"
 #include "util/error.h"
 
 struct search {
@@ -36,22 +37,12 @@ free_reference(void *data)
     guest_reference_free(data);
 }
 
-static bool
-is_same_file(const char *a, const char *b)
-{
-    struct stat one;
-    struct stat other;
-
-    return strcmp(a, b) == 0 || (stat(a, &one) == 0 && stat(b, &other) == 0 &&
-                                 one.st_dev == other.st_dev && one.st_ino == other.st_ino);
-}
-
 static void
 add_volume(struct guest_reference *reference, const char *volume)
 {
     if (!reference->volume)
         reference->volume = g_strdup(volume);
-    else if (volume && !is_same_file(reference->volume, volume))
+    else if (volume && !guest_volume_is_same(reference->volume, volume))
         reference->has_more_volumes = true;
 }
 

@@ -161,6 +161,13 @@ guest_service_note_volume(struct guest_service *service)
         guest_watch_note_all(service->watch);
 }
 
+bool
+guest_service_needs_elsewhere(struct guest_service *service, const struct uuid *secret,
+                              const char *path)
+{
+    return guest_records_need_elsewhere(service->records, secret, path);
+}
+
 /* ---- locks of guests ---- */
 
 static void

@@ -39,6 +39,9 @@ bool guest_service_reconcile(struct guest_service *service, GError **error);
 /* A volume's secret changed, or a volume went: its guests are looked at soon. Any thread; does not
  * wait. */
 void guest_service_note_volume(struct guest_service *service);
+/* As guest_records_need_elsewhere. Any thread. */
+bool guest_service_needs_elsewhere(struct guest_service *service, const struct uuid *secret,
+                                   const char *path);
 
 /* ---- service_define.c ---- */
 

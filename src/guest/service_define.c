@@ -153,8 +153,7 @@ put_defining(struct definition *definition, GError **error)
             key->origin = GUEST_KEY_SENT;
         if (sent->def)
             key->state = GUEST_KEY_MADE;
-        guest_key_set_volume(key, sent->path);
-        guest_volume_note(key);
+        guest_volume_set(definition->service->storage, key, sent->path);
     }
     return guest_records_put(definition->service->records, record, error);
 }

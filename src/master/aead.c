@@ -7,22 +7,13 @@
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 
-#include "util/error.h"
-
-static bool
-check_gnutls(int rc, const char *what, GError **error)
-{
-    if (rc >= 0)
-        return true;
-    error_set(error, ERROR_FROM_SECRET, ERROR_INTERNAL, "cannot %s: %s", what, gnutls_strerror(rc));
-    return false;
-}
+#include "master/crypto_error.h"
 
 bool
 aead_make_nonce(uint8_t ret_nonce[AEAD_NONCE_SIZE], GError **error)
 {
-    return check_gnutls(gnutls_rnd(GNUTLS_RND_NONCE, ret_nonce, AEAD_NONCE_SIZE), "get a nonce",
-                        error);
+    return crypto_error_check(gnutls_rnd(GNUTLS_RND_NONCE, ret_nonce, AEAD_NONCE_SIZE),
+                              "get a nonce", error);
 }
 
 static gnutls_aead_cipher_hd_t
@@ -32,8 +23,8 @@ open_cipher(const struct secret_buf *key, GError **error)
     gnutls_datum_t datum = {.data = (void *)secret_buf_bytes(key), .size = AEAD_KEY_SIZE};
 
     g_assert(secret_buf_len(key) == AEAD_KEY_SIZE);
-    if (!check_gnutls(gnutls_aead_cipher_init(&cipher, GNUTLS_CIPHER_AES_256_GCM, &datum),
-                      "start AES-256-GCM", error))
+    if (!crypto_error_check(gnutls_aead_cipher_init(&cipher, GNUTLS_CIPHER_AES_256_GCM, &datum),
+                            "start AES-256-GCM", error))
         return NULL;
     return cipher;
 }
@@ -51,7 +42,7 @@ aead_encrypt(const struct aead_params *params, const void *plain, size_t len, ui
     rc = gnutls_aead_cipher_encrypt(cipher, params->nonce, AEAD_NONCE_SIZE, params->aad,
                                     params->aad_len, AEAD_TAG_SIZE, plain, len, to, &done);
     gnutls_aead_cipher_deinit(cipher);
-    return check_gnutls(rc, "encrypt", error);
+    return crypto_error_check(rc, "encrypt", error);
 }
 
 bool
@@ -69,5 +60,5 @@ aead_decrypt(const struct aead_params *params, const uint8_t *from, struct secre
         secret_buf_len(to) + AEAD_TAG_SIZE, secret_buf_writable(to), &done);
     gnutls_aead_cipher_deinit(cipher);
     *ret_tampered = rc == GNUTLS_E_DECRYPTION_FAILED;
-    return check_gnutls(rc, "decrypt", error);
+    return crypto_error_check(rc, "decrypt", error);
 }

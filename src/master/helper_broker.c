@@ -22,6 +22,7 @@
 
 #include "master/helper.h"
 #include "master/helper_wire.h"
+#include "util/exec.h"
 #include "util/file.h"
 
 enum {
@@ -98,40 +99,15 @@ static G_GNUC_NORETURN void
 run_helper(const struct broker *broker, int socket_fd, int failure_fd,
            const struct helper_order *order, pid_t parent)
 {
-    struct sigaction plain = {.sa_handler = SIG_DFL};
-    sigset_t none;
     char seconds[SECONDS_SIZE];
     const char *argv[] = {"virtcrypt-unlock-helper", helper_operation_name(order->operation),
                           seconds, NULL};
-    int failure;
 
     g_snprintf(seconds, sizeof(seconds), "%u", (order->timeout_ms + GRACE_MS) / MS_PER_S + 1);
-    for (int number = 1; number < NSIG; number++)
-        sigaction(number, &plain, NULL);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
     /* Both were made above the numbers that keep their meaning; all others close at the exec. */
-    if (setpgid(0, 0) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent &&
-        dup2(socket_fd, STDERR_FILENO + 1) >= 0)
-        execve(broker->params->program, (char *const *)argv,
-               (char *const *)broker->params->environment);
-    failure = errno;
-    if (write(failure_fd, &failure, sizeof(failure)) < 0)
-        _exit(126);
-    _exit(127);
-}
-
-/* What failed before the program ran; 0 if nothing did. */
-static int
-read_failure(int fd)
-{
-    int failure = 0;
-    ssize_t got;
-
-    do
-        got = read(fd, &failure, sizeof(failure));
-    while (got < 0 && errno == EINTR);
-    return got == (ssize_t)sizeof(failure) ? MAX(failure, 1) : 0;
+    if (exec_begin(parent) && dup2(socket_fd, STDERR_FILENO + 1) >= 0)
+        exec_run(broker->params->program, argv, broker->params->environment);
+    exec_fail(failure_fd);
 }
 
 /* Takes the two of `pair` over, above the numbers that keep their meaning. */
@@ -165,7 +141,7 @@ start_helper(struct broker *broker, struct child *child, const struct helper_ord
     if (pid < 0)
         return -1;
     file_fd_clear(&failure_write);
-    failure = read_failure(failure_read);
+    failure = exec_read_failure(failure_read);
     if (failure != 0) {
         waitpid(pid, NULL, 0);
         errno = failure;

@@ -8,22 +8,12 @@
 #include <gnutls/gnutls.h>
 #include <string.h>
 
-#include "util/error.h"
+#include "master/crypto_error.h"
 
 static gnutls_datum_t
 datum(const void *bytes, size_t len)
 {
     return (gnutls_datum_t){.data = (void *)bytes, .size = (unsigned int)len};
-}
-
-static bool
-check_gnutls(int rc, GError **error)
-{
-    if (rc == GNUTLS_E_SUCCESS)
-        return true;
-    error_set(error, ERROR_FROM_SECRET, ERROR_INTERNAL, "cannot derive a key: %s",
-              gnutls_strerror(rc));
-    return false;
 }
 
 struct secret_buf *
@@ -34,9 +24,9 @@ hkdf_extract(const void *salt, size_t salt_len, const struct secret_buf *input, 
     gnutls_datum_t salt_datum = datum(salt, salt_len);
 
     if (!extracted ||
-        !check_gnutls(gnutls_hkdf_extract(GNUTLS_MAC_SHA256, &input_datum, &salt_datum,
-                                          secret_buf_writable(extracted)),
-                      error))
+        !crypto_error_check(gnutls_hkdf_extract(GNUTLS_MAC_SHA256, &input_datum, &salt_datum,
+                                                secret_buf_writable(extracted)),
+                            "derive a key", error))
         return NULL;
     return g_steal_pointer(&extracted);
 }
@@ -50,9 +40,9 @@ hkdf_expand(const struct secret_buf *extracted, const void *info, size_t info_le
     gnutls_datum_t info_datum = datum(info, info_len);
 
     if (!expanded ||
-        !check_gnutls(gnutls_hkdf_expand(GNUTLS_MAC_SHA256, &extracted_datum, &info_datum,
-                                         secret_buf_writable(expanded), len),
-                      error))
+        !crypto_error_check(gnutls_hkdf_expand(GNUTLS_MAC_SHA256, &extracted_datum, &info_datum,
+                                               secret_buf_writable(expanded), len),
+                            "derive a key", error))
         return NULL;
     return g_steal_pointer(&expanded);
 }

@@ -9,6 +9,7 @@
 #include <gnutls/gnutls.h>
 #include <string.h>
 
+#include "master/crypto_error.h"
 #include "util/error.h"
 
 /* Without I, L, O and U. */
@@ -56,11 +57,7 @@ hash(const char *purpose, uint8_t number, const uint8_t *bytes, size_t len,
             rc = gnutls_hash(state, bytes, len);
         end_hash(state, ret_hash);
     }
-    if (rc >= 0)
-        return true;
-    error_set(error, ERROR_FROM_SECRET, ERROR_INTERNAL, "cannot compute a check: %s",
-              gnutls_strerror(rc));
-    return false;
+    return crypto_error_check(rc, "compute a check", error);
 }
 
 static bool

@@ -8,6 +8,7 @@
 #include <gnutls/gnutls.h>
 #include <string.h>
 
+#include "master/crypto_error.h"
 #include "util/big_endian.h"
 #include "util/error.h"
 
@@ -189,11 +190,7 @@ make_tag(const void *bytes, size_t len, const struct master_key *master, uint8_t
         return false;
     rc = gnutls_hmac_fast(GNUTLS_MAC_SHA256, secret_buf_bytes(key), secret_buf_len(key), bytes, len,
                           ret_tag);
-    if (rc == GNUTLS_E_SUCCESS)
-        return true;
-    error_set(error, ERROR_FROM_SECRET, ERROR_INTERNAL, "cannot compute a tag: %s",
-              gnutls_strerror(rc));
-    return false;
+    return crypto_error_check(rc, "compute a tag", error);
 }
 
 static void

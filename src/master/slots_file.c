@@ -9,57 +9,20 @@
 
 #include "master/slots.h"
 #include "util/error.h"
-#include "util/file.h"
-#include "util/log.h"
+#include "util/file_place.h"
 #include "util/syscalls.h"
 
 SYSCALLS_DECLARE(slots_file, "openat newfstatat pread64 geteuid");
 
-enum { FOLDER_MODE = 0700, FILE_MODE = 0600, OTHERS_MAY_WRITE = 022 };
-
-/* A folder that is held open, and the name in it. */
-struct place {
-    file_fd dir_fd;
-    char *name;
-};
+enum { OTHERS_MAY_WRITE = 022 };
 
 static void
-place_clear(struct place *place)
+set_foreign(const char *path, const struct stat *info, GError **error)
 {
-    file_fd_clear(&place->dir_fd);
-    g_free(place->name);
-}
-
-typedef struct place place_t; /* for g_auto only */
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(place_t, place_clear)
-
-static bool
-open_place(const char *path, bool create, struct place *ret_place, GError **error)
-{
-    g_autofree char *folder = g_path_get_dirname(path);
-
-    ret_place->name = g_path_get_basename(path);
-    ret_place->dir_fd = file_open_dir(folder, create, FOLDER_MODE, error);
-    return ret_place->dir_fd >= 0;
-}
-
-/* Media that can't be written hold what they hold. On a full disk what is left may have to stay, as
- * overwriting takes space on some: that the exchange is durable is enough. */
-static bool
-finish_write(const struct place *place, GError **error)
-{
-    g_autoptr(GError) failure = NULL;
-
-    if (file_finish_replace(place->dir_fd, place->name, &failure) ||
-        error_get_errno(failure) == EROFS || error_get_errno(failure) == EINVAL)
-        return true;
-    if ((error_get_errno(failure) == ENOSPC || error_get_errno(failure) == EDQUOT) &&
-        file_sync_dir(place->dir_fd, NULL)) {
-        log_error("what is left of a write of %s stays there: %s", place->name, failure->message);
-        return true;
-    }
-    g_propagate_error(error, g_steal_pointer(&failure));
-    return false;
+    error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+              "the file of slots %s belongs to user %u; check where it comes from and run 'chown "
+              "root %s'",
+              path, info->st_uid, path);
 }
 
 /* Who may write the file may take every way to unlock away, or put an old one back. */
@@ -70,10 +33,7 @@ check_info(const struct stat *info, const char *path, GError **error)
         error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID, "%s is not a regular file",
                   path);
     else if (info->st_uid != 0 && info->st_uid != geteuid())
-        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
-                  "the file of slots %s belongs to user %u; check where it comes from and run "
-                  "'chown root %s'",
-                  path, info->st_uid, path);
+        set_foreign(path, info, error);
     else if (info->st_mode & OTHERS_MAY_WRITE)
         error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
                   "the file of slots %s may be written by others (mode %04o); run 'chmod 600 %s', "
@@ -112,27 +72,45 @@ read_all(int fd, size_t len, const char *path, GError **error)
     return g_bytes_new_take(g_steal_pointer(&bytes), done);
 }
 
+/* A daemon that gave up its powers can't open what belongs to others. */
+static void
+set_not_opened(const struct file_place *place, const char *path, int errnum, GError **error)
+{
+    struct stat info;
+
+    if (errnum == ELOOP)
+        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+                  "the file of slots %s is a symbolic link; put the file itself in its place",
+                  path);
+    else if (errnum == EACCES &&
+             fstatat(place->dir_fd, place->name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+             info.st_uid != file_own_uid())
+        set_foreign(path, &info, error);
+    else
+        error_set_errno(error, ERROR_FROM_SECRET, errnum, "cannot open the file of slots %s", path);
+}
+
 static GBytes *
-read_file(const struct place *place, const char *path, GError **error)
+read_file(const struct file_place *place, const char *path, GError **error)
 {
     g_auto(file_fd) fd = openat(place->dir_fd, place->name,
                                 O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     struct stat info;
 
     if (fd < 0 || fstat(fd, &info) < 0) {
-        error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot open the file of slots %s", path);
+        set_not_opened(place, path, errno, error);
         return NULL;
     }
     return check_info(&info, path, error) ? read_all(fd, (size_t)info.st_size, path, error) : NULL;
 }
 
 static struct slots *
-read_slots(const char *path, struct place *ret_place, GBytes **ret_bytes, GError **error)
+read_slots(const char *path, struct file_place *ret_place, GBytes **ret_bytes, GError **error)
 {
     g_autoptr(GBytes) bytes = NULL;
     struct slots *slots;
 
-    if (!open_place(path, false, ret_place, error))
+    if (!file_place_open(path, false, ret_place, error))
         return NULL;
     bytes = read_file(ret_place, path, error);
     if (!bytes)
@@ -148,7 +126,7 @@ read_slots(const char *path, struct place *ret_place, GBytes **ret_bytes, GError
 struct slots *
 slots_peek(const char *path)
 {
-    g_auto(place_t) place = {-1, NULL};
+    g_auto(file_place_t) place = {-1, NULL};
     g_autoptr(GBytes) bytes = NULL;
 
     return read_slots(path, &place, &bytes, NULL);
@@ -157,14 +135,14 @@ slots_peek(const char *path)
 struct slots *
 slots_read(const char *path, GBytes **ret_bytes, GError **error)
 {
-    g_auto(place_t) place = {-1, NULL};
+    g_auto(file_place_t) place = {-1, NULL};
     g_autoptr(GBytes) bytes = NULL;
     g_autoptr(slots_t) slots = read_slots(path, &place, &bytes, error);
 
     if (!slots)
         return NULL;
     /* Not earlier: what is wiped then may be the one good copy. */
-    if (!finish_write(&place, error))
+    if (!file_place_finish_replace(&place, error))
         return NULL;
     if (ret_bytes)
         *ret_bytes = g_steal_pointer(&bytes);
@@ -193,17 +171,15 @@ is_written(const char *path, GBytes *bytes)
 bool
 slots_write(const char *path, struct slots *slots, const struct master_key *master, GError **error)
 {
-    g_auto(place_t) place = {-1, NULL};
+    g_auto(file_place_t) place = {-1, NULL};
     g_autoptr(GBytes) bytes = NULL;
     g_autoptr(GError) failure = NULL;
 
     slots->sequence++;
     bytes = slots_format(slots, master, error);
-    if (!bytes || !open_place(path, true, &place, error))
+    if (!bytes || !file_place_open(path, true, &place, error))
         return false;
-    if (file_replace_wiping(place.dir_fd, place.name, g_bytes_get_data(bytes, NULL),
-                            g_bytes_get_size(bytes), FILE_MODE, &failure) ||
-        is_written(path, bytes))
+    if (file_place_replace_wiping(&place, bytes, &failure) || is_written(path, bytes))
         return true;
     g_propagate_error(error, g_steal_pointer(&failure));
     return false;

@@ -169,7 +169,9 @@ settle(const struct unlock_context *context, const struct slot *slot, enum unloc
     g_autoptr(GError) problem = NULL;
 
     if (method && method->settle && !method->settle(context, slot, outcome, &problem))
-        log_error("%s of the master key: %s", description, problem->message);
+        log_error("%s of the master key: %s%s", description, problem->message,
+                  outcome == UNLOCK_REMOVED ? "; what it has elsewhere is left: take that away"
+                                            : "");
 }
 
 /* Before a slot is enrolled, so that it takes nothing from another, and after, when its fields are
@@ -189,8 +191,9 @@ check_unique(const struct slots *slots, const struct slot *slot, const struct un
             g_autofree char *description = slot_describe(other);
 
             error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
-                      "the %s of the master key has the same %s, '%s'", description,
-                      method->unique_field, value);
+                      "the %s of the master key has the same %s, '%s'; name another one, or remove "
+                      "that slot first ('virtcrypt master remove-slot')",
+                      description, method->unique_field, value);
             return false;
         }
     }

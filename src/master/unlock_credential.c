@@ -12,11 +12,13 @@
 #include "master/unlock_methods.h"
 #include "util/error.h"
 #include "util/file.h"
+#include "util/probe.h"
 #include "util/syscalls.h"
 
 SYSCALLS_DECLARE(unlock_credential, "newfstatat");
 
 #define NAME_FIELD "name"
+#define FIRST_NAME "virtcrypt-master-key"
 
 enum { NAME_MAX_LEN = 255, READ_MAX = 4096 };
 
@@ -65,12 +67,78 @@ open_folder(const char *path, const char *name, GError **error)
     return -1;
 }
 
+/* What a probe works with; `dir` is as it was handed to the service. */
+struct look {
+    char *dir;
+    const char *name; /* of the credential: `own_name`, or one of our own */
+    char *own_name;
+    struct secret_buf *bytes;
+    GError *problem;
+};
+
+static void
+free_look(void *data)
+{
+    struct look *look = data;
+
+    g_free(look->dir);
+    g_free(look->own_name);
+    secret_buf_free(look->bytes);
+    g_clear_error(&look->problem);
+    g_free(look);
+}
+
+static void
+read_in_folder(void *data)
+{
+    struct look *look = data;
+    g_autoptr(GError) failure = NULL;
+    g_auto(file_fd) dir_fd = open_folder(look->dir, look->name, &look->problem);
+    struct secret_buf *bytes;
+
+    if (dir_fd < 0)
+        return;
+    bytes = file_read_secret(dir_fd, look->name, READ_MAX, &failure);
+    if (bytes)
+        look->bytes = check_size(bytes, look->name, &look->problem);
+    else if (error_get_errno(failure) == ENOENT)
+        error_set(&look->problem, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
+                  "this service was not given the credential '%s'; see CREDENTIALS in "
+                  "virtcrypt-secretd(8)",
+                  look->name);
+    else
+        g_propagate_prefixed_error(&look->problem, g_steal_pointer(&failure),
+                                   "the credential '%s': ", look->name);
+}
+
+/* Within the context's time: by a unit of the operator's own the folder may be anywhere. */
+static struct look *
+run_look(const struct unlock_context *context, const char *name, void (*run)(void *data),
+         GError **error)
+{
+    struct look *look = g_new0(struct look, 1);
+    g_autofree char *object =
+        name ? g_strdup_printf("the credential '%s' in %s", name, context->credentials_dir)
+             : g_strdup_printf("the folder of credentials %s", context->credentials_dir);
+    const struct probe probe = {
+        .object = object,
+        .timeout_ms = context->timeout_ms,
+        .cancel = context->cancel,
+        .run = run,
+        .free_data = free_look,
+    };
+
+    look->dir = g_strdup(context->credentials_dir);
+    look->own_name = g_strdup(name);
+    look->name = look->own_name;
+    return probe_run(&probe, look, error);
+}
+
 static struct secret_buf *
 read_credential(const struct unlock_context *context, const char *name, GError **error)
 {
-    g_autoptr(GError) failure = NULL;
-    g_auto(file_fd) dir_fd = -1;
-    struct secret_buf *bytes;
+    struct secret_buf *bytes = NULL;
+    struct look *look;
 
     if (!context->credentials_dir) {
         error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
@@ -79,20 +147,14 @@ read_credential(const struct unlock_context *context, const char *name, GError *
                   name);
         return NULL;
     }
-    dir_fd = open_folder(context->credentials_dir, name, error);
-    if (dir_fd < 0)
+    look = run_look(context, name, read_in_folder, error);
+    if (!look)
         return NULL;
-    bytes = file_read_secret(dir_fd, name, READ_MAX, &failure);
-    if (bytes)
-        return check_size(bytes, name, error);
-    if (error_get_errno(failure) == ENOENT)
-        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
-                  "this service was not given the credential '%s'; see CREDENTIALS in "
-                  "virtcrypt-secretd(8)",
-                  name);
-    else
-        g_propagate_prefixed_error(error, g_steal_pointer(&failure), "the credential '%s': ", name);
-    return NULL;
+    bytes = g_steal_pointer(&look->bytes);
+    if (!bytes)
+        g_propagate_error(error, g_steal_pointer(&look->problem));
+    free_look(look);
+    return bytes;
 }
 
 static struct secret_buf *
@@ -118,21 +180,37 @@ is_missing(const char *path)
     return lstat(path, &info) != 0 && errno == ENOENT;
 }
 
+static void
+find_in_folder(void *data)
+{
+    static const char *const names[] = {FIRST_NAME, "secrets-encryption-key"};
+    struct look *look = data;
+
+    /* There may be one: its use says that it could not be had. */
+    if (is_missing(look->dir))
+        look->name = names[0];
+    for (size_t i = 0; i < G_N_ELEMENTS(names) && !look->name; i++) {
+        g_autofree char *path = g_build_filename(look->dir, names[i], NULL);
+
+        if (!is_missing(path))
+            look->name = names[i];
+    }
+}
+
 const char *
 unlock_find_credential(const struct unlock_context *context)
 {
-    static const char *const names[] = {"virtcrypt-master-key", "secrets-encryption-key"};
+    const char *name = NULL;
+    struct look *look;
 
-    /* There may be one: its use says that it could not be had. */
-    if (context->credentials_dir && is_missing(context->credentials_dir))
-        return names[0];
-    for (size_t i = 0; context->credentials_dir && i < G_N_ELEMENTS(names); i++) {
-        g_autofree char *path = g_build_filename(context->credentials_dir, names[i], NULL);
-
-        if (!is_missing(path))
-            return names[i];
-    }
-    return NULL;
+    if (!context->credentials_dir)
+        return NULL;
+    look = run_look(context, NULL, find_in_folder, NULL);
+    if (!look)
+        return FIRST_NAME; /* as if it were missing */
+    name = look->name;
+    free_look(look);
+    return name;
 }
 
 /* A credential is the operator's to make and to replace: renewing keeps it. */

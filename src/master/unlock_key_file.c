@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "master/hkdf.h"
+#include "master/key_file.h"
 #include "master/unlock_methods.h"
 #include "util/error.h"
 #include "util/file.h"
@@ -29,37 +30,10 @@ SYSCALLS_DECLARE(unlock_key_file,
 #define MADE_FIELD  "made"
 #define MADE_YES    "yes"
 #define CHECK_FIELD "check"
-#define NEXT_SUFFIX ".next"
-#define NEW_SUFFIX  ".new"
 
-enum { FOLDER_MODE = 0700, FILE_MODE = 0600, CHECK_SIZE = 8, REPLACED_MAX = 1000 };
+enum { FILE_MODE = 0600, CHECK_SIZE = 8, REPLACED_MAX = 1000 };
 
 static const char check_purpose[] = "virtcrypt key file v1";
-
-/* ---- the place ---- */
-
-struct place {
-    char *path;
-    char *next_path;
-    char *name;
-    char *next_name;
-    char *new_name; /* of file_replace_wiping */
-    file_fd dir_fd;
-};
-
-static void
-place_clear(struct place *place)
-{
-    g_free(place->path);
-    g_free(place->next_path);
-    g_free(place->name);
-    g_free(place->next_name);
-    g_free(place->new_name);
-    file_fd_clear(&place->dir_fd);
-}
-
-typedef struct place place_t; /* for g_auto only */
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(place_t, place_clear)
 
 static const char *
 get_path(const struct slot *slot, GError **error)
@@ -68,7 +42,7 @@ get_path(const struct slot *slot, GError **error)
     g_autofree char *plain = path ? g_canonicalize_filename(path, "/") : NULL;
 
     if (path && strcmp(path, plain) == 0 && strcmp(path, "/") != 0 &&
-        strlen(path) + strlen(NEXT_SUFFIX) < PATH_MAX)
+        strlen(path) + strlen(KEY_FILE_NEXT_SUFFIX) < PATH_MAX)
         return path;
     error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
               "the path of a key file is needed: an absolute one, without '..', and not too long");
@@ -77,43 +51,16 @@ get_path(const struct slot *slot, GError **error)
 
 /* Settling wipes PATH.next and PATH.new, which are no names for another slot's file. */
 static bool
-check_name(const struct place *place, GError **error)
+check_name(const struct key_file *place, GError **error)
 {
-    if (!g_str_has_suffix(place->name, NEXT_SUFFIX) && !g_str_has_suffix(place->name, NEW_SUFFIX))
+    if (!g_str_has_suffix(place->name, KEY_FILE_NEXT_SUFFIX) &&
+        !g_str_has_suffix(place->name, KEY_FILE_NEW_SUFFIX))
         return true;
     error_set(
         error, ERROR_FROM_SECRET, ERROR_INVALID_ARG,
         "the name of the key file %s may not end in '%s' or '%s', as those have that virtcrypt "
         "makes while it renews a key file; rename it",
-        place->path, NEXT_SUFFIX, NEW_SUFFIX);
-    return false;
-}
-
-static bool
-open_place(const struct slot *slot, bool create, struct place *ret_place, GError **error)
-{
-    const char *path = get_path(slot, error);
-    g_autofree char *folder = path ? g_path_get_dirname(path) : NULL;
-    g_autoptr(GError) failure = NULL;
-
-    if (!path)
-        return false;
-    ret_place->path = g_strdup(path);
-    ret_place->next_path = g_strconcat(path, NEXT_SUFFIX, NULL);
-    ret_place->name = g_path_get_basename(path);
-    ret_place->next_name = g_strconcat(ret_place->name, NEXT_SUFFIX, NULL);
-    ret_place->new_name = g_strconcat(ret_place->name, NEW_SUFFIX, NULL);
-    ret_place->dir_fd = file_open_dir(folder, create, FOLDER_MODE, &failure);
-    if (ret_place->dir_fd >= 0)
-        return true;
-    /* Root can open anything; but the daemon confines itself. */
-    if (error_get_errno(failure) == EACCES)
-        error_set_errno(error, ERROR_FROM_SECRET, EACCES,
-                        "the daemon is kept from the folder %s; add that to sandbox_paths in "
-                        "virtcrypt-secretd.conf and restart it",
-                        folder);
-    else
-        g_propagate_error(error, g_steal_pointer(&failure));
+        place->path, KEY_FILE_NEXT_SUFFIX, KEY_FILE_NEW_SUFFIX);
     return false;
 }
 
@@ -129,65 +76,6 @@ static bool
 is_made(const struct slot *slot)
 {
     return g_strcmp0(fields_get(slot->fields, MADE_FIELD), MADE_YES) == 0;
-}
-
-/* ---- reading ---- */
-
-static bool
-check_info(const struct stat *info, const char *path, GError **error)
-{
-    if (!S_ISREG(info->st_mode))
-        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
-                  "the key file %s is not a regular file", path);
-    else if (info->st_uid != 0 && info->st_uid != geteuid())
-        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
-                  "the key file %s belongs to user %u; check where it comes from and run 'chown "
-                  "root %s'",
-                  path, info->st_uid, path);
-    else if (info->st_mode & 077)
-        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
-                  "the key file %s is open to others (mode %04o); run 'chmod 600 %s', and think "
-                  "about who may have read it",
-                  path, info->st_mode & 07777, path);
-    else if (info->st_size != SLOT_KEY_SIZE)
-        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
-                  "the key file %s has %lld bytes instead of %d; put your copy of it back", path,
-                  (long long)info->st_size, SLOT_KEY_SIZE);
-    else
-        return true;
-    return false;
-}
-
-static struct secret_buf *
-read_key(int dir_fd, const char *name, const char *path, GError **error)
-{
-    g_auto(file_fd) fd =
-        openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    g_autoptr(secret_buf_t) bytes = NULL;
-    struct stat info;
-
-    if (fd < 0 && errno == ELOOP) {
-        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
-                  "the key file %s is a symbolic link; name the file that it points to", path);
-        return NULL;
-    }
-    if (fd < 0 || fstat(fd, &info) < 0) {
-        error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot open the key file %s", path);
-        return NULL;
-    }
-    if (!check_info(&info, path, error))
-        return NULL;
-    bytes = secret_buf_read_fd(fd, SLOT_KEY_SIZE, error);
-    if (!bytes) {
-        g_prefix_error(error, "the key file %s: ", path);
-        return NULL;
-    }
-    if (secret_buf_len(bytes) != SLOT_KEY_SIZE) {
-        error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
-                  "the key file %s changed while it was read; try again", path);
-        return NULL;
-    }
-    return g_steal_pointer(&bytes);
 }
 
 static char *
@@ -209,41 +97,52 @@ is_slots_own(const struct slot *slot, const struct secret_buf *bytes)
 }
 
 static struct secret_buf *
-key_file_open(const struct unlock_context *context, const struct slot *slot,
-              const struct secret_buf *secret, GError **error)
+key_file_slot_open(const struct unlock_context *context, const struct slot *slot,
+                   const struct secret_buf *secret, GError **error)
 {
-    g_auto(place_t) place = {.dir_fd = -1};
-    g_autoptr(GError) problem = NULL;
-    g_autoptr(GError) next_problem = NULL;
-    g_autoptr(secret_buf_t) bytes = NULL;
-    g_autoptr(secret_buf_t) next = NULL;
+    const char *path = get_path(slot, error);
+    g_autoptr(key_file_look_t) look = path ? key_file_look(context, path, error) : NULL;
 
-    if (!open_place(slot, false, &place, error))
+    if (!look)
         return NULL;
-    bytes = read_key(place.dir_fd, place.name, place.path, &problem);
     /* Without a check: a slot that is not in a file yet. */
-    if (is_slots_own(slot, bytes) || (bytes && !fields_get(slot->fields, CHECK_FIELD)))
-        return g_steal_pointer(&bytes);
-    next = read_key(place.dir_fd, place.next_name, place.next_path, &next_problem);
-    if (is_slots_own(slot, next))
-        return g_steal_pointer(&next);
-    /* It may be the one. */
-    if (next_problem && error_get_errno(next_problem) != ENOENT)
-        g_propagate_error(error, g_steal_pointer(&next_problem));
-    else if (bytes)
+    if (is_slots_own(slot, look->bytes) || (look->bytes && !fields_get(slot->fields, CHECK_FIELD)))
+        return g_steal_pointer(&look->bytes);
+    if (is_slots_own(slot, look->next_bytes))
+        return g_steal_pointer(&look->next_bytes);
+    /* PATH.next may be the one. */
+    if (look->folder_problem)
+        g_propagate_error(error, g_steal_pointer(&look->folder_problem));
+    else if (look->next_problem && error_get_errno(look->next_problem) != ENOENT)
+        g_propagate_error(error, g_steal_pointer(&look->next_problem));
+    else if (look->bytes)
         error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_SECRET,
                   "the key file %s is not the one that the slot was made with; put that one back",
-                  place.path);
+                  look->file.path);
     else
-        g_propagate_error(error, g_steal_pointer(&problem));
+        g_propagate_error(error, g_steal_pointer(&look->problem));
     return NULL;
+}
+
+/* ---- changing ---- */
+
+/* Opens its folder, and leaves it open, after a look has shown that all there answers: what changes
+ * files is not to be left behind in the midst of it. */
+static bool
+open_place(const struct unlock_context *context, const struct slot *slot, bool create,
+           struct key_file *ret_place, GError **error)
+{
+    const char *path = get_path(slot, error);
+    g_autoptr(key_file_look_t) look = path ? key_file_look(context, path, error) : NULL;
+
+    return look && key_file_open(path, create, ret_place, error);
 }
 
 /* ---- making ---- */
 
 /* Files of before had a second name while they were made. As one file they must not be wiped. */
 static void
-remove_second_name(const struct place *place, const char *other_name)
+remove_second_name(const struct key_file *place, const char *other_name)
 {
     struct stat info;
     struct stat other;
@@ -255,7 +154,7 @@ remove_second_name(const struct place *place, const char *other_name)
 }
 
 static bool
-write_new_key(const struct place *place, const struct secret_buf *bytes)
+write_new_key(const struct key_file *place, const struct secret_buf *bytes)
 {
     g_auto(file_fd) fd = openat(place->dir_fd, place->next_name,
                                 O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
@@ -267,7 +166,7 @@ write_new_key(const struct place *place, const struct secret_buf *bytes)
 /* A new key under the name PATH.next, durable. What has that name was never used, or is not any
  * more: settling comes before. */
 static struct secret_buf *
-make_next(const struct place *place, GError **error)
+make_next(const struct key_file *place, GError **error)
 {
     g_autoptr(secret_buf_t) bytes = secret_buf_new_random(SLOT_KEY_SIZE, error);
 
@@ -288,7 +187,7 @@ make_next(const struct place *place, GError **error)
 /* Before a slot is made for it: who made the file may not have flushed it. Media that can't be
  * written or flushed hold what they hold. */
 static bool
-make_durable(const struct place *place, GError **error)
+make_durable(const struct key_file *place, GError **error)
 {
     g_auto(file_fd) fd = openat(place->dir_fd, place->name,
                                 O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -301,9 +200,9 @@ make_durable(const struct place *place, GError **error)
 }
 
 static struct secret_buf *
-read_durable_key(const struct place *place, GError **error)
+read_durable_key(const struct key_file *place, GError **error)
 {
-    g_autoptr(secret_buf_t) bytes = read_key(place->dir_fd, place->name, place->path, error);
+    g_autoptr(secret_buf_t) bytes = key_file_read(place, error);
 
     return bytes && make_durable(place, error) ? g_steal_pointer(&bytes) : NULL;
 }
@@ -311,9 +210,9 @@ read_durable_key(const struct place *place, GError **error)
 /* What settling would overwrite although it is not the slot's: the key file of a store, perhaps,
  * whose place another one took by a restore. */
 static bool
-put_other_aside(const struct slot *slot, const struct place *place, GError **error)
+put_other_aside(const struct slot *slot, const struct key_file *place, GError **error)
 {
-    g_autoptr(secret_buf_t) bytes = read_key(place->dir_fd, place->name, place->path, NULL);
+    g_autoptr(secret_buf_t) bytes = key_file_read(place, NULL);
 
     if (!bytes || is_slots_own(slot, bytes))
         return true;
@@ -334,7 +233,7 @@ put_other_aside(const struct slot *slot, const struct place *place, GError **err
 
 /* The folder's real name, so that two slots do not name one file in two ways. */
 static bool
-set_real_path(struct slot *slot, const struct place *place, GError **error)
+set_real_path(struct slot *slot, const struct key_file *place, GError **error)
 {
     g_autofree char *folder = g_path_get_dirname(place->path);
     char *real = realpath(folder, NULL);
@@ -352,7 +251,7 @@ static bool key_file_settle(const struct unlock_context *context, const struct s
                             enum unlock_outcome outcome, GError **error);
 
 static struct secret_buf *
-enroll_file(const struct unlock_context *context, struct slot *slot, const struct place *place,
+enroll_file(const struct unlock_context *context, struct slot *slot, const struct key_file *place,
             GError **error)
 {
     if (context->is_renewing && is_made(slot)) {
@@ -373,12 +272,12 @@ static struct secret_buf *
 key_file_enroll(const struct unlock_context *context, struct slot *slot,
                 const struct secret_buf *secret, GError **error)
 {
-    g_auto(place_t) place = {.dir_fd = -1};
+    g_auto(key_file_t) place = {.dir_fd = -1};
     g_autoptr(secret_buf_t) bytes = NULL;
     g_autofree char *check = NULL;
 
     /* What is renewed, or was made by a release of before, has its name already. */
-    if (!open_place(slot, !context->is_renewing, &place, error) ||
+    if (!open_place(context, slot, !context->is_renewing, &place, error) ||
         (!is_made(slot) && !context->is_renewing && !check_name(&place, error)) ||
         !set_real_path(slot, &place, error))
         return NULL;
@@ -393,13 +292,13 @@ key_file_enroll(const struct unlock_context *context, struct slot *slot,
 
 /* Only what looks like a key file of ours gives way. */
 static bool
-check_replaceable(const struct place *place, GError **error)
+check_replaceable(const struct key_file *place, GError **error)
 {
     g_autoptr(secret_buf_t) bytes = NULL;
 
     if (!is_there(place->dir_fd, place->name))
         return true;
-    bytes = read_key(place->dir_fd, place->name, place->path, error);
+    bytes = key_file_read(place, error);
     if (bytes)
         return true;
     g_prefix_error(error, "%s cannot take its place: ", place->next_path);
@@ -408,7 +307,7 @@ check_replaceable(const struct place *place, GError **error)
 
 /* PATH.next takes the place of PATH, whose bytes are overwritten. */
 static bool
-move_next(const struct place *place, const struct secret_buf *bytes, GError **error)
+move_next(const struct key_file *place, const struct secret_buf *bytes, GError **error)
 {
     return check_replaceable(place, error) &&
            file_replace_wiping(place->dir_fd, place->name, secret_buf_bytes(bytes),
@@ -417,11 +316,10 @@ move_next(const struct place *place, const struct secret_buf *bytes, GError **er
 
 /* What counts is PATH, alone. */
 static bool
-settle_counting(const struct slot *slot, const struct place *place, GError **error)
+settle_counting(const struct slot *slot, const struct key_file *place, GError **error)
 {
-    g_autoptr(secret_buf_t) bytes = read_key(place->dir_fd, place->name, place->path, NULL);
-    g_autoptr(secret_buf_t) next =
-        read_key(place->dir_fd, place->next_name, place->next_path, NULL);
+    g_autoptr(secret_buf_t) bytes = key_file_read(place, NULL);
+    g_autoptr(secret_buf_t) next = key_file_read_next(place, NULL);
 
     if (!is_slots_own(slot, bytes)) {
         if (!is_slots_own(slot, next))
@@ -435,26 +333,32 @@ settle_counting(const struct slot *slot, const struct place *place, GError **err
 }
 
 static bool
-wipe_own(const struct slot *slot, const struct place *place, bool is_next, GError **error)
+wipe_own(const struct slot *slot, const struct key_file *place, bool is_next, GError **error)
 {
-    const char *name = is_next ? place->next_name : place->name;
     g_autoptr(secret_buf_t) bytes =
-        read_key(place->dir_fd, name, is_next ? place->next_path : place->path, NULL);
+        is_next ? key_file_read_next(place, NULL) : key_file_read(place, NULL);
 
-    return !is_slots_own(slot, bytes) || file_wipe(place->dir_fd, name, error);
+    return !is_slots_own(slot, bytes) ||
+           file_wipe(place->dir_fd, is_next ? place->next_name : place->name, error);
 }
 
 static bool
 key_file_settle(const struct unlock_context *context, const struct slot *slot,
                 enum unlock_outcome outcome, GError **error)
 {
-    g_auto(place_t) place = {.dir_fd = -1};
+    g_auto(key_file_t) place = {.dir_fd = -1};
+    g_autoptr(GError) failure = NULL;
 
     if (!is_made(slot))
         return true;
-    /* A folder that is gone, or a medium that is not in, has nothing to settle. */
-    if (!open_place(slot, false, &place, NULL))
-        return true;
+    if (!open_place(context, slot, false, &place, &failure)) {
+        /* A folder that is gone, or a medium that is not in, has nothing to settle. */
+        if (!error_is(failure, ERROR_OPERATION_TIMEOUT) &&
+            !error_is(failure, ERROR_OPERATION_ABORTED))
+            return true;
+        g_propagate_error(error, g_steal_pointer(&failure));
+        return false;
+    }
     remove_second_name(&place, place.next_name);
     remove_second_name(&place, place.new_name);
     switch (outcome) {
@@ -474,7 +378,7 @@ static const char *const shown_fields[] = {PATH_FIELD, MADE_FIELD, NULL};
 const struct unlock_method unlock_method_key_file = {
     .method = SLOT_KEY_FILE,
     .name = "key-file",
-    .open = key_file_open,
+    .open = key_file_slot_open,
     .enroll = key_file_enroll,
     .settle = key_file_settle,
     .asked_fields = asked_fields,

@@ -11,7 +11,7 @@
 
 #include "conf/daemon_conf.h"
 #include "util/error.h"
-#include "util/file.h"
+#include "util/file_place.h"
 #include "util/log.h"
 
 enum { CONF_MAX = 1024 * 1024 };
@@ -45,11 +45,11 @@ check_links(const struct offline_paths *paths, const char *path, GError **error)
 static struct conf_file *
 read_conf(const char *path, GError **error)
 {
-    g_autofree char *folder = g_path_get_dirname(path);
-    g_autofree char *name = g_path_get_basename(path);
-    g_auto(file_fd) dir_fd = file_open_dir(folder, false, 0, error);
-    g_autoptr(GBytes) content = dir_fd < 0 ? NULL : file_read(dir_fd, name, CONF_MAX, error);
+    g_auto(file_place_t) place = {-1, NULL};
+    g_autoptr(GBytes) content = NULL;
 
+    if (file_place_open(path, false, &place, error))
+        content = file_read(place.dir_fd, place.name, CONF_MAX, error);
     return content ? conf_file_parse(path, g_bytes_get_data(content, NULL),
                                      g_bytes_get_size(content), error)
                    : NULL;

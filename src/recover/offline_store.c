@@ -11,6 +11,7 @@
 #include "daemon/lock.h"
 #include "secret/owners.h"
 #include "secret/sealed.h"
+#include "secret/store_inventory.h"
 #include "util/error.h"
 #include "util/parallel.h"
 
@@ -62,64 +63,13 @@ secret_at(const struct offline_store *store, guint index)
     return &g_array_index(store->secrets, struct offline_secret, index);
 }
 
-static struct offline_secret *
-add_secret(struct offline_store *store, const struct uuid *uuid)
-{
-    struct offline_secret *secret;
-
-    g_array_set_size(store->secrets, store->secrets->len + 1);
-    secret = secret_at(store, store->secrets->len - 1);
-    secret->entry.uuid = *uuid;
-    return secret;
-}
-
-/* Both lists are in the order of secrets. */
 static void
-merge(struct offline_store *store, const GArray *entries, const GArray *owned)
+add_secret(const struct store_entry *entry, GArray *take_owners, void *opaque)
 {
-    guint at = 0;
-    guint next = 0;
+    struct offline_store *store = opaque;
+    struct offline_secret secret = {.entry = *entry, .owners = take_owners};
 
-    while (next < entries->len || at < owned->len) {
-        const struct store_entry *entry =
-            next < entries->len ? &g_array_index(entries, struct store_entry, next) : NULL;
-        const struct uuid *copy =
-            at < owned->len ? &g_array_index(owned, struct store_owned, at).secret : NULL;
-        bool is_entry = entry && (!copy || uuid_compare(&entry->uuid, copy) <= 0);
-        struct offline_secret *secret;
-
-        g_assert(is_entry || copy);
-        secret = add_secret(store, is_entry ? &entry->uuid : copy);
-        if (is_entry)
-            secret->entry = g_array_index(entries, struct store_entry, next++);
-        for (; at < owned->len; at++) {
-            const struct store_owned *owner = &g_array_index(owned, struct store_owned, at);
-
-            if (!uuid_equal(&owner->secret, &secret->entry.uuid))
-                break;
-            owners_add(&secret->owners, &owner->guest);
-        }
-    }
-}
-
-static struct secret_def *
-read_definition(struct store *store, const struct uuid *uuid, GError **error)
-{
-    g_autoptr(GBytes) xml = store_read_xml(store, uuid, error);
-    g_autoptr(secret_def_t) def = NULL;
-    gsize len = 0;
-    const char *text;
-
-    if (!xml)
-        return NULL;
-    text = g_bytes_get_data(xml, &len);
-    def = secret_def_parse(text, len, false, error);
-    if (def && !uuid_equal(&def->uuid, uuid)) {
-        error_set(error, ERROR_FROM_SECRET, ERROR_INTERNAL,
-                  "<uuid> does not match the name of the file");
-        return NULL;
-    }
-    return g_steal_pointer(&def);
+    g_array_append_val(store->secrets, secret);
 }
 
 static void
@@ -129,7 +79,7 @@ load_definition(size_t index, void *opaque)
     struct offline_secret *secret = secret_at(store, (guint)index);
     g_autoptr(GError) error = NULL;
 
-    secret->def = read_definition(store->store, &secret->entry.uuid, &error);
+    secret->def = store_inventory_read_definition(store->store, &secret->entry.uuid, &error);
     if (!secret->def)
         secret->problem = g_strdup_printf("its definition can't be read: %s", error->message);
 }
@@ -146,7 +96,7 @@ read_all(struct offline_store *store, GError **error)
     problem = store_owned_problem(store->store);
     if (problem)
         g_ptr_array_add(store->problems, g_strdup(problem));
-    merge(store, entries, owned);
+    store_inventory_foreach(entries, owned, add_secret, store);
     parallel_run(store->secrets->len, load_definition, store);
     offline_unlock_read(store->paths, &store->keys, store->problems);
     return true;

@@ -34,6 +34,7 @@ restore_report_clear(struct restore_report *report)
 struct restore {
     const struct restore_params *params;
     struct daemon_lock *lock; /* or NULL */
+    file_fd secrets_fd;       /* of the folder that is put aside, locked; or -1 */
     file_fd dir_fd;           /* of the slots */
     char *name;               /* of the slots */
     char *restoring;          /* the name before the commit */
@@ -43,6 +44,7 @@ static void
 restore_clear(struct restore *restore)
 {
     file_fd_clear(&restore->dir_fd);
+    file_fd_clear(&restore->secrets_fd);
     daemon_lock_free(restore->lock);
     g_free(restore->name);
     g_free(restore->restoring);
@@ -60,6 +62,22 @@ take_lock(struct restore *restore, GError **error)
         return true;
     restore->lock = daemon_lock_new(path, FOLDER_MODE, lock_remedy, error);
     return restore->lock != NULL;
+}
+
+/* A daemon of another root, container or session has its lock elsewhere, and this one, too. */
+static bool
+lock_secrets(struct restore *restore, GError **error)
+{
+    const char *dir = restore->params->paths->secrets_dir;
+    g_autoptr(GError) failure = NULL;
+
+    restore->secrets_fd = file_open_dir(dir, false, FOLDER_MODE, &failure);
+    if (restore->secrets_fd >= 0)
+        return store_lock_folder(restore->secrets_fd, dir, error);
+    if (error_get_errno(failure) == ENOENT)
+        return true;
+    g_propagate_error(error, g_steal_pointer(&failure));
+    return false;
 }
 
 static bool
@@ -119,17 +137,22 @@ open_store(const struct offline_paths *paths, GError **error)
 /* What a crash left in the journal is carried out before that is put aside: without it the audit,
  * which goes on, might end in half a line that nothing explains. A store that is too damaged for
  * that is put aside as it is. */
-static void
-settle_before(const struct offline_paths *paths)
+static bool
+settle_before(struct restore *restore, GError **error)
 {
-    g_autoptr(GError) error = NULL;
-    g_autoptr(store_t) store = NULL;
+    const struct offline_paths *paths = restore->params->paths;
+    g_autoptr(GError) failure = NULL;
+    struct store *store;
 
     if (!g_file_test(paths->journal_dir, G_FILE_TEST_IS_DIR))
-        return;
-    store = open_store(paths, &error);
+        return true;
+    /* The store takes that lock for itself. */
+    file_fd_clear(&restore->secrets_fd);
+    store = open_store(paths, &failure);
     if (!store)
-        log_warn("what the journal of before holds is not carried out: %s", error->message);
+        log_warn("what the journal of before holds is not carried out: %s", failure->message);
+    store_free(store);
+    return lock_secrets(restore, error);
 }
 
 /* By the store, which has the audit's order and promises. */
@@ -167,7 +190,6 @@ put_in_place(const struct restore *restore, struct restore_report *report, GErro
 {
     const struct restore_params *params = restore->params;
 
-    settle_before(params->paths);
     return write_slots(restore, error) &&
            restore_aside_move(params->paths, &report->aside, error) &&
            restore_content_write(params->reader, params->master, params->paths, &params->progress,
@@ -178,17 +200,17 @@ put_in_place(const struct restore *restore, struct restore_report *report, GErro
 bool
 restore_run(const struct restore_params *params, struct restore_report *ret_report, GError **error)
 {
-    g_auto(restore_t) restore = {.params = params, .dir_fd = -1};
+    g_auto(restore_t) restore = {.params = params, .secrets_fd = -1, .dir_fd = -1};
     g_auto(restore_report_t) report = {0};
 
     restore.name = g_path_get_basename(params->paths->slots);
     restore.restoring = g_strconcat(restore.name, RESTORING_SUFFIX, NULL);
-    if (!take_lock(&restore, error) ||
+    if (!take_lock(&restore, error) || !lock_secrets(&restore, error) ||
         !restore_content_check(params->reader, params->master, &params->progress, params->salvage,
                                &report.content, error))
         return false;
     restore.dir_fd = file_open_dir(params->paths->virtcrypt_dir, true, FOLDER_MODE, error);
-    if (restore.dir_fd < 0 || !check_place(&restore, error) ||
+    if (restore.dir_fd < 0 || !check_place(&restore, error) || !settle_before(&restore, error) ||
         !put_in_place(&restore, &report, error))
         return false;
     *ret_report = report;

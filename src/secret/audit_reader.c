@@ -12,7 +12,7 @@
 
 #include "conf/audit_line.h"
 #include "util/error.h"
-#include "util/file.h"
+#include "util/file_place.h"
 #include "util/syscalls.h"
 
 SYSCALLS_DECLARE(audit_reader, "newfstatat pread64");
@@ -50,12 +50,12 @@ audit_reader_free(struct audit_reader *reader)
 static int
 open_file(const struct audit_reader *reader, GError **error)
 {
-    g_autofree char *dir = g_path_get_dirname(reader->path);
-    g_autofree char *name = g_path_get_basename(reader->path);
+    g_auto(file_place_t) place = {-1, NULL};
     g_autoptr(GError) failure = NULL;
-    g_auto(file_fd) dir_fd = file_open_dir(dir, false, 0, &failure);
-    g_auto(file_fd) fd = dir_fd < 0 ? -1 : file_open_read(dir_fd, name, &failure);
+    g_auto(file_fd) fd = -1;
 
+    if (file_place_open(reader->path, false, &place, &failure))
+        fd = file_open_read(place.dir_fd, place.name, &failure);
     if (fd < 0 && error_get_errno(failure) != ENOENT) {
         g_propagate_error(error, g_steal_pointer(&failure));
         g_prefix_error(error, "the audit %s: ", reader->path);

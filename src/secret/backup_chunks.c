@@ -8,6 +8,7 @@
 #include <gnutls/crypto.h>
 #include <string.h>
 
+#include "master/crypto_error.h"
 #include "master/hkdf.h"
 #include "util/big_endian.h"
 #include "util/error.h"
@@ -81,11 +82,8 @@ backup_chunks_open(const struct master_key *master, GBytes *head, GError **error
     }
     chunks->head = g_bytes_ref(head);
     rc = gnutls_hash_fast(GNUTLS_DIG_SHA256, bytes, len, chunks->digest);
-    if (rc < 0) {
-        error_set(error, ERROR_FROM_SECRET, ERROR_INTERNAL, "cannot hash the head of a backup: %s",
-                  gnutls_strerror(rc));
+    if (!crypto_error_check(rc, "hash the head of a backup", error))
         return NULL;
-    }
     chunks->key = hkdf_derive(bytes + AT_SALT, BACKUP_SALT_SIZE, master_key_bytes(master),
                               key_purpose, error);
     return chunks->key ? g_steal_pointer(&chunks) : NULL;
@@ -111,12 +109,8 @@ backup_chunks_new(const struct master_key *master, GBytes *slots, GError **error
     big_endian_put(bytes + AT_CREATED, (uint64_t)(g_get_real_time() / G_USEC_PER_SEC), 8);
     memcpy(bytes + BACKUP_HEAD_SIZE, slots_bytes, slots_len);
     rc = gnutls_rnd(GNUTLS_RND_NONCE, bytes + AT_SALT, BACKUP_SALT_SIZE);
-    if (rc < 0) {
-        error_set(error, ERROR_FROM_SECRET, ERROR_INTERNAL, "cannot make a salt: %s",
-                  gnutls_strerror(rc));
-        return NULL;
-    }
-    return backup_chunks_open(master, head, error);
+    return crypto_error_check(rc, "make a salt", error) ? backup_chunks_open(master, head, error)
+                                                        : NULL;
 }
 
 void

@@ -68,7 +68,16 @@ add_key_file(struct list *list, const char *file)
     }
 }
 
-/* Of the slots file nothing is believed yet: whoever can write it is root. */
+static void
+add_key_of_slot(struct list *list, const char *file)
+{
+    add(list, g_strdup(file), SANDBOX_KEY);
+    add(list, g_strconcat(file, ".next", NULL), SANDBOX_KEY); /* while it is renewed */
+    add_folder_of(list, file, SANDBOX_LIST);
+}
+
+/* Of the slots file nothing is believed: a custodian that somebody took over can write it, and may
+ * not get at more by that when it starts again. Where key files may be made, the settings say. */
 static void
 add_slots(struct list *list, const char *path)
 {
@@ -79,7 +88,7 @@ add_slots(struct list *list, const char *path)
         const char *file = slot->method == SLOT_KEY_FILE ? fields_get(slot->fields, "path") : NULL;
 
         if (file && *file == '/')
-            add_key_file(list, file);
+            add_key_of_slot(list, file);
     }
 }
 

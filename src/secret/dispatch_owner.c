@@ -63,10 +63,11 @@ reply(struct batch *batch)
 
     ret->failures = g_new0(struct virtcrypt_secret_failure, count_failures(batch));
     for (uint32_t i = 0; i < batch->count; i++) {
-        struct virtcrypt_secret_failure *failure = &ret->failures[ret->failures_len];
+        struct virtcrypt_secret_failure *failure;
 
         if (!batch->errors[i])
             continue;
+        failure = &ret->failures[ret->failures_len];
         failure->index = i;
         failure->code = error_get_code(batch->errors[i]);
         failure->message = error_describe(batch->errors[i]);

@@ -14,14 +14,13 @@
 #include "secret/sealed.h"
 #include "util/big_endian.h"
 #include "util/error.h"
-#include "util/file.h"
-#include "util/log.h"
+#include "util/file_place.h"
 #include "util/syscalls.h"
 
 SYSCALLS_DECLARE(generations, "openat newfstatat unlinkat");
 
 enum { FORMAT_VERSION = 1, FORMAT_ALGORITHM = 1, FLAG_LEGACY = 1, FLAG_RESEAL = 2 };
-enum { FOLDER_MODE = 0700, FILE_MODE = 0600, ENTRIES_MAX = 2, NUMBER_SIZE = 8 };
+enum { ENTRIES_MAX = 2, NUMBER_SIZE = 8 };
 
 /* Where each field starts. */
 enum {
@@ -249,42 +248,15 @@ parse(struct generations *generations, const uint8_t *bytes, size_t len, GError 
 
 /* ---- the file ---- */
 
-/* A folder that is held open, and the name in it. */
-struct place {
-    file_fd dir_fd;
-    char *name;
-};
-
-static void
-place_clear(struct place *place)
-{
-    file_fd_clear(&place->dir_fd);
-    g_free(place->name);
-}
-
-typedef struct place place_t; /* for g_auto only */
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(place_t, place_clear)
-
-static bool
-open_place(const char *path, bool create, struct place *ret_place, GError **error)
-{
-    g_autofree char *folder = g_path_get_dirname(path);
-
-    ret_place->name = g_path_get_basename(path);
-    ret_place->dir_fd = file_open_dir(folder, create, FOLDER_MODE, error);
-    return ret_place->dir_fd >= 0;
-}
-
 static bool
 write_file(const struct generations *generations, unsigned int first, uint64_t flags,
            GError **error)
 {
-    g_auto(place_t) place = {-1, NULL};
+    g_auto(file_place_t) place = {-1, NULL};
     g_autoptr(GBytes) content = format(generations, first, flags, error);
 
-    return content && open_place(generations->path, true, &place, error) &&
-           file_replace_wiping(place.dir_fd, place.name, g_bytes_get_data(content, NULL),
-                               g_bytes_get_size(content), FILE_MODE, error);
+    return content && file_place_open(generations->path, true, &place, error) &&
+           file_place_replace_wiping(&place, content, error);
 }
 
 bool
@@ -293,26 +265,6 @@ generations_exists(const char *path)
     struct stat info;
 
     return lstat(path, &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
-}
-
-/* Who wrote the file may have been killed before it was durable, and values sealed under a key that
- * a power cut takes away are lost. Media that can't be written hold what they hold. On a full disk
- * what is left may have to stay till the next change, as overwriting takes space on some. */
-static bool
-make_durable(const struct place *place, GError **error)
-{
-    g_autoptr(GError) failure = NULL;
-
-    if (file_finish_replace(place->dir_fd, place->name, &failure) ||
-        error_get_errno(failure) == EROFS || error_get_errno(failure) == EINVAL)
-        return true;
-    if ((error_get_errno(failure) == ENOSPC || error_get_errno(failure) == EDQUOT) &&
-        file_sync_dir(place->dir_fd, NULL)) {
-        log_error("what is left of a write of %s stays there: %s", place->name, failure->message);
-        return true;
-    }
-    g_propagate_error(error, g_steal_pointer(&failure));
-    return false;
 }
 
 /* Whether the file says that it is under this master key. */
@@ -339,7 +291,7 @@ generations_parse(const char *path, GBytes *content, const struct master_key *ma
 }
 
 static GBytes *
-read_file(const struct place *place, const char *path, GError **error)
+read_file(const struct file_place *place, const char *path, GError **error)
 {
     GBytes *content = file_read(place->dir_fd, place->name, SIZE_MAX_FILE, error);
 
@@ -352,10 +304,11 @@ struct generations *
 generations_open(const char *path, const struct master_key *master,
                  const struct master_key *previous, GError **error)
 {
-    g_auto(place_t) place = {-1, NULL};
+    g_auto(file_place_t) place = {-1, NULL};
     g_autoptr(GBytes) content = NULL;
 
-    if (!open_place(path, false, &place, error) || !make_durable(&place, error))
+    /* Values that are sealed under a key which a power cut takes away are lost. */
+    if (!file_place_open(path, false, &place, error) || !file_place_finish_replace(&place, error))
         return NULL;
     content = read_file(&place, path, error);
     return content ? generations_parse(path, content, master, previous, error) : NULL;
@@ -371,11 +324,11 @@ bool
 generations_check_file(const struct generations *generations, GError **error)
 {
     const char *path = generations->path;
-    g_auto(place_t) place = {-1, NULL};
+    g_auto(file_place_t) place = {-1, NULL};
     g_autoptr(GBytes) content = NULL;
     g_autoptr(generations_t) found = NULL;
 
-    if (open_place(path, false, &place, error))
+    if (file_place_open(path, false, &place, error))
         content = read_file(&place, path, error);
     if (content)
         found = generations_parse(path, content, generations->master, NULL, error);

@@ -8,9 +8,9 @@
 
 #include "secret/generations.h"
 #include "util/error.h"
-#include "util/file.h"
+#include "util/file_place.h"
 
-enum { FOLDER_MODE = 0700, FILE_MODE = 0600 };
+enum { FILE_MODE = 0600 };
 
 static char *
 due_path(const char *path)
@@ -18,34 +18,23 @@ due_path(const char *path)
     return g_strconcat(path, ".due", NULL);
 }
 
-/* Its folder, held open. */
-static int
-open_folder(const char *path, GError **error)
-{
-    g_autofree char *folder = g_path_get_dirname(path);
-
-    return file_open_dir(folder, true, FOLDER_MODE, error);
-}
-
 bool
 generations_mark_due(const char *path, GError **error)
 {
     g_autofree char *due = due_path(path);
-    g_autofree char *name = g_path_get_basename(due);
-    g_auto(file_fd) dir_fd = -1;
+    g_auto(file_place_t) place = {-1, NULL};
     g_auto(file_fd) fd = -1;
 
     if (generations_is_due(path))
         return true;
-    dir_fd = open_folder(path, error);
-    if (dir_fd < 0)
+    if (!file_place_open(due, true, &place, error))
         return false;
-    fd = openat(dir_fd, name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
+    fd = openat(place.dir_fd, place.name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
     if (fd < 0) {
         error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot make the file %s", due);
         return false;
     }
-    return file_sync_dir(dir_fd, error);
+    return file_sync_dir(place.dir_fd, error);
 }
 
 bool
@@ -60,14 +49,13 @@ bool
 generations_clear_due(const char *path, GError **error)
 {
     g_autofree char *due = due_path(path);
-    g_autofree char *name = g_path_get_basename(due);
-    g_auto(file_fd) dir_fd = open_folder(path, error);
+    g_auto(file_place_t) place = {-1, NULL};
 
-    if (dir_fd < 0)
+    if (!file_place_open(due, true, &place, error))
         return false;
-    if (unlinkat(dir_fd, name, 0) < 0 && errno != ENOENT) {
+    if (unlinkat(place.dir_fd, place.name, 0) < 0 && errno != ENOENT) {
         error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot remove the file %s", due);
         return false;
     }
-    return file_sync_dir(dir_fd, error);
+    return file_sync_dir(place.dir_fd, error);
 }

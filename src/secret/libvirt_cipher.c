@@ -8,16 +8,8 @@
 #include <gnutls/gnutls.h>
 #include <string.h>
 
+#include "master/crypto_error.h"
 #include "util/error.h"
-
-static bool
-check_gnutls(int rc, const char *what, GError **error)
-{
-    if (rc >= 0)
-        return true;
-    error_set(error, ERROR_FROM_SECRET, ERROR_INTERNAL, "cannot %s: %s", what, gnutls_strerror(rc));
-    return false;
-}
 
 static gnutls_cipher_hd_t
 open_cipher(const struct secret_buf *key, const uint8_t *iv, GError **error)
@@ -28,8 +20,9 @@ open_cipher(const struct secret_buf *key, const uint8_t *iv, GError **error)
     gnutls_datum_t iv_datum = {.data = (void *)iv, .size = LIBVIRT_CIPHER_BLOCK};
 
     g_assert(secret_buf_len(key) == LIBVIRT_CIPHER_KEY_SIZE);
-    if (!check_gnutls(gnutls_cipher_init(&cipher, GNUTLS_CIPHER_AES_256_CBC, &key_datum, &iv_datum),
-                      "start AES-256-CBC", error))
+    if (!crypto_error_check(
+            gnutls_cipher_init(&cipher, GNUTLS_CIPHER_AES_256_CBC, &key_datum, &iv_datum),
+            "start AES-256-CBC", error))
         return NULL;
     return cipher;
 }
@@ -75,7 +68,7 @@ libvirt_cipher_decrypt(const struct secret_buf *key, const struct secret_buf *da
     rc = gnutls_cipher_decrypt2(cipher, bytes + LIBVIRT_CIPHER_BLOCK, len,
                                 secret_buf_writable(plain), len);
     gnutls_cipher_deinit(cipher);
-    if (!check_gnutls(rc, "decrypt", error))
+    if (!crypto_error_check(rc, "decrypt", error))
         return NULL;
     padding = count_padding(plain);
     if (padding == 0) {
@@ -113,8 +106,8 @@ libvirt_cipher_encrypt(const struct secret_buf *key, const struct secret_buf *va
     char *text;
     int rc;
 
-    if (!plain || !check_gnutls(gnutls_rnd(GNUTLS_RND_NONCE, data, LIBVIRT_CIPHER_BLOCK),
-                                "get an initialization vector", error))
+    if (!plain || !crypto_error_check(gnutls_rnd(GNUTLS_RND_NONCE, data, LIBVIRT_CIPHER_BLOCK),
+                                      "get an initialization vector", error))
         return NULL;
     cipher = open_cipher(key, data, error);
     if (!cipher)
@@ -122,7 +115,7 @@ libvirt_cipher_encrypt(const struct secret_buf *key, const struct secret_buf *va
     rc = gnutls_cipher_encrypt2(cipher, secret_buf_bytes(plain), len, data + LIBVIRT_CIPHER_BLOCK,
                                 len);
     gnutls_cipher_deinit(cipher);
-    if (!check_gnutls(rc, "encrypt", error))
+    if (!crypto_error_check(rc, "encrypt", error))
         return NULL;
     text = g_base64_encode(data, LIBVIRT_CIPHER_BLOCK + len);
     return g_bytes_new_take(text, strlen(text));

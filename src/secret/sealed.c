@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "master/aead.h"
+#include "master/crypto_error.h"
 #include "util/big_endian.h"
 #include "util/error.h"
 
@@ -39,15 +40,6 @@ G_STATIC_ASSERT(AT_VALUE == 160 && SEALED_VALUE_MAX + OVERHEAD <= SEALED_SIZE_MA
 static const uint8_t format_magic[8] = {'V', 'C', 'S', 'E', 'A', 'L', 'E', 'D'};
 static const char definition_magic[] = "virtcrypt definition v1";
 
-static bool
-check_gnutls(int rc, const char *what, GError **error)
-{
-    if (rc >= 0)
-        return true;
-    error_set(error, ERROR_FROM_SECRET, ERROR_INTERNAL, "cannot %s: %s", what, gnutls_strerror(rc));
-    return false;
-}
-
 /* SHA-256 of what the value is bound to; see docs/sealed-format.md. */
 static bool
 digest_definition(const struct sealed_binding *binding, uint8_t ret_digest[DIGEST_SIZE],
@@ -68,13 +60,13 @@ digest_definition(const struct sealed_binding *binding, uint8_t ret_digest[DIGES
         memcpy(next + 6, binding->owner->bytes, OWNER_SIZE);
     big_endian_put(next + 6 + OWNER_SIZE, usage_len, 4);
     rc = gnutls_hash_init(&hash, GNUTLS_DIG_SHA256);
-    if (!check_gnutls(rc, "start SHA-256", error))
+    if (!crypto_error_check(rc, "start SHA-256", error))
         return false;
     rc = gnutls_hash(hash, fixed, sizeof(fixed));
     if (rc >= 0 && usage_len > 0)
         rc = gnutls_hash(hash, def->usage_id, usage_len);
     gnutls_hash_deinit(hash, ret_digest);
-    return check_gnutls(rc, "hash the definition", error);
+    return crypto_error_check(rc, "hash the definition", error);
 }
 
 static bool

@@ -37,7 +37,6 @@ init_slots(struct service_slots *slots, const struct secret_service_params *para
     slots->unlock.cancel = &slots->cancel;
     slots->attempts = unlock_attempts_new();
     slots->loop = params->loop;
-    slots->event_fd = -1;
 }
 
 static void
@@ -92,8 +91,11 @@ secret_service_new(const struct secret_service_params *params, GError **error)
         if (!service->store)
             return NULL;
         service->rotation = service_rotate_new(service, params);
-        if (params->index_path)
-            service->index = service_index_new(service, params);
+        if (params->index_path) {
+            service->index = service_index_new(service, params, error);
+            if (!service->index)
+                return NULL;
+        }
         if (!service_master_open_work(service, error) || !service_load(service, error))
             return NULL;
     }

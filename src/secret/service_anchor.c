@@ -5,18 +5,12 @@
  */
 #include "secret/service_anchor.h"
 
-#include <errno.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "master/unlock_ask.h"
 #include "secret/service_index.h"
 #include "secret/service_state.h"
-#include "util/error.h"
-#include "util/file.h"
+#include "util/background.h"
 #include "util/log.h"
 
 enum { ADVANCE_S = 600, FINISH_MS = 5000 };
@@ -46,12 +40,9 @@ struct anchor {
     struct unlock_context unlock;
     enum helper_operation operation;
     struct fields *fields;
-    GThread *thread;
     uint64_t counter; /* its result */
     GError *error;
-
-    int event_fd;
-    struct loop_watch *watch;
+    struct background *background;
 };
 
 /* ---- the TPM ---- */
@@ -66,29 +57,12 @@ ask(const struct unlock_context *unlock, enum helper_operation operation,
            fields_get_number(reply.fields, COUNTER_FIELD, 0, G_MAXUINT64, ret_counter, error);
 }
 
-static void *
-run_thread(void *opaque)
+static void
+run(void *opaque)
 {
     struct anchor *anchor = opaque;
-    const uint64_t one = 1;
-    sigset_t all;
 
-    /* Signals are the loop's. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, NULL);
     ask(&anchor->unlock, anchor->operation, anchor->fields, &anchor->counter, &anchor->error);
-    if (write(anchor->event_fd, &one, sizeof(one)) < 0)
-        log_error("cannot tell the end of a call of the TPM: %s", g_strerror(errno));
-    return NULL;
-}
-
-static void
-start_thread(struct anchor *anchor, enum anchor_step step, enum helper_operation operation)
-{
-    anchor->step = step;
-    anchor->operation = operation;
-    anchor->unlock = anchor->service->slots.unlock;
-    anchor->thread = g_thread_new("anchor", run_thread, anchor);
 }
 
 /* ---- slots ---- */
@@ -172,6 +146,20 @@ note_problem(struct anchor *anchor, const char *text)
 }
 
 static void
+start_thread(struct anchor *anchor, enum anchor_step step, enum helper_operation operation)
+{
+    g_autoptr(GError) error = NULL;
+
+    anchor->step = step;
+    anchor->operation = operation;
+    anchor->unlock = anchor->service->slots.unlock;
+    if (background_begin(anchor->background, "anchor", run, anchor, &error))
+        return;
+    note_problem(anchor, error->message);
+    end_steps(anchor);
+}
+
+static void
 lock(struct anchor *anchor, uint64_t ours)
 {
     struct secret_service *service = anchor->service;
@@ -226,17 +214,12 @@ end_reading(struct anchor *anchor)
 }
 
 static void
-on_event(uint32_t events, void *opaque)
+on_end(void *opaque)
 {
     struct anchor *anchor = opaque;
-    g_autoptr(GError) error = NULL;
+    g_autoptr(GError) error = g_steal_pointer(&anchor->error);
     enum anchor_step step = anchor->step;
-    uint64_t count = 0;
 
-    if (read(anchor->event_fd, &count, sizeof(count)) < 0 || !anchor->thread)
-        return;
-    g_thread_join(g_steal_pointer(&anchor->thread));
-    error = g_steal_pointer(&anchor->error);
     note_problem(anchor, error ? error->message : NULL);
     if (error) {
         end_steps(anchor);
@@ -287,29 +270,23 @@ service_anchor_note_written(struct anchor *anchor)
 /* ---- its life ---- */
 
 struct anchor *
-service_anchor_new(struct secret_service *service, struct loop *loop)
+service_anchor_new(struct secret_service *service, struct loop *loop, GError **error)
 {
-    struct anchor *anchor = g_new0(struct anchor, 1);
+    g_autofree struct anchor *anchor = g_new0(struct anchor, 1);
 
     anchor->service = service;
-    anchor->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    anchor->watch = loop_watch_new(loop, anchor->event_fd, EPOLLIN, on_event, anchor, NULL);
+    anchor->background = background_new(loop, on_end, anchor, error);
+    if (!anchor->background)
+        return NULL;
     anchor->timer = loop_timer_new(loop, ADVANCE_S * 1000, on_timer, anchor);
-    return anchor;
+    return g_steal_pointer(&anchor);
 }
 
 /* A helper is killed in time, and what it did is seen by the next reading. */
 void
 service_anchor_stop(struct anchor *anchor)
 {
-    uint64_t count;
-
-    if (anchor->thread) {
-        g_thread_join(g_steal_pointer(&anchor->thread));
-        /* Nobody is told. */
-        if (read(anchor->event_fd, &count, sizeof(count)) < 0)
-            log_error("cannot take the end of a call of the TPM: %s", g_strerror(errno));
-    }
+    background_wait(anchor->background, BACKGROUND_NO_LIMIT);
     g_clear_error(&anchor->error);
     anchor->step = ANCHOR_IDLE;
     anchor->must_check_again = false;
@@ -323,8 +300,7 @@ service_anchor_free(struct anchor *anchor)
         return;
     service_anchor_stop(anchor);
     loop_timer_free(anchor->timer);
-    loop_watch_free(anchor->watch);
-    file_fd_clear(&anchor->event_fd);
+    background_free(anchor->background);
     fields_free(anchor->fields);
     g_free(anchor->problem);
     g_free(anchor);

@@ -14,7 +14,8 @@
 
 struct anchor;
 
-struct anchor *service_anchor_new(struct secret_service *service, struct loop *loop);
+struct anchor *service_anchor_new(struct secret_service *service, struct loop *loop,
+                                  GError **error);
 void service_anchor_free(struct anchor *anchor);
 
 /* The index was opened, or the slots have changed: compares, in a thread. */

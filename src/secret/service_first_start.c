@@ -79,11 +79,11 @@ service_count_keys(const struct secret_service *service, const struct service_st
 
 /* A file that is there, and was not made by us, stays as it is for good; another one is made. */
 static struct slot *
-new_key_file_slot(const struct secret_service *service, bool is_ours, GError **error)
+new_key_file_slot(const char *key_file, bool is_ours, GError **error)
 {
     g_autoptr(slot_t) slot = slot_new(SLOT_KEY_FILE, NULL, error);
 
-    return slot && fields_set(slot->fields, "path", service->slots.key_file, error) &&
+    return slot && fields_set(slot->fields, "path", key_file, error) &&
                    (!is_ours || fields_set(slot->fields, "made", "yes", error))
                ? g_steal_pointer(&slot)
                : NULL;
@@ -128,10 +128,11 @@ new_first_slots(const struct secret_service *service, const struct master_key *m
                 GError **error)
 {
     const char *credential = unlock_find_credential(&service->slots.unlock);
-    struct slots *slots = new_slots(service,
-                                    credential ? new_credential_slot(credential, error)
-                                               : new_key_file_slot(service, false, error),
-                                    master, error);
+    struct slots *slots =
+        new_slots(service,
+                  credential ? new_credential_slot(credential, error)
+                             : new_key_file_slot(service->slots.key_file, false, error),
+                  master, error);
 
     if (!slots && credential)
         g_prefix_error(error, "there is no master key yet, and none is made: ");
@@ -158,12 +159,11 @@ make_master(const struct secret_service *service, struct slots **ret_slots, GErr
 
 /* What its file holds, taken as the master key itself. */
 static struct master_key *
-read_key_file(const struct secret_service *service, GError **error)
+read_key_file(const char *key_file, const struct unlock_context *unlock, GError **error)
 {
-    g_autoptr(slot_t) slot = new_key_file_slot(service, true, error);
+    g_autoptr(slot_t) slot = new_key_file_slot(key_file, true, error);
     struct secret_buf *bytes =
-        slot ? unlock_method_of(SLOT_KEY_FILE)->open(&service->slots.unlock, slot, NULL, error)
-             : NULL;
+        slot ? unlock_method_of(SLOT_KEY_FILE)->open(unlock, slot, NULL, error) : NULL;
 
     return bytes ? master_key_new(bytes, error) : NULL;
 }
@@ -200,15 +200,15 @@ static struct master_key *
 find_old_master(const struct secret_service *service, const struct service_stock *stock,
                 GError **error)
 {
-    g_autoptr(master_key_t) master = NULL;
-    const char *key_file = service->slots.key_file;
+    g_autoptr(GError) failure = NULL;
+    g_autoptr(master_key_t) master =
+        read_key_file(service->slots.key_file, &service->slots.unlock, &failure);
 
-    if (!file_exists(key_file)) {
+    if (failure && (error_get_errno(failure) == ENOENT || error_get_errno(failure) == ENOTDIR))
         error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID, "there is no %s either",
-                  key_file);
-        return NULL;
-    }
-    master = read_key_file(service, error);
+                  service->slots.key_file);
+    else if (failure)
+        g_propagate_error(error, g_steal_pointer(&failure));
     return master && check_is_master(service, stock, master, error) ? g_steal_pointer(&master)
                                                                     : NULL;
 }
@@ -231,7 +231,7 @@ migrate(const struct secret_service *service, const struct service_stock *stock,
                   service->slots.path, key_file, failure->message);
         return NULL;
     }
-    slots = new_slots(service, new_key_file_slot(service, true, error), master, error);
+    slots = new_slots(service, new_key_file_slot(key_file, true, error), master, error);
     if (!slots)
         return NULL;
     if (write_slots(service, slots, master, &failure))
@@ -242,6 +242,14 @@ migrate(const struct secret_service *service, const struct service_stock *stock,
                   service->slots.path, failure->message, key_file);
     *ret_slots = g_steal_pointer(&slots);
     return g_steal_pointer(&master);
+}
+
+void
+service_look_before_first_start(const char *key_file, const struct unlock_context *unlock)
+{
+    g_autoptr(master_key_t) ignored G_GNUC_UNUSED = read_key_file(key_file, unlock, NULL);
+
+    (void)unlock_find_credential(unlock);
 }
 
 struct master_key *

@@ -4,19 +4,11 @@
  */
 #include "secret/service_index.h"
 
-#include <errno.h>
-#include <signal.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
-
 #include "secret/service_anchor.h"
 #include "secret/service_master_work.h"
 #include "secret/service_state.h"
 #include "secret/store_change.h"
-#include "util/error.h"
-#include "util/file.h"
+#include "util/background.h"
 #include "util/log.h"
 
 enum { STEP_MS = 1, RETRY_S = 30 };
@@ -34,10 +26,8 @@ struct index_keeper {
     /* The write under way. */
     bool is_settling; /* the store brings everything to its place; `image` is NULL if it is void */
     struct value_index_image *image;
-    GThread *thread; /* writes it */
-    GError *error;   /* its result, when it has ended */
-    file_fd event_fd;
-    struct loop_watch *watch;
+    struct background *background; /* writes it */
+    GError *error;                 /* its result, when it has ended */
 };
 
 static void plan_write(struct index_keeper *keeper, unsigned int delay_s);
@@ -102,58 +92,36 @@ end_write(struct index_keeper *keeper, const GError *error)
     service_anchor_note_written(keeper->anchor);
 }
 
-static void *
+static void
 write_image(void *opaque)
 {
     struct index_keeper *keeper = opaque;
-    const uint64_t one = 1;
-    sigset_t all;
 
-    /* Signals are the loop's. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, NULL);
     value_index_image_write(keeper->image, &keeper->error);
-    /* It can't be full. */
-    if (write(keeper->event_fd, &one, sizeof(one)) < 0)
-        log_error("cannot tell the end of a write: %s", g_strerror(errno));
-    return NULL;
 }
 
 static void
-join_thread(struct index_keeper *keeper)
-{
-    uint64_t count;
-    g_autoptr(GError) error = NULL;
-
-    g_thread_join(g_steal_pointer(&keeper->thread));
-    if (read(keeper->event_fd, &count, sizeof(count)) < 0)
-        log_error("cannot take the end of a write: %s", g_strerror(errno));
-    error = g_steal_pointer(&keeper->error);
-    end_write(keeper, error);
-}
-
-/* What was done before in the same round of the loop may have taken its end. */
-static void
-on_written(uint32_t events, void *opaque)
+on_written(void *opaque)
 {
     struct index_keeper *keeper = opaque;
+    g_autoptr(GError) error = g_steal_pointer(&keeper->error);
 
-    if (keeper->thread)
-        join_thread(keeper);
+    end_write(keeper, error);
 }
 
 static void
 on_settled(void *opaque, const GError *error)
 {
     struct index_keeper *keeper = opaque;
+    g_autoptr(GError) failure = NULL;
 
     keeper->is_settling = false;
     if (!keeper->image)
         plan_write(keeper, keeper->delay_s);
     else if (error)
         end_write(keeper, error);
-    else
-        keeper->thread = g_thread_new("index", write_image, keeper);
+    else if (!background_begin(keeper->background, "index", write_image, keeper, &failure))
+        end_write(keeper, failure);
 }
 
 static void
@@ -188,8 +156,10 @@ plan_write(struct index_keeper *keeper, unsigned int delay_s)
 static void
 stop_writes(struct index_keeper *keeper)
 {
-    if (keeper->thread)
-        join_thread(keeper);
+    if (background_is_busy(keeper->background)) {
+        background_wait(keeper->background, BACKGROUND_NO_LIMIT);
+        on_written(keeper);
+    }
     if (keeper->image)
         value_index_end_image(keeper->index, g_steal_pointer(&keeper->image), false);
     g_clear_pointer(&keeper->timer, loop_timer_free);
@@ -209,7 +179,8 @@ write_now(struct index_keeper *keeper)
 /* ---- its life ---- */
 
 struct index_keeper *
-service_index_new(struct secret_service *service, const struct secret_service_params *params)
+service_index_new(struct secret_service *service, const struct secret_service_params *params,
+                  GError **error)
 {
     struct index_keeper *keeper = g_new0(struct index_keeper, 1);
 
@@ -217,10 +188,13 @@ service_index_new(struct secret_service *service, const struct secret_service_pa
     keeper->loop = params->loop;
     keeper->path = g_strdup(params->index_path);
     keeper->delay_s = params->index_delay;
-    keeper->anchor = service_anchor_new(service, params->loop);
-    keeper->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    keeper->watch =
-        loop_watch_new(params->loop, keeper->event_fd, EPOLLIN, on_written, keeper, NULL);
+    keeper->background = background_new(params->loop, on_written, keeper, error);
+    if (keeper->background)
+        keeper->anchor = service_anchor_new(service, params->loop, error);
+    if (!keeper->anchor) {
+        service_index_free(keeper);
+        return NULL;
+    }
     return keeper;
 }
 
@@ -239,8 +213,7 @@ service_index_free(struct index_keeper *keeper)
     }
     service_anchor_free(keeper->anchor);
     loop_timer_free(keeper->timer);
-    loop_watch_free(keeper->watch);
-    file_fd_clear(&keeper->event_fd);
+    background_free(keeper->background);
     value_index_free(keeper->index);
     g_free(keeper->problem);
     g_free(keeper->path);

@@ -15,7 +15,7 @@ struct index_keeper;
 
 /* With a store. */
 struct index_keeper *service_index_new(struct secret_service *service,
-                                       const struct secret_service_params *params);
+                                       const struct secret_service_params *params, GError **error);
 /* After the store is closed: all is in its place. Writes what the file does not say yet. */
 void service_index_free(struct index_keeper *keeper);
 

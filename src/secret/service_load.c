@@ -8,8 +8,11 @@
 #include <string.h>
 
 #include "secret/sealed.h"
+#include "secret/service_chores.h"
 #include "secret/service_index.h"
 #include "secret/service_load.h"
+#include "secret/service_master_work.h"
+#include "secret/store_inventory.h"
 #include "util/error.h"
 #include "util/log.h"
 #include "util/parallel.h"
@@ -26,35 +29,17 @@ clear_load(void *element)
     service_reading_clear(&load->reading);
 }
 
-static bool
-check_loaded(const struct store_entry *entry, const struct secret_def *def, GError **error)
+static struct secret_def *
+read_definition(struct store *store, const struct uuid *uuid, GError **error)
 {
-    if (!uuid_equal(&def->uuid, &entry->uuid)) {
-        error_set(error, ERROR_FROM_SECRET, ERROR_INTERNAL,
-                  "<uuid> does not match the name of the file");
-        return false;
-    }
-    if (def->is_ephemeral) {
+    g_autoptr(secret_def_t) def = store_inventory_read_definition(store, uuid, error);
+
+    if (def && def->is_ephemeral) {
         error_set(error, ERROR_FROM_SECRET, ERROR_INTERNAL,
                   "it says ephemeral='yes', and such a secret is never kept on disk");
-        return false;
-    }
-    return true;
-}
-
-static struct secret_def *
-read_definition(struct store *store, const struct store_entry *entry, GError **error)
-{
-    g_autoptr(GBytes) xml = store_read_xml(store, &entry->uuid, error);
-    g_autoptr(secret_def_t) def = NULL;
-    gsize len = 0;
-    const char *text;
-
-    if (!xml)
         return NULL;
-    text = g_bytes_get_data(xml, &len);
-    def = secret_def_parse(text, len, false, error);
-    return def && check_loaded(entry, def, error) ? g_steal_pointer(&def) : NULL;
+    }
+    return g_steal_pointer(&def);
 }
 
 static void
@@ -66,7 +51,7 @@ load_definition(size_t index, void *opaque)
 
     if (!load->entry.has_xml)
         return;
-    load->def = read_definition(loading->service->store, &load->entry, &error);
+    load->def = read_definition(loading->service->store, &load->entry.uuid, &error);
     if (!load->def)
         load->problem = g_strdup(error->message);
 }
@@ -157,70 +142,13 @@ finish_loading(struct loading *loading)
     service_index_follow_all(service);
 }
 
-static struct load *
-add_load(struct loading *loading, const struct uuid *uuid)
-{
-    struct load *load;
-
-    g_array_set_size(loading->loads, loading->loads->len + 1);
-    load = service_load_at(loading, loading->loads->len - 1);
-    load->entry.uuid = *uuid;
-    return load;
-}
-
-/* Puts the guests of one secret, which come next in `owned`, into `load`; returns where the next
- * secret's begin. */
-static guint
-add_owners(struct load *load, const GArray *owned, guint at)
-{
-    static const struct uuid nobody;
-
-    for (; at < owned->len; at++) {
-        const struct store_owned *copy = &g_array_index(owned, struct store_owned, at);
-
-        if (!uuid_equal(&copy->secret, &load->entry.uuid))
-            break;
-        /* A value is sealed for these zeros when it belongs to no guest. */
-        if (!uuid_equal(&copy->guest, &nobody))
-            owners_add(&load->owners, &copy->guest);
-    }
-    return at;
-}
-
-/* Adds those who have copies of secrets below `until` (NULL: of all) from `at` on, and returns
- * where the others begin. */
-static guint
-add_strays(struct loading *loading, const struct uuid *until, guint at)
-{
-    const GArray *owned = loading->stock.owned;
-
-    while (at < owned->len) {
-        const struct uuid *secret = &g_array_index(owned, struct store_owned, at).secret;
-
-        if (until && uuid_compare(secret, until) >= 0)
-            break;
-        at = add_owners(add_load(loading, secret), owned, at);
-    }
-    return at;
-}
-
-/* Both lists are in the order of secrets. */
 static void
-merge(struct loading *loading)
+add_load(const struct store_entry *entry, GArray *take_owners, void *opaque)
 {
-    const GArray *entries = loading->stock.entries;
-    guint at = 0;
+    struct loading *loading = opaque;
+    struct load load = {.entry = *entry, .owners = take_owners};
 
-    for (guint i = 0; i < entries->len; i++) {
-        const struct store_entry *entry = &g_array_index(entries, struct store_entry, i);
-        struct load *load;
-
-        at = add_strays(loading, &entry->uuid, at);
-        load = add_load(loading, &entry->uuid);
-        load->entry = *entry;
-        at = add_owners(load, loading->stock.owned, at);
-    }
-    add_strays(loading, NULL, at);
+    g_array_append_val(loading->loads, load);
 }
 
 static bool
@@ -238,8 +166,22 @@ begin_loading(struct secret_service *service, struct loading *ret_loading, GErro
     ret_loading->stock.entries = g_steal_pointer(&entries);
     ret_loading->stock.owned = g_steal_pointer(&owned);
     g_array_set_clear_func(ret_loading->loads, clear_load);
-    merge(ret_loading);
+    store_inventory_foreach(ret_loading->stock.entries, ret_loading->stock.owned, add_load,
+                            ret_loading);
     return true;
+}
+
+/* Slots that hang do not keep the definitions from clients. */
+static void
+unlock_at_start(struct secret_service *service, const struct service_stock *stock)
+{
+    g_auto(service_try_t) tried = {0};
+
+    if (service_master_try_at_start(service, &tried))
+        service_unlock(service, stock, &tried);
+    else
+        service_lock_while_trying(service);
+    service_chores_wait(service);
 }
 
 bool
@@ -249,7 +191,7 @@ service_load(struct secret_service *service, GError **error)
 
     if (!begin_loading(service, &loading, error))
         return false;
-    service_unlock(service, &loading.stock, NULL);
+    unlock_at_start(service, &loading.stock);
     parallel_run(loading.loads->len, load_both, &loading);
     check_generations(&loading);
     finish_loading(&loading);
@@ -283,12 +225,10 @@ load_again(struct secret_service *service, struct service_try *tried)
         log_error("definitions are not loaded again: %s", error->message);
         return;
     }
-    if (was_locked && !tried && service->slots.work)
-        log_warn("the daemon is not unlocked by this reload: the master key is in use");
-    else if (was_locked)
-        service_unlock(service, &loading.stock, tried);
-    else
+    if (!was_locked)
         service_check_keys_in_use(service);
+    else if (tried)
+        service_unlock(service, &loading.stock, tried);
     parallel_run(loading.loads->len, load_definition, &loading);
     if (!was_locked)
         note_known_values(&loading);
@@ -307,9 +247,25 @@ service_load_unlocked(struct secret_service *service, struct service_try *tried)
     service_rotate_resume(service);
 }
 
+/* False: it is still under way, or can't be begun. */
+static bool
+unlock_by_reload(struct secret_service *service)
+{
+    if (service->slots.work) {
+        log_warn("the daemon is not unlocked by this reload: the master key is in use");
+        return false;
+    }
+    service_master_unlock_unattended(service);
+    return service_master_wait(service, CHORES_WAIT_MS);
+}
+
 void
 secret_service_reload(struct secret_service *service)
 {
-    if (service->store)
+    if (!service->store)
+        return;
+    /* Unlocking loads all. */
+    if (!service->locked_reason || !unlock_by_reload(service))
         service_load_unlocked(service, NULL);
+    service_chores_wait(service);
 }

@@ -5,11 +5,20 @@
  */
 #include "secret/service_master.h"
 
+#include <signal.h>
 #include <string.h>
 
+#include "secret/service_chores.h"
 #include "secret/service_master_work.h"
 #include "util/error.h"
 #include "util/log.h"
+#include "util/syscalls.h"
+
+SYSCALLS_DECLARE(service_master, "rt_sigpending");
+
+/* How long a start waits for slots to be tried: together with all else it is to take less than the
+ * 90 s after which systemd gives a service up. */
+enum { START_WAIT_MS = 45 * 1000, START_TURN_MS = 100 };
 
 /* ---- status ---- */
 
@@ -78,6 +87,7 @@ struct unlock_work {
     bool has_only;
     struct uuid only;
     struct secret_buf *secret;
+    const char *key_file; /* the service's, for a first start */
 };
 
 static bool
@@ -87,6 +97,8 @@ run_unlock(struct master_work *work, GError **error)
 
     service_try_slots(work->slots_path, &work->unlock, unlock->has_only ? &unlock->only : NULL,
                       unlock->secret, &work->tried);
+    if (!work->tried.has_slots)
+        service_look_before_first_start(unlock->key_file, &work->unlock);
     return true;
 }
 
@@ -136,6 +148,12 @@ finish_proof(struct master_work *work, GError **error)
 }
 
 static bool
+is_cancelled(const struct master_work *work)
+{
+    return g_atomic_int_get(&work->cancel) != 0;
+}
+
+static bool
 finish_unlock(struct master_work *work, GError **error)
 {
     struct secret_service *service = work->service;
@@ -145,7 +163,8 @@ finish_unlock(struct master_work *work, GError **error)
         return finish_proof(work, error);
     }
     /* Nothing of the state is touched if a slot that was asked for did not open. */
-    if (work->tried.error && ((const struct unlock_work *)work)->has_only) {
+    if (work->tried.error && (((const struct unlock_work *)work)->has_only || is_cancelled(work))) {
+        service->slots.has_broken_off |= !work->kind->is_unlock;
         service_note_try(service, &work->tried);
         g_propagate_error(error, g_steal_pointer(&work->tried.error));
         return false;
@@ -168,23 +187,87 @@ clear_unlock(struct master_work *work)
 
 static const struct master_work_kind unlock_kind = {
     .name = "it is being unlocked",
+    .is_unlock = true,
     .run_in_thread = run_unlock,
     .finish_in_loop = finish_unlock,
     .clear = clear_unlock,
 };
 
+static struct unlock_work *
+new_unlock(const struct master_work_kind *kind, struct secret_service *service,
+           master_done_func done, void *opaque)
+{
+    struct unlock_work *unlock = g_new0(struct unlock_work, 1);
+
+    unlock->work = (struct master_work){kind, service, done, opaque};
+    unlock->key_file = service->slots.key_file;
+    return unlock;
+}
+
 void
 secret_service_unlock(struct secret_service *service, const struct uuid *slot,
                       struct secret_buf *take_secret, master_done_func done, void *opaque)
 {
-    struct unlock_work *unlock = g_new0(struct unlock_work, 1);
+    struct unlock_work *unlock = new_unlock(&unlock_kind, service, done, opaque);
 
-    unlock->work = (struct master_work){&unlock_kind, service, done, opaque};
     unlock->secret = take_secret;
     unlock->has_only = slot != NULL;
     if (slot)
         unlock->only = *slot;
     service_master_begin(&unlock->work);
+}
+
+/* ---- unlock, unattended ---- */
+
+static const struct master_work_kind unattended_kind = {
+    .name = "it is being unlocked",
+    .way = MASTER_GIVES_WAY_TO_UNLOCK,
+    .run_in_thread = run_unlock,
+    .finish_in_loop = finish_unlock,
+    .clear = clear_unlock,
+};
+
+/* Locking has logged why not. */
+static void
+ignore_end(void *opaque, const struct slot *slot, const GError *error)
+{
+}
+
+void
+service_master_unlock_unattended(struct secret_service *service)
+{
+    service_master_begin(&new_unlock(&unattended_kind, service, ignore_end, NULL)->work);
+}
+
+/* The loop, which is told of them, does not run yet. */
+static bool
+is_to_end(void)
+{
+    sigset_t pending;
+
+    return sigpending(&pending) == 0 &&
+           (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
+}
+
+bool
+service_master_try_at_start(struct secret_service *service, struct service_try *ret_tried)
+{
+    struct master_work *work = NULL;
+
+    service_master_unlock_unattended(service);
+    if (!service->slots.work) { /* without a thread: here */
+        service_try_slots(service->slots.path, &service->slots.unlock, NULL, NULL, ret_tried);
+        return true;
+    }
+    for (int waited_ms = 0; waited_ms < START_WAIT_MS && !work && !is_to_end();
+         waited_ms += START_TURN_MS)
+        work = service_master_take_ended(service, START_TURN_MS);
+    if (!work)
+        return false;
+    *ret_tried = work->tried;
+    work->tried = (struct service_try){0};
+    service_master_work_free(work);
+    return true;
 }
 
 /* ---- lock ---- */
@@ -198,7 +281,8 @@ check_can_lock(const struct secret_service *service, GError **error)
     else if (service_master_is_busy(service))
         error_set(error, ERROR_FROM_SECRET, ERROR_RESOURCE_BUSY,
                   "the master key is busy (%s); try again when that has ended",
-                  service->slots.work->kind->name);
+                  service->slots.next ? service->slots.next->kind->name
+                                      : service->slots.work->kind->name);
     else
         return true;
     return false;
@@ -209,6 +293,7 @@ secret_service_lock(struct secret_service *service, master_done_func done, void 
 {
     g_autoptr(GError) error = NULL;
 
+    service_master_end_chore(service);
     if (!check_can_lock(service, &error)) {
         done(opaque, NULL, error);
         return;

@@ -174,7 +174,8 @@ renew_slots(const struct rotate_work *own, struct slots *next, GError **error)
     return false;
 }
 
-/* What methods put in place for slots that do not come to count. */
+/* What methods put in place for slots that do not come to count. What they share with the slots
+ * that go on counting stays: they were only to be renewed. */
 static void
 abandon(const struct rotate_work *own, const struct slots *next)
 {
@@ -258,6 +259,9 @@ finish_rotate(struct master_work *work, GError **error)
     service->master_key = g_steal_pointer(&own->next);
     if (!slots_find(work->slots, &service->slots.opener))
         service->slots.has_opener = false;
+    for (guint i = 0; i < work->slots->slots->len; i++)
+        service_master_note_opened(service,
+                                   &((const struct slot *)work->slots->slots->pdata[i])->id);
     service_master_take_slots(service, g_steal_pointer(&work->slots));
     log_info("the master key was replaced; everything sealed is moved to the new one");
     service_rotate_resume(service);

@@ -57,6 +57,17 @@ find_slot(const struct slots *slots, const struct uuid *id, GError **error)
     return slot;
 }
 
+void
+service_master_note_opened(struct secret_service *service, const struct uuid *slot)
+{
+    GArray *attempts = service->slots.attempts;
+
+    for (guint i = attempts->len; i > 0; i--) {
+        if (uuid_equal(&g_array_index(attempts, struct unlock_attempt, i - 1).slot, slot))
+            g_array_remove_index(attempts, i - 1);
+    }
+}
+
 static bool
 take_written(struct master_work *work, GError **error)
 {
@@ -243,9 +254,17 @@ run_test(struct master_work *work, GError **error)
     return false;
 }
 
+static bool
+finish_test(struct master_work *work, GError **error)
+{
+    service_master_note_opened(work->service, &work->slot->id);
+    return true;
+}
+
 static const struct master_work_kind test_kind = {
     .name = "a slot is being tested",
     .run_in_thread = run_test,
+    .finish_in_loop = finish_test,
     .clear = clear_slot_work,
 };
 
@@ -328,6 +347,7 @@ finish_change(struct master_work *work, GError **error)
     log_info("the passphrase of the master key's %s was changed; who has the old one and an old "
              "copy of the file still opens it until 'virtcrypt master rotate'",
              name);
+    service_master_note_opened(work->service, &work->slot->id);
     return take_written(work, error);
 }
 

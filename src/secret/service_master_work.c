@@ -1,26 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * Owns: service_master_work.h. The result comes back through an eventfd of its own instead of
- * loop_post, because it can be taken out of the loop when the service ends.
+ * Owns: service_master_work.h.
  */
 #include "secret/service_master_work.h"
 
 #include <errno.h>
-#include <poll.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "secret/service_index.h"
+#include "util/background.h"
 #include "util/error.h"
-#include "util/file.h"
 #include "util/log.h"
 
-static void
-work_free(struct master_work *work)
+void
+service_master_work_free(struct master_work *work)
 {
+    if (!work)
+        return;
     if (work->kind->clear)
         work->kind->clear(work);
     g_free(work->slots_path);
@@ -99,22 +95,13 @@ read_slots(struct master_work *work, GError **error)
     return true;
 }
 
-static gpointer
-thread_main(gpointer opaque)
+static void
+run(void *opaque)
 {
     struct master_work *work = opaque;
-    int event_fd = work->service->slots.event_fd;
-    uint64_t one = 1;
-    sigset_t all;
 
-    /* Signals are the loop's. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, NULL);
     if (!work->kind->changes_slots || read_slots(work, &work->error))
         work->kind->run_in_thread(work, &work->error);
-    if (write(event_fd, &one, sizeof(one)) < 0)
-        g_assert_not_reached();
-    return NULL;
 }
 
 /* ---- in the loop ---- */
@@ -122,21 +109,33 @@ thread_main(gpointer opaque)
 bool
 service_master_is_busy(const struct secret_service *service)
 {
-    return service->slots.work != NULL;
+    const struct service_slots *slots = &service->slots;
+
+    return slots->next || (slots->work && slots->work->kind->way != MASTER_GIVES_WAY);
+}
+
+static bool
+gives_way(const struct master_work *under_way, const struct master_work *wanted)
+{
+    enum master_work_way way = under_way->kind->way;
+
+    return way == MASTER_GIVES_WAY ||
+           (way == MASTER_GIVES_WAY_TO_UNLOCK && wanted->kind->is_unlock);
 }
 
 static bool
 check_can_begin(const struct master_work *work, GError **error)
 {
     const struct secret_service *service = work->service;
+    const struct master_work *other =
+        service->slots.next ? service->slots.next : service->slots.work;
 
     if (!service->store)
         error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_UNSUPPORTED,
                   "there is no master key, because this daemon keeps nothing on disk");
-    else if (service->slots.work)
+    else if (other && (other == service->slots.next || !gives_way(other, work)))
         error_set(error, ERROR_FROM_SECRET, ERROR_RESOURCE_BUSY,
-                  "the master key is busy (%s); try again when that has ended",
-                  service->slots.work->kind->name);
+                  "the master key is busy (%s); try again when that has ended", other->kind->name);
     else if (work->kind->needs_unlocked && !service->master_key)
         error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
                   "the master key is locked (%s): run 'virtcrypt master unlock' first",
@@ -162,6 +161,8 @@ prepare(struct master_work *work, GError **error)
     const struct secret_service *service = work->service;
 
     work->unlock = service->slots.unlock;
+    work->unlock.cancel = &work->cancel;
+    g_atomic_int_set(&work->cancel, g_atomic_int_get(&service->slots.cancel));
     work->slots_path = g_strdup(service->slots.path);
     if (!work->kind->changes_slots)
         return true;
@@ -171,21 +172,58 @@ prepare(struct master_work *work, GError **error)
     return work->master != NULL;
 }
 
+static void
+refuse(struct master_work *take_work, const GError *error)
+{
+    tell(take_work, error);
+    service_master_work_free(take_work);
+}
+
+/* Nothing is under way. */
+static void
+start(struct master_work *take_work)
+{
+    struct service_slots *slots = &take_work->service->slots;
+    g_autoptr(GError) error = NULL;
+
+    if (check_can_begin(take_work, &error) && prepare(take_work, &error) &&
+        background_begin(slots->background, "master", run, take_work, &error))
+        slots->work = take_work;
+    else
+        refuse(take_work, error);
+}
+
 void
 service_master_begin(struct master_work *take_work)
 {
-    struct master_work *work = take_work;
-    struct service_slots *slots = &work->service->slots;
+    struct service_slots *slots = &take_work->service->slots;
     g_autoptr(GError) error = NULL;
 
-    if (check_can_begin(work, &error) && prepare(work, &error))
-        work->thread = g_thread_try_new("master", thread_main, work, &error);
-    if (work->thread) {
-        slots->work = work;
-        return;
+    if (!slots->work) {
+        start(take_work);
+    } else if (check_can_begin(take_work, &error)) {
+        g_atomic_int_set(&slots->work->cancel, 1);
+        slots->next = take_work;
+    } else {
+        refuse(take_work, error);
     }
-    tell(work, error);
-    work_free(work);
+}
+
+/* After the end of one. */
+static void
+go_on(struct secret_service *service)
+{
+    struct service_slots *slots = &service->slots;
+
+    if (slots->next && slots->work) /* a chore, which that end has led to */
+        g_atomic_int_set(&slots->work->cancel, 1);
+    else if (slots->next)
+        start(g_steal_pointer(&slots->next));
+    else if (!slots->work && slots->has_broken_off && g_atomic_int_get(&slots->cancel) == 0) {
+        slots->has_broken_off = false;
+        if (service->locked_reason)
+            service_master_unlock_unattended(service);
+    }
 }
 
 /* What it wrote counts at the next unlock; nothing of it fits a service without its keys. */
@@ -202,33 +240,56 @@ is_still_unlocked(const struct master_work *work, GError **error)
     return false;
 }
 
-void
-service_master_end_work(struct secret_service *service)
+static void
+on_end(void *opaque)
 {
+    struct secret_service *service = opaque;
     struct master_work *work = g_steal_pointer(&service->slots.work);
-    uint64_t count;
 
-    if (!work)
-        return;
-    g_thread_join(work->thread);
-    if (read(service->slots.event_fd, &count, sizeof(count)) < 0)
-        g_assert_not_reached();
     if (!work->error && is_still_unlocked(work, &work->error) && work->kind->finish_in_loop)
         work->kind->finish_in_loop(work, &work->error);
     tell(work, work->error);
-    work_free(work);
+    service_master_work_free(work);
+    go_on(service);
 }
 
-/* What was done before in the same round of the loop may have taken its end, and begun other work,
- * which is not waited for. */
-static void
-on_event(uint32_t events, void *opaque)
+bool
+service_master_wait(struct secret_service *service, int timeout_ms)
 {
-    struct secret_service *service = opaque;
-    struct pollfd poll_fd = {.fd = service->slots.event_fd, .events = POLLIN};
+    if (!service->slots.work)
+        return true;
+    if (!background_wait(service->slots.background, timeout_ms))
+        return false;
+    on_end(service);
+    return true;
+}
 
-    if (poll(&poll_fd, 1, 0) == 1)
-        service_master_end_work(service);
+void
+service_master_end_work(struct secret_service *service)
+{
+    while (service->slots.work)
+        service_master_wait(service, BACKGROUND_NO_LIMIT);
+}
+
+void
+service_master_end_chore(struct secret_service *service)
+{
+    struct master_work *work = service->slots.work;
+
+    if (!work || work->kind->way != MASTER_GIVES_WAY)
+        return;
+    g_atomic_int_set(&work->cancel, 1);
+    service_master_wait(service, BACKGROUND_NO_LIMIT);
+}
+
+struct master_work *
+service_master_take_ended(struct secret_service *service, int timeout_ms)
+{
+    struct service_slots *slots = &service->slots;
+
+    return slots->work && background_wait(slots->background, timeout_ms)
+               ? g_steal_pointer(&slots->work)
+               : NULL;
 }
 
 bool
@@ -236,13 +297,8 @@ service_master_open_work(struct secret_service *service, GError **error)
 {
     struct service_slots *slots = &service->slots;
 
-    slots->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (slots->event_fd < 0) {
-        error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot make an event descriptor");
-        return false;
-    }
-    slots->watch = loop_watch_new(slots->loop, slots->event_fd, EPOLLIN, on_event, service, error);
-    return slots->watch != NULL;
+    slots->background = background_new(slots->loop, on_end, service, error);
+    return slots->background != NULL;
 }
 
 /* What it did is on disk, or is not; nobody is told. */
@@ -250,21 +306,23 @@ void
 service_master_close_work(struct secret_service *service)
 {
     struct service_slots *slots = &service->slots;
-    struct master_work *work = g_steal_pointer(&slots->work);
 
-    if (work) {
-        g_atomic_int_set(&slots->cancel, 1);
-        g_thread_join(work->thread);
-        work_free(work);
-    }
-    g_clear_pointer(&slots->watch, loop_watch_free);
-    file_fd_clear(&slots->event_fd);
+    secret_service_cancel_master(service);
+    if (slots->work)
+        background_wait(slots->background, BACKGROUND_NO_LIMIT);
+    service_master_work_free(g_steal_pointer(&slots->work));
+    service_master_work_free(g_steal_pointer(&slots->next));
+    g_clear_pointer(&slots->background, background_free);
 }
 
 void
 secret_service_cancel_master(struct secret_service *service)
 {
-    g_atomic_int_set(&service->slots.cancel, 1);
+    struct service_slots *slots = &service->slots;
+
+    g_atomic_int_set(&slots->cancel, 1);
+    if (slots->work)
+        g_atomic_int_set(&slots->work->cancel, 1);
 }
 
 bool

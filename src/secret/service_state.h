@@ -16,6 +16,7 @@
 #include "secret/store.h"
 #include "secret/value_index.h"
 
+struct background;
 struct master_work;
 
 /* The file of slots, and what is known of it. (service_unlock.c, service_master.c) */
@@ -32,8 +33,9 @@ struct service_slots {
 
     struct loop *loop;
     struct master_work *work; /* under way, or NULL */
-    int event_fd;             /* its thread has ended */
-    struct loop_watch *watch;
+    struct master_work *next; /* for which that one is broken off, or NULL */
+    bool has_broken_off;      /* trying all slots was broken off, and is to begin anew */
+    struct background *background;
 };
 
 struct secret_service {
@@ -215,6 +217,8 @@ struct service_try {
     GError *error; /* there is a file, and no key: why */
 };
 void service_try_clear(struct service_try *tried);
+typedef struct service_try service_try_t; /* for g_auto only */
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(service_try_t, service_try_clear)
 /* Reads the file and tries one slot (`only`), or all that need no person, or with a `secret` those
  * that do. Blocks; any thread. */
 void service_try_slots(const char *path, const struct unlock_context *unlock,
@@ -223,14 +227,17 @@ void service_try_slots(const char *path, const struct unlock_context *unlock,
 /* The slot that opened, or NULL. */
 const struct slot *service_try_opener(const struct service_try *tried);
 
-/* Opens both with what was tried (NULL: tries now), or locks the service. The one place where keys
- * come in. */
+/* Opens both with what was tried, or locks the service. The one place where keys come in. */
 void service_unlock(struct secret_service *service, const struct service_stock *stock,
                     struct service_try *tried);
 /* The one place where keys go. No change is under way. */
 void service_lock(struct secret_service *service, const char *reason);
+/* Locked, as above, as long as it takes to try the slots. */
+void service_lock_while_trying(struct secret_service *service);
 /* Remembers what was tried for the status, and logs what failed. Takes slots, attempts, problem. */
 void service_note_try(struct secret_service *service, struct service_try *tried);
+/* The same of attempts (of struct unlock_attempt), without a log. */
+void service_note_attempts(struct secret_service *service, const GArray *attempts);
 /* Those in use are not read again, and kept whatever became of their files. */
 void service_check_keys_in_use(struct secret_service *service);
 
@@ -245,6 +252,9 @@ struct service_census {
 struct service_census service_count_keys(const struct secret_service *service,
                                          const struct service_stock *stock,
                                          const struct master_key *master);
+/* Looks at what the next one will use; any thread. What does not answer in time fails there at
+ * once (util/probe.h), which is in the loop. */
+void service_look_before_first_start(const char *key_file, const struct unlock_context *unlock);
 /* Makes a master key and its first slot, or the slots of a store of before; *ret_slots are in the
  * file then. */
 struct master_key *service_make_slots(const struct secret_service *service,
@@ -253,7 +263,8 @@ struct master_key *service_make_slots(const struct secret_service *service,
 
 /* ---- service_load.c, again ---- */
 
-/* As secret_service_reload, for a service that is locked, with what was tried. */
+/* As secret_service_reload, for a service that is locked, with what was tried; NULL: nothing was,
+ * and it stays locked. */
 void service_load_unlocked(struct secret_service *service, struct service_try *tried);
 
 /* ---- service.c ---- */

@@ -8,13 +8,15 @@
 #include <string.h>
 
 #include "secret/sealed.h"
+#include "secret/service_chores.h"
 #include "secret/service_index.h"
+#include "secret/service_master_work.h"
 #include "secret/service_state.h"
 #include "util/error.h"
 #include "util/log.h"
 
-void
-service_lock(struct secret_service *service, const char *reason)
+static void
+set_locked(struct secret_service *service, char *take_reason)
 {
     service_rotate_stop(service);
     service_index_close(service);
@@ -23,8 +25,30 @@ service_lock(struct secret_service *service, const char *reason)
     g_clear_pointer(&service->master_key, master_key_free);
     service->slots.has_opener = false;
     g_free(service->locked_reason);
-    service->locked_reason =
-        g_strdup_printf("%s (when that is put right, run 'virtcrypt master unlock')", reason);
+    service->locked_reason = take_reason;
+}
+
+void
+service_lock(struct secret_service *service, const char *reason)
+{
+    set_locked(service, g_strdup_printf(
+                            "%s (when that is put right, run 'virtcrypt master unlock')", reason));
+}
+
+void
+service_lock_while_trying(struct secret_service *service)
+{
+    struct service_slots *slots = &service->slots;
+
+    set_locked(service,
+               g_strdup("the slots of the master key are still being tried, and some do not "
+                        "answer: it is unlocked when one opens, or with a passphrase by "
+                        "'virtcrypt master unlock'"));
+    /* Who has one of them sees what there is. */
+    if (!slots->slots && slots_exists(slots->path))
+        slots->slots = slots_read(slots->path, NULL, NULL);
+    log_error("the daemon is locked, and values can be neither read nor set: %s",
+              service->locked_reason);
 }
 
 /* ---- trying the slots ---- */
@@ -38,9 +62,6 @@ service_try_clear(struct service_try *tried)
     g_clear_pointer(&tried->problem, g_free);
     g_clear_error(&tried->error);
 }
-
-typedef struct service_try service_try_t; /* for g_auto only */
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(service_try_t, service_try_clear)
 
 static void
 note_attempt(GArray *attempts, const struct slot *slot, const GError *error)
@@ -171,6 +192,12 @@ merge_attempts(struct service_slots *slots, const GArray *from)
 }
 
 void
+service_note_attempts(struct secret_service *service, const GArray *attempts)
+{
+    merge_attempts(&service->slots, attempts);
+}
+
+void
 service_note_try(struct secret_service *service, struct service_try *tried)
 {
     struct service_slots *slots = &service->slots;
@@ -273,15 +300,6 @@ take_master_key(struct secret_service *service, const struct service_stock *stoc
     return true;
 }
 
-/* Not earlier: slots that were put back may open, and what they take for left over may be the key
- * of those that go with the store. */
-static void
-settle(const struct secret_service *service)
-{
-    if (service->slots.slots && !service->slots.problem)
-        unlock_settle(&service->slots.unlock, service->slots.slots);
-}
-
 static bool
 take_keys(struct secret_service *service, const struct service_stock *stock,
           struct service_try *tried, GError **error)
@@ -292,8 +310,10 @@ take_keys(struct secret_service *service, const struct service_stock *stock,
                                ? generations_open(service->generations_path, service->master_key,
                                                   service->previous_key, error)
                                : make_generations(service, stock, error);
+    /* Not earlier: slots that were put back may open, and what they take for left over may be the
+     * key of those that go with the store. */
     if (service->generations)
-        settle(service);
+        service_chores_settle(service);
     if (service->generations && service->index)
         service_index_open(service, service->previous_key,
                            service->slots.slots->flags & SLOTS_HAS_INDEX);
@@ -304,13 +324,8 @@ void
 service_unlock(struct secret_service *service, const struct service_stock *stock,
                struct service_try *tried)
 {
-    g_auto(service_try_t) own = {0};
     g_autoptr(GError) error = NULL;
 
-    if (!tried) {
-        tried = &own;
-        service_try_slots(service->slots.path, &service->slots.unlock, NULL, NULL, tried);
-    }
     if (take_keys(service, stock, tried, &error)) {
         g_clear_pointer(&service->locked_reason, g_free);
         return;
@@ -348,27 +363,6 @@ check_slots(const struct secret_service *service)
     return false;
 }
 
-/* The slot that unlocked this run, if that is done at once: what it needs may be spoilt. */
-static void
-check_opener(struct secret_service *service)
-{
-    struct service_slots *slots = &service->slots;
-    const struct slot *opener = slots->has_opener ? slots_find(slots->slots, &slots->opener) : NULL;
-    g_autoptr(GArray) attempts = unlock_attempts_new();
-    g_autoptr(master_key_t) found = NULL;
-    g_autoptr(GError) error = NULL;
-
-    if (!opener || (opener->method != SLOT_KEY_FILE && opener->method != SLOT_CREDENTIAL))
-        return;
-    found = unlock_slot(&slots->unlock, slots->slots, opener, NULL, &error);
-    note_attempt(attempts, opener, error);
-    merge_attempts(slots, attempts);
-    if (!found)
-        log_error("%s; the daemon goes on with the master key that it has in memory, and will be "
-                  "locked at its next start, unless another slot unlocks it",
-                  error->message);
-}
-
 static void
 ensure_slots(struct secret_service *service)
 {
@@ -398,9 +392,9 @@ service_check_keys_in_use(struct secret_service *service)
     g_autoptr(GError) error = NULL;
 
     /* A thread that writes the file is not to be disturbed: reading it finishes a write. */
-    if (!service->slots.work && check_slots(service)) {
+    if (!service_master_is_busy(service) && check_slots(service)) {
         ensure_slots(service);
-        check_opener(service);
+        service_chores_check_opener(service);
     }
     if (generations_exists(service->generations_path))
         return;

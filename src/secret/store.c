@@ -34,9 +34,8 @@ struct store {
     struct worker *worker;
 };
 
-/* Two daemons on one folder would undo each other's changes. */
-static bool
-lock_dir(int dir_fd, const char *dir, GError **error)
+bool
+store_lock_folder(int dir_fd, const char *dir, GError **error)
 {
     if (flock(dir_fd, LOCK_EX | LOCK_NB) == 0)
         return true;
@@ -87,7 +86,7 @@ store_open(const struct store_params *params, GError **error)
     store->audit = audit_reader_new(params->audit);
     g_rw_lock_init(&store->contents);
     store->dir_fd = file_open_dir(params->dir, true, DIR_MODE, error);
-    if (store->dir_fd < 0 || !lock_dir(store->dir_fd, params->dir, error))
+    if (store->dir_fd < 0 || !store_lock_folder(store->dir_fd, params->dir, error))
         return NULL;
     committer = committer_open(store->dir_fd, &store->contents, params, store->overlay, error);
     if (!committer)

@@ -50,6 +50,10 @@ struct store_change {
                   * the change is committed, exactly once; NULL: none */
 };
 
+/* Keeps everybody else from the folder of secrets for as long as `dir_fd` is open: two that work on
+ * it would undo each other's changes. A store has it locked. ERROR_RESOURCE_BUSY: somebody has. */
+bool store_lock_folder(int dir_fd, const char *dir, GError **error);
+
 /* Where it is. The paths are the caller's for the call. */
 struct store_params {
     const char *dir;         /* of secrets */

@@ -14,12 +14,12 @@
 
 #include "util/big_endian.h"
 #include "util/error.h"
-#include "util/file.h"
+#include "util/file_place.h"
 #include "util/log.h"
 #include "util/secret_buf.h"
 
 enum { FORMAT_VERSION = 1, FORMAT_ALGORITHM = 1, FLAG_BEGUN_ANEW = 1 };
-enum { FOLDER_MODE = 0700, FILE_MODE = 0600, ASIDE_MAX = 1000 };
+enum { FILE_MODE = 0600, ASIDE_MAX = 1000 };
 
 /* Where each field starts. */
 enum {
@@ -323,16 +323,16 @@ take(struct value_index *index, const uint8_t *bytes)
 static GBytes *
 read_file(const char *path, GError **error)
 {
-    g_autofree char *folder = g_path_get_dirname(path);
-    g_autofree char *name = g_path_get_basename(path);
-    g_autofree char *new_name = g_strconcat(name, ".new", NULL);
-    g_auto(file_fd) dir_fd = file_open_dir(folder, false, FOLDER_MODE, error);
+    g_auto(file_place_t) place = {-1, NULL};
+    g_autofree char *new_name = NULL;
 
-    if (dir_fd < 0)
+    if (!file_place_open(path, false, &place, error))
         return NULL;
     /* What a crash left of an image. */
-    unlinkat(dir_fd, new_name, 0);
-    return file_read(dir_fd, name, SIZE_MIN + (size_t)VALUE_INDEX_ENTRIES_MAX * ENTRY_SIZE, error);
+    new_name = g_strconcat(place.name, ".new", NULL);
+    unlinkat(place.dir_fd, new_name, 0);
+    return file_read(place.dir_fd, place.name,
+                     SIZE_MIN + (size_t)VALUE_INDEX_ENTRIES_MAX * ENTRY_SIZE, error);
 }
 
 static void
@@ -447,12 +447,14 @@ value_index_take_image(struct value_index *index, GError **error)
 
 /* Somebody may want to know what became of it. */
 static bool
-put_aside(int dir_fd, const char *name, GError **error)
+put_aside(const struct file_place *place, GError **error)
 {
+    const char *name = place->name;
+
     for (unsigned int i = 1; i <= ASIDE_MAX; i++) {
         g_autofree char *aside = g_strdup_printf("%s.damaged.%u", name, i);
 
-        if (file_put_aside(dir_fd, name, aside)) {
+        if (file_put_aside(place->dir_fd, name, aside)) {
             log_warn("%s is no index of generations that can be used; it is kept as %s", name,
                      aside);
             return true;
@@ -469,18 +471,14 @@ put_aside(int dir_fd, const char *name, GError **error)
 bool
 value_index_image_write(struct value_index_image *image, GError **error)
 {
-    g_autofree char *folder = g_path_get_dirname(image->path);
-    g_autofree char *name = g_path_get_basename(image->path);
     g_autoptr(GBytes) content = format(image, error);
-    g_auto(file_fd) dir_fd = -1;
+    g_auto(file_place_t) place = {-1, NULL};
 
-    if (!content)
-        return false;
-    dir_fd = file_open_dir(folder, true, FOLDER_MODE, error);
     /* COMMIT POINT: its rename. */
-    return dir_fd >= 0 && (!image->must_put_aside || put_aside(dir_fd, name, error)) &&
-           file_replace(dir_fd, name, g_bytes_get_data(content, NULL), g_bytes_get_size(content),
-                        FILE_MODE, error);
+    return content && file_place_open(image->path, true, &place, error) &&
+           (!image->must_put_aside || put_aside(&place, error)) &&
+           file_replace(place.dir_fd, place.name, g_bytes_get_data(content, NULL),
+                        g_bytes_get_size(content), FILE_MODE, error);
 }
 
 void

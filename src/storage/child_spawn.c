@@ -12,11 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "util/error.h"
+#include "util/exec.h"
 
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -33,7 +33,6 @@ struct start {
     int fds[ALL_FDS]; /* of the program, by number; -1: none */
     int failure_fd;   /* takes errno if the program can't be run */
     pid_t parent;
-    sigset_t all_signals;
 };
 
 /* Puts the descriptors where they belong, by way of numbers above all of those, and closes all
@@ -59,35 +58,11 @@ arrange_fds(const struct start *start, int failure_fd)
 static void G_GNUC_NORETURN
 run_program(const struct start *start)
 {
-    struct sigaction plain = {.sa_handler = SIG_DFL};
     int failure_fd = fcntl(start->failure_fd, F_DUPFD_CLOEXEC, FAILURE_FD_MIN);
-    int failure;
 
-    /* The daemon's handlers and blocked signals are not the program's. */
-    for (int number = 1; number < NSIG; number++)
-        sigaction(number, &plain, NULL);
-    if (failure_fd >= 0 && setpgid(0, 0) == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 &&
-        getppid() == start->parent && arrange_fds(start, failure_fd)) {
-        sigprocmask(SIG_UNBLOCK, &start->all_signals, NULL);
-        execve(start->argv[0], (char *const *)start->argv, (char *const *)start->environment);
-    }
-    failure = errno;
-    if (write(failure_fd >= 0 ? failure_fd : start->failure_fd, &failure, sizeof(failure)) < 0)
-        _exit(126);
-    _exit(127);
-}
-
-/* What failed in the child before its program ran, 0 if nothing did. */
-static int
-read_failure(int fd)
-{
-    int failure = 0;
-    ssize_t got;
-
-    do
-        got = read(fd, &failure, sizeof(failure));
-    while (got < 0 && errno == EINTR);
-    return got == (ssize_t)sizeof(failure) ? MAX(failure, 1) : 0;
+    if (failure_fd >= 0 && exec_begin(start->parent) && arrange_fds(start, failure_fd))
+        exec_run(start->argv[0], start->argv, start->environment);
+    exec_fail(failure_fd >= 0 ? failure_fd : start->failure_fd);
 }
 
 static bool
@@ -104,14 +79,15 @@ open_pipe(file_fd *ret_read, file_fd *ret_write)
 
 /* fork with all signals blocked: a handler of the daemon must not run in the child. */
 static pid_t
-fork_program(struct start *start)
+fork_program(const struct start *start)
 {
+    sigset_t all;
     sigset_t before;
     pid_t pid;
     int saved_errno;
 
-    sigfillset(&start->all_signals);
-    pthread_sigmask(SIG_SETMASK, &start->all_signals, &before);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     pid = fork();
     if (pid == 0)
         run_program(start);
@@ -151,7 +127,7 @@ child_spawn(const char *const *argv, const int fds[CHILD_SPAWN_FDS],
         return false;
     }
     file_fd_clear(&failure_write);
-    failure = read_failure(failure_read);
+    failure = exec_read_failure(failure_read);
     if (failure == 0) {
         pid_fd = pidfd_open(pid, 0);
         failure = pid_fd < 0 ? errno : 0;

@@ -24,6 +24,8 @@ service_new(const struct storage_service_params *params)
     service->guest_state_dir = g_strdup(params->guest_state_dir);
     service->retry_s = params->retry_s ? params->retry_s : RETRY_DEFAULT_S;
     service->keys = params->keys;
+    service->opaque = params->opaque;
+    service->is_needed_elsewhere = params->is_needed_elsewhere;
     service->locks = service_locks_new();
     service->pools =
         storage_pools_new(params->pool_state_dir, params->pool_config_dir, params->policy_dir);
@@ -39,7 +41,7 @@ storage_service_new(const struct storage_service_params *params, GError **error)
 
     service->records = storage_records_new(params->volumes_dir, params->device_dir, error);
     if (service->records)
-        storage_records_set_watcher(service->records, params->on_change, params->on_change_opaque);
+        storage_records_set_watcher(service->records, params->on_change, params->opaque);
     service->identities = storage_identities_new(service->records);
     service->uses = service->records ? storage_uses_new(params->uses_dir, error) : NULL;
     if (!service->uses) {

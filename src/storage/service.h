@@ -32,10 +32,13 @@ struct storage_service_params {
     const char *device_dir;      /* /dev/virtcrypt */
     unsigned int retry_s;        /* between tries to finish what could not be; 0: 30 */
     struct storage_keys keys;
-    /* Or NULL: a volume was made or adopted, got another secret, or went. Any thread; it must not
-     * wait, nor call back. */
+    void *opaque; /* of both that follow; each may be NULL, and is called in any thread */
+    /* A volume was made or adopted, got another secret, or went. It must not wait, nor call back.
+     */
     void (*on_change)(void *opaque);
-    void *on_change_opaque;
+    /* Whether a guest has that secret for something else than the volume `path`, too: then it
+     * outlives the volume. It must not call back. */
+    bool (*is_needed_elsewhere)(void *opaque, const struct uuid *secret, const char *path);
 };
 
 /* Undoes and finishes what a crash left (what can't be, because the custodian is away, is tried

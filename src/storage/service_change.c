@@ -2,6 +2,7 @@
  *
  * Owns: what is done to a volume that is there: delete, wipe, resize.
  */
+#include "storage/container.h"
 #include "storage/service_state.h"
 #include "util/error.h"
 
@@ -25,6 +26,26 @@ finish_deletion(struct storage_service *service, const char *pool, const char *n
     return !*ret_is_done || service_recover(service, record, error);
 }
 
+/* Its key would go, and it would still be there when what it is on is mounted. Of a logical pool,
+ * LVM says whether a volume is no more. */
+static bool
+check_there(const struct pool_def *pool, const struct volume_record *record, GError **error)
+{
+    bool is_there;
+
+    if (pool->type == POOL_TYPE_LOGICAL)
+        return true;
+    if (!container_find(record->device, &is_there, error))
+        return false;
+    if (!is_there)
+        error_set(error, ERROR_FROM_STORAGE, ERROR_OPERATION_INVALID,
+                  "volume '%s' of pool '%s' can't be deleted with its key, as %s is not there: "
+                  "mount what it is on; or, if it is gone for good, make an empty file of that "
+                  "name, and delete that",
+                  record->name, record->pool, record->device);
+    return is_there;
+}
+
 bool
 storage_service_delete(struct storage_service *service, const char *pool, const char *name,
                        struct storage_progress *progress, GError **error)
@@ -41,7 +62,8 @@ storage_service_delete(struct storage_service *service, const char *pool, const 
     record = service_take_volume(service, pool, name, &delete_wish, &lock, error);
     if (!record || !service_check_unused(service, record, "deleted", error) ||
         !service_check_no_layer(service, record, "deleted", error) ||
-        !service_close_unused(service, record, error) || !storage_progress_check(progress, error))
+        !check_there(active, record, error) || !service_close_unused(service, record, error) ||
+        !storage_progress_check(progress, error))
         return false;
     record->state = VOLUME_STATE_DELETING;
     return storage_records_put(service->records, record, error) &&

@@ -88,8 +88,10 @@ service_secret_drop(struct storage_service *service, const struct volume_record 
         g_strdup_printf("volume '%s' of pool '%s' was %s", record->name, record->pool, done);
     char text[UUID_TEXT_SIZE];
 
-    if (storage_records_count_secret(service->records, uuid, record) > 0) {
-        log_info("secret %s of volume '%s' of pool '%s' stays: another volume uses it, or may",
+    if (storage_records_count_secret(service->records, uuid, record) > 0 ||
+        (service->is_needed_elsewhere &&
+         service->is_needed_elsewhere(service->opaque, uuid, record->path))) {
+        log_info("secret %s of volume '%s' of pool '%s' stays: something else uses it, or may",
                  uuid_format(uuid, text), record->name, record->pool);
         return true;
     }

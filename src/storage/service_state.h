@@ -18,6 +18,8 @@ struct storage_service {
     char *guest_state_dir;
     unsigned int retry_s;
     struct storage_keys keys;
+    void *opaque; /* of: */
+    bool (*is_needed_elsewhere)(void *opaque, const struct uuid *secret, const char *path);
     struct storage_records *records;
     struct storage_identities *identities;
     struct storage_pools *pools;
@@ -60,8 +62,8 @@ struct secret_buf *service_secret_get(struct storage_service *service,
 bool service_secret_put(struct storage_service *service, const struct volume_record *record,
                         const struct uuid *uuid, const char *how, const struct secret_buf *key,
                         GError **error);
-/* Erases it unless another volume uses it too. What was `done` to the volume ("deleted") is the
- * reason in the custodian's audit. */
+/* Erases it unless another volume, or a guest for another volume, uses it too. What was `done` to
+ * the volume ("deleted") is the reason in the custodian's audit. */
 bool service_secret_drop(struct storage_service *service, const struct volume_record *record,
                          const struct uuid *uuid, const char *done, GError **error);
 

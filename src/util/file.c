@@ -65,6 +65,31 @@ open_dir(const char *path)
     return open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
+static void
+set_foreign(const char *path, const struct stat *info, GError **error)
+{
+    error_set(error, ERROR_FROM_NONE, ERROR_OPERATION_INVALID,
+              "the folder %s belongs to user %u; make it root's", path, info->st_uid);
+}
+
+/* A daemon that gave up its powers can't open what belongs to others. */
+static void
+set_not_opened(const char *path, int errnum, GError **error)
+{
+    struct stat info;
+    bool is_known = lstat(path, &info) == 0;
+
+    if (is_known && errnum == ENOTDIR && S_ISLNK(info.st_mode))
+        error_set_errno(error, ERROR_FROM_NONE, errnum,
+                        "cannot open the folder %s, which is a symbolic link (put the folder "
+                        "itself in its place, or mount it there)",
+                        path);
+    else if (is_known && errnum == EACCES && info.st_uid != file_own_uid())
+        set_foreign(path, &info, error);
+    else
+        error_set_errno(error, ERROR_FROM_NONE, errnum, "cannot open the folder %s", path);
+}
+
 int
 file_open_dir(const char *path, bool create, mode_t mode, GError **error)
 {
@@ -82,12 +107,11 @@ file_open_dir(const char *path, bool create, mode_t mode, GError **error)
         sync_parent(path);
     }
     if (fd < 0 || fstat(fd, &info) < 0) {
-        error_set_errno(error, ERROR_FROM_NONE, errno, "cannot open the folder %s", path);
+        set_not_opened(path, errno, error);
         return -1;
     }
     if (info.st_uid != 0 && info.st_uid != geteuid()) {
-        error_set(error, ERROR_FROM_NONE, ERROR_OPERATION_INVALID,
-                  "the folder %s belongs to user %u; make it root's", path, info.st_uid);
+        set_foreign(path, &info, error);
         return -1;
     }
     return g_steal_fd(&fd);

@@ -166,6 +166,56 @@ class OwnUser(Case):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
 
+class OthersFiles(Case):
+    """The daemon has no power to open what root has no right to by its mode."""
+
+    # Also where somebody made it the daemon's own.
+    arguments = ["--user", "nobody"]
+
+    def test_a_store_that_came_back_with_another_owner_says_so(self):
+        self.start().stop_in_order()
+        for name, user in (("virtcrypt/master.slots", 12345), ("virtcrypt", 12346),
+                           ("virtcrypt/master.slots", _NOBODY), ("virtcrypt", _NOBODY)):
+            path = self.machine.path(f"/etc/libvirt/{name}")
+            os.chown(path, user, user)
+            daemon = self.start()
+            self.assertIn(f"/etc/libvirt/{name} belongs to user {user}", daemon.log_text())
+            os.chown(path, 0, 0)
+            self.machine.run([os.path.join(host.BUILD_ROOT, "tools/virtcrypt"), "master",
+                              "unlock"]).check()
+            daemon.stop_in_order()
+
+
+class KeyFiles(Case):
+    """What a slot names is the word of who can write slots, as a custodian can that was taken over."""
+
+    def setUp(self):
+        super().setUp()
+        self.machine.write("/run/keys/none", "")
+        self.start('sandbox_paths = [ "/run/keys" ]\n')
+        self.ours("add-slot", "key-file", "--path", "/run/keys/stick", "--label", "stick").check()
+        self.machine.daemons[-1].stop_in_order()
+
+    def ours(self, *words):
+        return self.machine.run([os.path.join(host.BUILD_ROOT, "tools/virtcrypt"), "master", *words])
+
+    def test_a_slot_opens_its_folder_for_reading_alone(self):
+        before = self.machine.read("/run/keys/stick")
+        self.start()
+        self.ours("test-slot", "stick").check()
+        done = self.ours("rotate")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("Permission denied", done.stderr)
+        self.assertEqual(self.machine.read("/run/keys/stick"), before)
+
+    def test_a_slot_opens_no_file_that_is_no_key(self):
+        self.machine.write("/run/keys/stick", "what others keep in a private file")
+        self.start()
+        done = self.ours("test-slot", "stick")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("Permission denied", done.stderr)
+
+
 class Session(Case):
     """All that a daemon does, under strace: no call is refused by the filter."""
 

@@ -4,6 +4,7 @@
 the settings of who is to be asked."""
 
 import os
+import shutil
 import time
 
 import guest_keys
@@ -98,6 +99,37 @@ class Gone(guest_keys.Case):
         self.define("covered", [path], uuid=uuid)
         self.wait_for_state(uuid, secret, "bound")
         self.start("covered")
+
+    def test_a_volume_that_was_moved_is_not_taken_for_deleted(self):
+        path, secret = self.sent("moved")
+        uuid = self.uuid_of("moved")
+        self.wait_until_owned(uuid, secret)
+        self.virsh("undefine", "moved")
+        os.mkdir(self.machine.path("/var/lib/libvirt/images/archive"))
+        other = "/var/lib/libvirt/images/archive/moved"
+        os.rename(self.machine.path(path), self.machine.path(other))
+        self.wait_for_state(uuid, secret, "orphaned")
+        self.look()
+        self.assertEqual(self.key(uuid, secret)["state"], "orphaned")
+        os.unlink(self.machine.path(other))
+        self.wait_until_erased(uuid, secret)
+
+    def test_a_key_of_a_volume_that_was_left_behind_is_held(self):
+        """The disk got a copy in its place, and the copy is deleted."""
+        path, secret = self.sent("behind")
+        uuid = self.uuid_of("behind")
+        self.wait_until_owned(uuid, secret)
+        copy = path + ".copy"
+        shutil.copy(self.machine.path(path), self.machine.path(copy))
+        self.define("behind", [copy], uuid=uuid, secrets=[secret], image_format="raw")
+        host.wait_for(lambda: self.key(uuid, secret)["volume"] == copy, "the volume follows")
+        self.virsh("undefine", "behind")
+        os.unlink(self.machine.path(copy))
+        self.wait_for_state(uuid, secret, "orphaned")
+        self.assertIn("opens other volumes", self.key(uuid, secret)["reason"])
+        self.look()
+        self.define("behind", [path], uuid=uuid, secrets=[secret], image_format="raw")
+        self.start("behind")
 
     def test_nothing_is_erased_while_libvirtd_is_away(self):
         path, secret = self.sent("nolibvirtd")

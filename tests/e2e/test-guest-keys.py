@@ -3,6 +3,8 @@
 """What becomes of keys when stock virsh defines, runs, saves, renames, changes and undefines the guests
 that use them."""
 
+import shutil
+
 import guest_keys
 import guests
 import host
@@ -156,6 +158,18 @@ class Life(guest_keys.Case):
         self.start("refused")
         self.told(f"key-bind {secret} refused")
         self.assertEqual(self.copies_of(uuid), [secret])
+
+    def test_a_key_that_another_guest_has_for_a_copy_outlives_its_volume(self):
+        path, secret = self.volume("original")
+        self.wait_until_owned(self.define("original", [path]), secret)
+        copy = f"{guests.IMAGES}/copy"
+        shutil.copy(self.machine.path(path), self.machine.path(copy))
+        uuid = self.define("copy", [copy], secrets=[secret])
+        self.wait_until_owned(uuid, secret)
+        self.virsh("undefine", "original")
+        self.virsh("vol-delete", "original", POOL)
+        self.assertEqual(self.copies_of(uuid), [secret])
+        self.start("copy")
 
     def test_secrets_that_are_none_of_ours_belong_to_nobody(self):
         path = self.luks("stock")

@@ -143,6 +143,7 @@ class RoundTrip(_Case):
         self.assertRegex(done.stdout, r"^6 definitions and 5 values were written to "
                          "/etc/libvirt/secrets, the values in clear, and read back")
         self.assertIn("docs/leaving.md", done.stdout)
+        self.assertIn("seals and wipes what is in /etc/libvirt/secrets", done.stdout)
         # What is ours is still there.
         self.assertLessEqual(set(before), set(self.files("/etc/libvirt/virtcrypt")))
         self.assertEqual(base64.b64decode(self.machine.read(f"{_SECRETS}/{secret}.base64")),
@@ -177,7 +178,8 @@ class Export(_Case):
 
     def test_another_folder_gets_everything_and_ours_nothing(self):
         before = self.files()
-        self.export("/run/t/out").check()
+        said = self.export("/run/t/out").check().stdout
+        self.assertIn("Nothing wipes what is in /run/t/out", said)
         self.assertEqual(self.files(), before)
         self.assertEqual(self.files("/run/t/out"), sorted(
             f"{identifier}.{suffix}" for identifier in self.values for suffix in ("base64", "xml")))

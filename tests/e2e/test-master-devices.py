@@ -15,7 +15,10 @@ import host
 import taptest
 
 _VIRTCRYPT = os.path.join(host.BUILD_ROOT, "tools/virtcrypt")
+_SECRETD = os.path.join(host.BUILD_ROOT, "src/secret/virtcrypt-secretd")
 _KEY_FILE = "/etc/libvirt/virtcrypt/master.key"
+_KEYS = "/run/keys"  # where other key files may be
+_CONFIG = f'unlock_timeout = 60\nsandbox_paths = [ "{_KEYS}" ]\n'
 
 
 class Devices(unittest.TestCase):
@@ -29,11 +32,12 @@ class Devices(unittest.TestCase):
         """The daemon is told where devices are by who starts it, and by nobody else."""
         self.environment = {f"VIRTCRYPT_HELPER_{name}": value
                             for name, value in environment.items()}
-        self.daemon = self.machine.start_secretd("unlock_timeout = 60\n", env=self.environment)
+        self.machine.write(f"{_KEYS}/none", "")
+        self.daemon = self.machine.start_secretd(_CONFIG, env=self.environment)
 
     def start_again(self):
         self.daemon.stop()
-        self.daemon = self.machine.start_secretd("unlock_timeout = 60\n", env=self.environment)
+        self.daemon = self.machine.start_secretd(_CONFIG, env=self.environment)
 
     def told(self, *words, **options):
         done = self.machine.run([_VIRTCRYPT, *words], **options)
@@ -97,6 +101,37 @@ class Devices(unittest.TestCase):
         counter = before["slots"][0]["parameters"]["counter"]
         self.assertEqual(counter, after["slots"][0]["parameters"]["counter"])
         self.assertIn(f"{int(counter):#x}", tpm.tool("tpm2_getcap", "handles-nv-index").lower())
+
+    def counters(self, tpm):
+        return tpm.tool("tpm2_getcap", "handles-nv-index").lower()
+
+    def test_a_rotation_that_fails_leaves_the_counter(self):
+        tpm = self.start_with_tpm()
+        self.told("master", "add-slot", "tpm2", "--label", "chip")
+        self.told("master", "add-slot", "passphrase", "--passphrase-fd", "0",
+                  input="a good passphrase\n")
+        counters = self.counters(tpm)
+        self.assertIn("0x18056", counters)
+        done = self.machine.run([_VIRTCRYPT, "master", "rotate", "--passphrase-fd", "0"],
+                                input="another passphrase\n")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("nothing was changed", done.stderr)
+        self.assertEqual(self.counters(tpm), counters)
+        self.start_again()
+        self.assertIsNone(self.status()["rollback"])
+
+    def test_a_slot_that_can_not_be_written_leaves_nothing_behind(self):
+        tpm = self.start_with_tpm()
+        self.daemon.stop()
+        self.machine.run(["mount", "-o", "remount,ro", "/etc/libvirt"]).check()
+        self.daemon = self.machine.start("virtcrypt-secretd", [_SECRETD], host.SECRETD_SOCKET,
+                                         self.environment)
+        for words in (("tpm2",), ("key-file", "--path", f"{_KEYS}/stick")):
+            done = self.machine.run([_VIRTCRYPT, "master", "add-slot", *words])
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("Read-only file system", done.stderr)
+        self.assertNotIn("0x18056", self.counters(tpm))
+        self.assertEqual(os.listdir(self.machine.path(_KEYS)), ["none"])
 
     def test_a_token_unlocks_at_the_start_while_it_is_there(self):
         hsm = devices.SoftHsm(self.folder)

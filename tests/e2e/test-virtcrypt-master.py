@@ -208,6 +208,19 @@ class Slots(Case):
         self.assertEqual(list(self.slots()), ["person"])
         self.assertFalse(self.machine.exists(f"{_FOLDER}/master.key"))
 
+    def test_a_slot_that_opened_has_no_problem_any_more(self):
+        self.add_passphrase()
+        self.without_key_file()
+        self.told("master unlock person --passphrase-fd 0", input="a good passphrase\n")
+        self.assertIn("cannot open", self.slots()["key-file"]["problem"])
+        shutil.move(self.machine.path("/run/t/master.key"), self.machine.path(f"{_FOLDER}/master.key"))
+        self.told("master test-slot " + self.slots()["key-file"]["uuid"])
+        self.assertIsNone(self.slots()["key-file"]["problem"])
+        self.without_key_file()
+        self.told("master unlock person --passphrase-fd 0", input="a good passphrase\n")
+        self.told("master rotate --passphrase-fd 0", input="a good passphrase\n")
+        self.assertIsNone(self.slots()["key-file"]["problem"])
+
     def test_a_passphrase_is_changed(self):
         self.add_passphrase()
         self.assert_fails("master change-passphrase person --passphrase-fd 0",

@@ -61,11 +61,11 @@ done
 echo ready
 while read -r _; do :; done
 trap '' TERM
-mine=$(readlink /proc/self/ns/mnt)
+# By what the shell can do itself: a program for each process of the machine takes a second.
 for round in 1 2 3; do
     for entry in /proc/[0-9]*; do
         pid=${entry#/proc/}
-        if [ "$pid" != "$$" ] && [ "$(readlink "$entry/ns/mnt" 2>/dev/null)" = "$mine" ]; then
+        if [ "$pid" != "$$" ] && [ "$entry/ns/mnt" -ef /proc/self/ns/mnt ]; then
             kill -KILL "$pid" 2>/dev/null
         fi
     done

@@ -168,6 +168,17 @@ class Systemd(unittest.TestCase):
         for text in ("stay open to this process", "it goes on as user", "cannot give up"):
             self.assertNotIn(text, journal)
 
+    def test_what_virtcryptd_acts_upon_is_not_its_to_write(self):
+        folders = [f"/etc/libvirt/virtcrypt/{name}" for name in ("volumes", "pools", "guests")]
+        self.ok("mkdir", "-p", *folders)
+        self.ok("systemctl", "restart", "virtcrypt-secretd.service")
+        pid = self.ok("systemctl", "show", "--value", "-p", "MainPID",
+                      "virtcrypt-secretd.service").strip()
+        self.ok("touch", f"/proc/{pid}/root/etc/libvirt/virtcrypt/own")
+        for folder in folders:
+            self.assertIn("Read-only file system",
+                          self.booted.run("touch", f"/proc/{pid}/root{folder}/x").stdout)
+
     # ---- credentials ----
 
     def restart(self):

@@ -31,6 +31,7 @@ struct plan_fixture {
     unsigned int asked_volume;
     char *asked_place;   /* with it */
     const char *place;   /* of every volume that is there */
+    bool leaves_volume;  /* when another one takes its place */
     unsigned int owners; /* others, of every secret */
     bool is_volume_elsewhere;
     bool is_used_elsewhere;
@@ -65,6 +66,12 @@ plan_find_place(void *opaque, const char *volume)
 
     g_assert_nonnull(volume);
     return test->volume_is_there ? g_strdup(test->place) : NULL;
+}
+
+static inline bool
+plan_leaves_volume(void *opaque, const struct guest_key *key, const char *volume)
+{
+    return ((struct plan_fixture *)opaque)->leaves_volume && g_strcmp0(key->volume, volume) != 0;
 }
 
 static inline unsigned int
@@ -120,6 +127,7 @@ plan_set_up(struct plan_fixture *test, gconstpointer unused)
         .erase_delay_migrated = PLAN_DELAY_MIGRATED,
         .volume_exists = plan_volume_exists,
         .find_place = plan_find_place,
+        .leaves_volume = plan_leaves_volume,
         .count_other_owners = plan_count_other_owners,
         .is_volume_elsewhere = plan_is_volume_elsewhere,
         .is_used_elsewhere = plan_is_used_elsewhere,

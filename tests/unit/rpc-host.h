@@ -275,6 +275,16 @@ rpc_receive(struct rpc_host *host, struct rpc_host_client *client, GByteArray **
     return header;
 }
 
+/* An empty array has no bytes to point behind. */
+static inline struct xdr_reader
+rpc_reader_of(const GByteArray *payload)
+{
+    return (struct xdr_reader){
+        .pos = payload->data,
+        .end = payload->len > 0 ? payload->data + payload->len : payload->data,
+    };
+}
+
 /* The next message is a reply of this serial, of success; *ret_value (of `type`) is filled. */
 static inline void
 rpc_expect_reply(struct rpc_host *host, struct rpc_host_client *client, uint32_t serial,
@@ -283,7 +293,7 @@ rpc_expect_reply(struct rpc_host *host, struct rpc_host_client *client, uint32_t
     g_autoptr(GByteArray) payload = NULL;
     g_autoptr(GError) error = NULL;
     struct rpc_frame_header header = rpc_receive(host, client, &payload);
-    struct xdr_reader reader = {.pos = payload->data, .end = payload->data + payload->len};
+    struct xdr_reader reader = rpc_reader_of(payload);
 
     g_assert_cmpuint(header.type, ==, RPC_FRAME_REPLY);
     g_assert_cmpuint(header.serial, ==, serial);
@@ -302,7 +312,7 @@ rpc_expect_error(struct rpc_host *host, struct rpc_host_client *client, uint32_t
     g_autoptr(GByteArray) payload = NULL;
     g_autoptr(GError) error = NULL;
     struct rpc_frame_header header = rpc_receive(host, client, &payload);
-    struct xdr_reader reader = {.pos = payload->data, .end = payload->data + payload->len};
+    struct xdr_reader reader = rpc_reader_of(payload);
     struct remote_error answer = {0};
 
     g_assert_cmpuint(header.type, ==, RPC_FRAME_REPLY);

@@ -194,6 +194,7 @@ try_arguments(void)
 {
     void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int file = memfd_create("file", MFD_CLOEXEC);
     pid_t parent = getppid();
     struct rlimit limit = {1, 1};
     char *const argv[] = {(char *)"/bin/true", NULL};
@@ -216,14 +217,19 @@ try_arguments(void)
     CHECK(kill(getpid(), 0) == 0);
     REFUSED((int)syscall(SYS_prlimit64, parent, RLIMIT_CORE, NULL, NULL));
     REFUSED(setrlimit(RLIMIT_CORE, &limit));
-    REFUSED(fchmod(fd, 04755));
+    REFUSED(fchmod(file, 04700));
+    REFUSED(fchmod(file, 0666));
+    REFUSED(fchmod(file, 0620));
+    REFUSED(fchmod(file, 01700));
+    CHECK(fchmod(file, 0700) == 0);
+    CHECK(fchmod(file, 0600) == 0);
     REFUSED(fcntl(fd, F_SETFL, 0) == 0 ? ioctl(fd, 0x5412 /* TIOCSTI */, "x") : 0);
     REFUSED(execve("/bin/true", argv, NULL));
     REFUSED((int)ptrace(PTRACE_ATTACH, parent, NULL, NULL));
     REFUSED(setuid(1));
     REFUSED(setgid(1));
     REFUSED(unshare(CLONE_NEWUSER));
-#ifndef __SANITIZE_ADDRESS__
+#ifndef WITH_SANITIZERS
     REFUSED((int)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0));
     REFUSED(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0));
     REFUSED(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, 0, 0, 0));
@@ -289,6 +295,16 @@ make_folders(void)
     }
 }
 
+static void
+put_outside(const char *name, size_t len, int mode)
+{
+    g_autofree char *path = below(name);
+    g_autofree char *text = g_strnfill(len, 'k');
+
+    g_assert_true(g_file_set_contents(path, text, (gssize)len, NULL));
+    g_assert_cmpint(g_chmod(path, mode), ==, 0);
+}
+
 static int
 open_below(const char *name, int flags)
 {
@@ -325,7 +341,11 @@ confine(void)
     g_autofree char *append = below("append");
     g_autofree char *removing = below("remove");
     g_autofree char *none = below("none");
+    g_autofree char *key = below("outside/key");
+    g_autofree char *longer = below("outside/longer");
+    g_autofree char *public = below("outside/public");
     const struct sandbox_path paths[] = {
+        {key, SANDBOX_KEY},         {longer, SANDBOX_KEY},  {public, SANDBOX_KEY},
         {read, SANDBOX_READ},       {write, SANDBOX_WRITE}, {append, SANDBOX_APPEND},
         {removing, SANDBOX_REMOVE}, {none, SANDBOX_WRITE},
     };
@@ -337,7 +357,14 @@ confine(void)
 static int
 try_paths(void)
 {
+    put_outside("outside/key", 32, 0600);
+    put_outside("outside/longer", 33, 0600);
+    put_outside("outside/public", 32, 0640);
     CHECK(confine());
+    CHECK(open_below("outside/key", O_RDONLY) == 0);
+    REFUSED(open_below("outside/key", O_RDWR));
+    REFUSED(open_below("outside/longer", O_RDONLY));
+    REFUSED(open_below("outside/public", O_RDONLY));
     CHECK(open_below("read/file", O_RDONLY) == 0);
     REFUSED(open_below("read/file", O_WRONLY));
     REFUSED(open_below("read/new", O_WRONLY | O_CREAT));
@@ -377,6 +404,56 @@ try_all_of_it(void)
     REFUSED(open("/etc/passwd", O_RDONLY));
     REFUSED(mount("none", "/tmp", "tmpfs", 0, NULL));
     return 0;
+}
+
+/* The user is root for files, and so for those of processes: those of root's without powers, too.
+ */
+static int
+try_other_processes(void)
+{
+    const struct own_user user = {.uid = 65534, .gid = 65534};
+    g_autofree char *memory = g_strdup_printf("/proc/%d/mem", getppid());
+    g_autofree char *environment = g_strdup_printf("/proc/%d/environ", getppid());
+    g_autofree char *root = g_strdup_printf("/proc/%d/root/etc/passwd", getppid());
+
+    CHECK(own_user_enter(&user, NULL));
+    sandbox_enter(NULL, 0);
+    REFUSED(open(memory, O_RDONLY));
+    REFUSED(open(environment, O_RDONLY));
+    REFUSED(open(root, O_RDONLY));
+    REFUSED(open("/proc/self/mem", O_RDWR));
+    REFUSED(open("/proc/sys/kernel/core_pattern", O_WRONLY));
+    return 0;
+}
+
+/* The other process is root's and has no capabilities to hide behind. */
+static int
+be_without_powers(void)
+{
+    int fds[2];
+    char go = 0;
+    pid_t child;
+    int status = 1;
+
+    CHECK(pipe2(fds, O_CLOEXEC) == 0);
+    child = fork();
+    if (child == 0)
+        _exit(read(fds[0], &go, 1) == 1 ? try_other_processes() : 1);
+    CHECK(own_user_drop_capabilities(NULL));
+    CHECK(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0);
+    CHECK(write(fds[1], &go, 1) == 1);
+    CHECK(waitpid(child, &status, 0) == child);
+    return WEXITSTATUS(status);
+}
+
+static void
+test_other_processes_stay_closed(void)
+{
+    if (geteuid() != 0) {
+        g_test_skip("needs root");
+        return;
+    }
+    expect_in_child(be_without_powers);
 }
 
 static void
@@ -498,7 +575,7 @@ int
 main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-#ifdef __SANITIZE_ADDRESS__
+#ifdef WITH_SANITIZERS
     printf("1..0 # SKIP sanitizers make calls of their own\n");
     return 0;
 #endif
@@ -509,6 +586,7 @@ main(int argc, char **argv)
     ADD(threads_and_key_memory_go_on);
     ADD(folders_are_kept_to);
     ADD(everything_at_once);
+    ADD(other_processes_stay_closed);
     ADD(another_user_without_powers_keeps_roots_files);
     ADD(another_user_connects_to_no_socket_of_roots);
     ADD(a_user_that_is_missing_or_root_is_refused);

@@ -211,12 +211,30 @@ test_a_key_of_several_volumes_has_no_place(struct plan_fixture *test, gconstpoin
     reference->has_more_volumes = true;
     plan_run(test);
     g_assert_cmpstr(plan_key(test, 1)->volume, ==, PLAN_VOLUME);
-    g_assert_null(plan_key(test, 1)->place);
+    g_assert_cmpstr(plan_key(test, 1)->place, ==, "several");
     plan_run(test);
     g_assert_false(test->plan.is_changed);
-    reference->has_more_volumes = false;
+    reference->has_more_volumes = false; /* the others may be there still */
     plan_run(test);
-    g_assert_cmpstr(plan_key(test, 1)->place, ==, "ef53:1");
+    g_assert_cmpstr(plan_key(test, 1)->place, ==, "several");
+}
+
+static void
+test_a_key_that_leaves_a_volume_behind_is_of_several(struct plan_fixture *test,
+                                                     gconstpointer unused)
+{
+    struct guest_reference *reference = plan_refer(test, 1, true);
+
+    plan_own(test, 1, GUEST_KEY_GENERATED)->place = g_strdup("ef53:1");
+    test->place = "ef53:1";
+    test->leaves_volume = true;
+    plan_run(test);
+    g_assert_cmpstr(plan_key(test, 1)->place, ==, "ef53:1"); /* the same one */
+    g_free(reference->volume);
+    reference->volume = g_strdup("/images/moved.qcow2");
+    plan_run(test);
+    g_assert_cmpstr(plan_key(test, 1)->volume, ==, "/images/moved.qcow2");
+    g_assert_cmpstr(plan_key(test, 1)->place, ==, "several");
 }
 
 static void
@@ -403,6 +421,7 @@ main(int argc, char **argv)
     ADD(the_volume_of_a_key_follows_the_guest);
     ADD(where_a_volume_is_seen_is_kept);
     ADD(a_key_of_several_volumes_has_no_place);
+    ADD(a_key_that_leaves_a_volume_behind_is_of_several);
     ADD(the_key_of_a_dropped_disk_waits_alone);
     ADD(a_dropped_disk_that_returns_has_its_key);
     ADD(a_dropped_key_that_others_own_is_unbound);

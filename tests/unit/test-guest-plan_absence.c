@@ -163,6 +163,26 @@ test_a_key_whose_volume_is_there_is_held_until_that_is_gone(struct plan_fixture 
     g_assert_null(test->record);
 }
 
+/* The one that another guest has, or that is gone, is not all that it opens. */
+static void
+test_a_key_of_several_volumes_is_held_until_a_person_erases_it(struct plan_fixture *test,
+                                                               gconstpointer unused)
+{
+    struct guest_key *key = plan_own(test, 1, GUEST_KEY_GENERATED);
+
+    key->place = g_strdup(GUEST_KEY_SEVERAL);
+    test->input.answer = GUEST_ANSWER_ABSENT;
+    test->volume_is_there = false;
+    plan_run(test);
+    plan_run_at(test, PLAN_NOW + PLAN_DELAY);
+    g_assert_cmpint(plan_key(test, 1)->state, ==, GUEST_KEY_ORPHANED);
+    g_assert_cmpstr(plan_key(test, 1)->reason, ==,
+                    UNDEFINED "; held until key-erase, as it opens other volumes, too");
+    test->owners = 1;
+    plan_run_at(test, PLAN_NOW + PLAN_DELAY);
+    g_assert_cmpint(plan_key(test, 1)->state, ==, GUEST_KEY_ORPHANED);
+}
+
 static void
 test_an_unknown_volume_counts_as_one_that_is_there(struct plan_fixture *test, gconstpointer unused)
 {
@@ -363,6 +383,7 @@ main(int argc, char **argv)
     ADD(a_key_that_another_guest_uses_unbound_is_kept_for_it);
     ADD(each_key_goes_its_own_way);
     ADD(a_key_whose_volume_is_there_is_held_until_that_is_gone);
+    ADD(a_key_of_several_volumes_is_held_until_a_person_erases_it);
     ADD(an_unknown_volume_counts_as_one_that_is_there);
     ADD(orphans_are_erased_after_the_delay_if_so_configured);
     ADD(orphans_wait_for_a_person_if_so_configured);

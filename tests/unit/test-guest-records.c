@@ -8,6 +8,7 @@
 
 #include "expect.h"
 #include "folder.h"
+#include "guest/volume.h"
 
 #define GUEST  "0bd8f1a4-1111-4222-8333-444455556666"
 #define OTHER  "0bd8f1a4-1111-4222-8333-777788889999"
@@ -254,6 +255,50 @@ test_a_failed_write_leaves_the_old_record(struct fixture *test, gconstpointer un
     expect_name(test, GUEST, "old");
 }
 
+/* A key of the guest, of `volume`. */
+static void
+put_key(struct fixture *test, const char *volume, const char *place, enum guest_key_origin origin)
+{
+    struct uuid guest = to_uuid(GUEST);
+    struct uuid secret = to_uuid(SECRET);
+    g_autoptr(guest_record_t) record = guest_record_new(&guest, "web1", NULL);
+    struct guest_key *key = guest_record_take(record, &secret, origin);
+    g_autoptr(GError) error = NULL;
+
+    guest_key_set_volume(key, volume);
+    guest_key_set_place(key, g_strdup(place));
+    guest_records_put(test->records, record, &error);
+    g_assert_no_error(error);
+}
+
+static void
+test_a_key_is_needed_elsewhere_if_another_volume_may_be_there(struct fixture *test,
+                                                              gconstpointer unused)
+{
+    g_autofree char *volume = g_build_filename(test->dir, "a", NULL);
+    g_autofree char *other = g_build_filename(test->dir, "b", NULL);
+    g_autofree char *place = NULL;
+    struct uuid secret = to_uuid(SECRET);
+    struct uuid stranger = to_uuid(GUEST);
+
+    g_assert_true(g_file_set_contents(other, "x", -1, NULL));
+    place = guest_volume_find_place(other);
+    put_key(test, volume, NULL, GUEST_KEY_GENERATED);
+    g_assert_false(guest_records_need_elsewhere(test->records, &secret, volume));
+    put_key(test, volume, GUEST_KEY_SEVERAL, GUEST_KEY_GENERATED);
+    g_assert_true(guest_records_need_elsewhere(test->records, &secret, volume));
+    put_key(test, other, place, GUEST_KEY_GENERATED);
+    g_assert_true(guest_records_need_elsewhere(test->records, &secret, volume));
+    g_assert_false(guest_records_need_elsewhere(test->records, &stranger, volume));
+    put_key(test, other, place, GUEST_KEY_REFUSED);
+    g_assert_false(guest_records_need_elsewhere(test->records, &secret, volume));
+    put_key(test, NULL, NULL, GUEST_KEY_MANUAL);
+    g_assert_true(guest_records_need_elsewhere(test->records, &secret, volume));
+    put_key(test, other, place, GUEST_KEY_GENERATED);
+    g_assert_cmpint(unlink(other), ==, 0);
+    g_assert_false(guest_records_need_elsewhere(test->records, &secret, volume));
+}
+
 static void
 test_of_many_records_each_is_written_on_its_own(struct fixture *test, gconstpointer unused)
 {
@@ -294,6 +339,7 @@ main(int argc, char **argv)
     ADD(a_record_without_a_guest_counts_as_unreadable);
     ADD(a_record_that_could_not_be_read_back_is_not_written);
     ADD(a_failed_write_leaves_the_old_record);
+    ADD(a_key_is_needed_elsewhere_if_another_volume_may_be_there);
     ADD(of_many_records_each_is_written_on_its_own);
     return g_test_run();
 }

@@ -172,7 +172,7 @@ test_every_cut_is_refused(void)
         g_autoptr(GError) error = NULL;
         const uint8_t *at = cut;
 
-        g_assert_null(fields_parse(&at, cut + len, &error));
+        g_assert_null(fields_parse(&at, len > 0 ? cut + len : NULL, &error));
         expect_error(error, ERROR_INVALID_SECRET, ERROR_FROM_SECRET, "the fields are damaged");
     }
 }

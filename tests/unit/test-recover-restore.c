@@ -8,6 +8,7 @@
 #include "backup_fixture.h"
 #include "recover/offline_store.h"
 #include "recover/restore.h"
+#include "secret/store.h"
 
 #define CONFIG SYSCONFDIR "/libvirt"
 
@@ -175,6 +176,28 @@ test_secrets_that_are_there_are_not_touched(struct backup_fixture *test, gconstp
     g_assert_false(exists(test, CONFIG "/secrets/" SECRET_A ".xml"));
 }
 
+/* Its lock below /run may be another than that of who restores: in a session, or a container. */
+static void
+test_a_store_that_a_daemon_works_on_is_not_replaced(struct backup_fixture *test,
+                                                    gconstpointer unused)
+{
+    g_autofree char *dir = path_of(test, CONFIG "/secrets");
+    g_autofree char *journal = path_of(test, CONFIG "/virtcrypt/journal");
+    const struct store_params params = {.dir = dir, .journal_dir = journal};
+    g_autoptr(store_t) store = NULL;
+    g_auto(restore_report_t) report = {0};
+    g_autoptr(GError) error = NULL;
+
+    put(test, CONFIG "/secrets/" SECRET_A ".xml", "mine");
+    store = store_open(&params, &error);
+    g_assert_no_error(error);
+    g_assert_false(restore(test, true, &report, &error));
+    expect_error_part(error, ERROR_RESOURCE_BUSY, ERROR_FROM_SECRET, "in use by another process");
+    g_assert_true(exists(test, CONFIG "/secrets/" SECRET_A ".xml"));
+    g_assert_false(exists(test, CONFIG "/virtcrypt/replaced-1"));
+    g_assert_false(exists(test, CONFIG "/virtcrypt/master.slots.restoring"));
+}
+
 static void
 test_a_store_that_is_replaced_is_kept(struct backup_fixture *test, gconstpointer unused)
 {
@@ -314,6 +337,7 @@ main(int argc, char **argv)
     ADD(the_restored_slots_expect_no_index);
     ADD(all_files_are_for_their_owner_alone);
     ADD(secrets_that_are_there_are_not_touched);
+    ADD(a_store_that_a_daemon_works_on_is_not_replaced);
     ADD(a_store_that_is_replaced_is_kept);
     ADD(a_restore_that_was_killed_is_begun_anew);
     ADD(a_second_store_goes_to_a_folder_of_its_own);

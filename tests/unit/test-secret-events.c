@@ -51,7 +51,7 @@ expect_lifecycle(struct secretd *secretd, struct rpc_host_client *client, int ca
     g_autoptr(GByteArray) payload = NULL;
     struct remote_secret_event_lifecycle_msg message = {0};
     struct rpc_frame_header header = rpc_receive(&secretd->host, client, &payload);
-    struct xdr_reader reader = {.pos = payload->data, .end = payload->data + payload->len};
+    struct xdr_reader reader = rpc_reader_of(payload);
 
     g_assert_cmpuint(header.type, ==, RPC_FRAME_MESSAGE);
     g_assert_cmpint(header.procedure, ==, REMOTE_SECRET_PROC_SECRET_EVENT_LIFECYCLE);

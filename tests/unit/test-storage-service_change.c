@@ -68,6 +68,31 @@ test_unknown_volume_is_refused(struct fixture *test, gconstpointer unused)
                  "no storage vol with matching name 'disk'");
 }
 
+/* Its file system may not be mounted, and its key would be erased. */
+static void
+test_volume_whose_file_is_missing_stays_until_there_is_one(struct fixture *test,
+                                                           gconstpointer format)
+{
+    g_autofree char *rest = g_strdup_printf(TARGET("%s", LUKS), (const char *)format);
+    g_autoptr(storage_volume_t) volume = create(test, "disk", rest);
+    g_autofree char *away = folder_path(&test->images, "away");
+    g_autofree char *text = g_strdup_printf(
+        "volume 'disk' of pool 'images' can't be deleted with its key, as %s is not there: mount "
+        "what it is on; or, if it is gone for good, make an empty file of that name, and delete "
+        "that",
+        volume->path);
+    g_autoptr(GError) error = NULL;
+
+    g_assert_cmpint(rename(volume->path, away), ==, 0);
+    g_assert_false(storage_service_delete(test->service, "images", "disk", NULL, &error));
+    expect_error(error, ERROR_OPERATION_INVALID, ERROR_FROM_STORAGE, text);
+    g_assert_cmpint(rename(away, volume->path), ==, 0);
+    g_assert_true(qemu_opens(test, "disk", format, &volume->secret));
+    g_assert_true(g_file_set_contents(volume->path, "", 0, NULL));
+    delete_volume(test, "disk");
+    expect_nothing(test);
+}
+
 static void
 test_wiped_volume_opens_with_its_key(struct fixture *test, gconstpointer format)
 {
@@ -217,6 +242,8 @@ main(int argc, char **argv)
     ADD("running-guest", NULL, test_volume_of_a_running_guest_stays);
     ADD("backing-file", NULL, test_backing_file_of_another_volume_stays);
     ADD("unknown", NULL, test_unknown_volume_is_refused);
+    ADD("missing-raw", "raw", test_volume_whose_file_is_missing_stays_until_there_is_one);
+    ADD("missing-qcow2", "qcow2", test_volume_whose_file_is_missing_stays_until_there_is_one);
     ADD("wipe-raw", "raw", test_wiped_volume_opens_with_its_key);
     ADD("wipe-qcow2", "qcow2", test_wiped_volume_opens_with_its_key);
     ADD("wipe-algorithm", NULL, test_wipe_by_many_passes_is_refused);

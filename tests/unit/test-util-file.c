@@ -147,6 +147,7 @@ test_a_symbolic_link_or_file_is_no_folder(struct fixture *folder, gconstpointer 
     put(folder, "file", "x");
     g_assert_cmpint(file_open_dir(link, true, 0700, &link_error), ==, -1);
     expect_error_part(link_error, ERROR_SYSTEM, ERROR_FROM_NONE, "cannot open the folder");
+    expect_error_part(link_error, ERROR_SYSTEM, ERROR_FROM_NONE, "which is a symbolic link");
     g_assert_cmpint(file_open_dir(file, true, 0700, &file_error), ==, -1);
     expect_error_part(file_error, ERROR_SYSTEM, ERROR_FROM_NONE, "Not a directory");
 }

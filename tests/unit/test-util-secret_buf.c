@@ -20,14 +20,9 @@
 #include "util/secret_buf.h"
 
 /* AddressSanitizer makes mlock(2) do nothing. */
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef WITH_SANITIZERS
 #define CAN_LOCK false
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define CAN_LOCK false
-#endif
-#endif
-#ifndef CAN_LOCK
+#else
 #define CAN_LOCK true
 #endif
 

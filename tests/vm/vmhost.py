@@ -47,10 +47,12 @@ class VmHost(vm.Machine):
 
     # ---- daemons ----
 
-    def _start_and_wait(self, name, argv, client, env=None):
-        """`client`: a command that succeeds as soon as the daemon answers."""
+    def _start_and_wait(self, name, argv, socket, client, env=None):
+        """`client`: a command that succeeds as soon as the daemon answers. One before its socket is
+        there would only take time from it, of which a second is little here."""
         daemon = self.start(name, argv, env)
-        done = self.run(["bash", "-c", f"for n in {{1..600}}; do {client} >/dev/null 2>&1 && exit; "
+        done = self.run(["bash", "-c", "for n in {1..600}; do "
+                         f"[ -S /run/libvirt/{socket} ] && {client} >/dev/null 2>&1 && exit; "
                          f"kill -0 {daemon.pid} 2>/dev/null || exit 1; sleep 0.1; done; exit 2"])
         if done.returncode != 0:
             raise host.HostError(f"{name} does not answer:\n{daemon.log_text()}")
@@ -59,18 +61,19 @@ class VmHost(vm.Machine):
     def start_secretd(self, config=""):
         self.write("/etc/libvirt/virtcrypt-secretd.conf", config)
         return self._start_and_wait("virtcrypt-secretd", [f"{SBIN}/virtcrypt-secretd"],
-                                    "test -S /run/libvirt/virtsecretd-sock")
+                                    "virtsecretd-sock", "true")
 
     def start_virtcryptd(self, prefix=()):
         return self._start_and_wait("virtcryptd", [*prefix, f"{SBIN}/virtcryptd"],
-                                    f"{BIN}/virtcrypt vol-list")
+                                    "virtcryptd-sock", f"{BIN}/virtcrypt vol-list")
 
     def start_libvirtd(self, connector=True):
         env = {}
         if connector:
             self.run([f"{LIBEXEC}/link-drivers"]).check()
             env["LIBVIRT_DRIVER_DIR"] = DRIVER_DIR
-        return self._start_and_wait("libvirtd", ["libvirtd"], "virsh -c qemu:///system uri", env)
+        return self._start_and_wait("libvirtd", ["libvirtd"], "libvirt-sock",
+                                    "virsh -c qemu:///system uri", env)
 
     def start_all(self):
         self.start_secretd()
