@@ -58,7 +58,8 @@ is_kept(const struct settling *settling, const struct uuid *secret)
 
 /* ---- one key; *ret_is_done: it is out of the record ---- */
 
-/* One that is gone meanwhile is no key of the guest's. */
+/* One that is gone meanwhile is no key of the guest's. But of what came from another host the
+ * record says that it did: that one must not be told that it is here. */
 static bool
 keep(struct settling *settling, struct guest_key *key, GError **error)
 {
@@ -81,7 +82,7 @@ keep(struct settling *settling, struct guest_key *key, GError **error)
         return false;
     }
     key->state = GUEST_KEY_BOUND;
-    if (failure)
+    if (failure && settling->record->state != GUEST_STATE_ARRIVING)
         guest_record_drop(settling->record, &binding.secret);
     return true;
 }

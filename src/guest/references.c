@@ -16,6 +16,7 @@
 struct search {
     struct guest_service *service;
     const GArray *with_value;
+    GPtrArray *strange; /* paths of volumes that are none of ours */
     GPtrArray *references;
     GHashTable *by_secret; /* struct uuid -> struct guest_reference, borrowed */
     GHashTable *visited;   /* set of "FORMAT PATH" */
@@ -101,6 +102,8 @@ visit_one(struct search *search, const char *path, char **format)
         search->is_partial = true;
         return false;
     }
+    if (!record)
+        g_ptr_array_add(search->strange, g_strdup(path));
     return g_strcmp0(*format, "qcow2") == 0;
 }
 
@@ -220,6 +223,40 @@ add_xml(struct search *search, const char *xml, GError **error)
     return true;
 }
 
+/* ---- keys that it has ---- */
+
+static bool
+has_secret(const struct search *search, const char *path)
+{
+    for (guint i = 0; i < search->references->len; i++) {
+        const struct guest_reference *reference = search->references->pdata[i];
+
+        if (reference->volume && guest_volume_is_same(reference->volume, path))
+            return true;
+    }
+    return false;
+}
+
+/* A volume that it has a key for, though its XML does not say so: a layer was put on it that
+ * libvirt was not told of, or its <encryption> was left out. */
+static void
+add_own(struct search *search, const struct uuid *guest)
+{
+    g_autoptr(guest_record_t) record = guest_records_get(search->service->records, guest, NULL);
+
+    for (guint i = 0; record && i < record->keys->len; i++) {
+        const struct guest_key *key = record->keys->pdata[i];
+
+        for (guint k = 0; key->volume && k < search->strange->len; k++) {
+            const char *path = search->strange->pdata[k];
+
+            if (key->origin != GUEST_KEY_REFUSED && guest_volume_is_same(key->volume, path) &&
+                !has_secret(search, path))
+                add(search, &key->secret, path, false);
+        }
+    }
+}
+
 GPtrArray *
 guest_references_of(struct guest_service *service, const struct guest_seen *seen,
                     const GArray *with_value, bool *ret_partial, GError **error)
@@ -227,9 +264,11 @@ guest_references_of(struct guest_service *service, const struct guest_seen *seen
     g_autoptr(GPtrArray) references = g_ptr_array_new_with_free_func(free_reference);
     g_autoptr(GHashTable) by_secret = g_hash_table_new(uuid_hash_key, uuid_equal_key);
     g_autoptr(GHashTable) visited = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    g_autoptr(GPtrArray) strange = g_ptr_array_new_with_free_func(g_free);
     struct search search = {
         .service = service,
         .with_value = with_value,
+        .strange = strange,
         .references = references,
         .by_secret = by_secret,
         .visited = visited,
@@ -241,6 +280,7 @@ guest_references_of(struct guest_service *service, const struct guest_seen *seen
             return NULL;
         }
     }
+    add_own(&search, &seen->uuid);
     *ret_partial = search.is_partial;
     return g_steal_pointer(&references);
 }

@@ -76,6 +76,41 @@ end_arriving(const struct ending *ending, GError **error)
     return guest_migration_give_up(ending->service, ending->record, error);
 }
 
+static bool
+is_owned(const GArray *bindings, const struct uuid *secret, const struct uuid *guest)
+{
+    for (guint i = 0; i < bindings->len; i++) {
+        const struct guest_binding *binding = &g_array_index(bindings, struct guest_binding, i);
+
+        if (uuid_equal(&binding->secret, secret) && uuid_equal(&binding->guest, guest))
+            return true;
+    }
+    return false;
+}
+
+/* The other host erases what it has of a guest that is here. */
+static bool
+check_has_keys(const struct ending *ending, GError **error)
+{
+    const struct guest_custodian *custodian = &ending->service->custodian;
+    const struct guest_record *record = ending->record;
+    g_autoptr(GArray) bindings = NULL;
+    char uuid[UUID_TEXT_SIZE];
+
+    if (!ending->has_moved || !ending->seen)
+        return true;
+    bindings = custodian->list(custodian->opaque, error);
+    for (guint i = 0; bindings && i < record->keys->len; i++) {
+        const struct guest_key *key = record->keys->pdata[i];
+
+        if (key->origin != GUEST_KEY_REFUSED && !is_owned(bindings, &key->secret, &record->uuid))
+            return refuse(ending, error,
+                          "has no key %s here any more: the other host has to keep it",
+                          uuid_format(&key->secret, uuid));
+    }
+    return bindings != NULL;
+}
+
 /* It has ended already: by the same word, or by what libvirt said. An operation is left in the
  * record of a guest that came or that left after its keys were sent, none in that of one that
  * stayed, or went without us. */
@@ -122,7 +157,7 @@ end(const struct ending *ending, const struct uuid *migration, GError **error)
     case GUEST_STATE_LEAVING:
         return end_leaving(ending, error);
     case GUEST_STATE_ARRIVING:
-        return end_arriving(ending, error);
+        return end_arriving(ending, error) && check_has_keys(ending, error);
     case GUEST_STATE_DEFINING:
         return refuse(ending, error, "is being defined");
     case GUEST_STATE_PRESENT:
@@ -131,7 +166,7 @@ end(const struct ending *ending, const struct uuid *migration, GError **error)
     case GUEST_STATE_LAST:
         break;
     }
-    return end_again(ending, error);
+    return end_again(ending, error) && check_has_keys(ending, error);
 }
 
 /* ---- what is said of it ---- */

@@ -208,13 +208,6 @@ fields_name(const struct fields *fields, size_t index)
     return fields->entries[index].name;
 }
 
-const char *
-fields_value(const struct fields *fields, size_t index)
-{
-    g_assert(index < fields->count);
-    return fields->entries[index].value;
-}
-
 static void
 append_number(GByteArray *to, size_t value)
 {

@@ -38,7 +38,6 @@ GBytes *fields_get_bytes(const struct fields *fields, const char *name, size_t m
 
 size_t fields_count(const struct fields *fields);
 const char *fields_name(const struct fields *fields, size_t index);
-const char *fields_value(const struct fields *fields, size_t index);
 
 /* The bytes of docs/sealed-format.md: a count (2 bytes), then for each name and value a length (2
  * bytes each) and the bytes. */

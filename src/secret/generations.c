@@ -320,24 +320,50 @@ generations_format(const struct generations *generations, GError **error)
     return format(generations, 0, generations->flags, error);
 }
 
-bool
-generations_check_file(const struct generations *generations, GError **error)
+/* By its head: under another master key, or of a newer program. */
+static bool
+is_of_others(const struct generations *generations, GBytes *content)
+{
+    const uint8_t *bytes = g_bytes_get_data(content, NULL);
+
+    return g_bytes_get_size(content) >= AT_NUMBERS &&
+           memcmp(bytes, format_magic, sizeof(format_magic)) == 0 &&
+           (big_endian_get(bytes + AT_VERSION, 2) != FORMAT_VERSION ||
+            big_endian_get(bytes + AT_ALGORITHM, 2) != FORMAT_ALGORITHM ||
+            !names(content, generations->master));
+}
+
+enum generations_look
+generations_look(const struct generations *generations, GError **error)
 {
     const char *path = generations->path;
     g_auto(file_place_t) place = {-1, NULL};
+    g_autoptr(GError) failure = NULL;
     g_autoptr(GBytes) content = NULL;
     g_autoptr(generations_t) found = NULL;
 
+    if (!generations_exists(path))
+        return GENERATIONS_GONE;
     if (file_place_open(path, false, &place, error))
         content = read_file(&place, path, error);
-    if (content)
-        found = generations_parse(path, content, generations->master, NULL, error);
-    if (!found)
-        return false;
-    return generations_number(found) == generations_number(generations) ||
-           refuse(error, path,
-                  "are others than those in use: they were put back from a backup; move the file "
-                  "away and reload the daemon, which writes the newest");
+    if (!content)
+        return GENERATIONS_OTHERS;
+    found = generations_parse(path, content, generations->master, NULL, &failure);
+    if (!found) {
+        enum generations_look look =
+            is_of_others(generations, content) || !error_is(failure, ERROR_INVALID_SECRET)
+                ? GENERATIONS_OTHERS
+                : GENERATIONS_DAMAGED;
+
+        g_propagate_error(error, g_steal_pointer(&failure));
+        return look;
+    }
+    if (generations_number(found) == generations_number(generations))
+        return GENERATIONS_GOOD;
+    refuse(error, path,
+           "are others than those in use: they were put back from a backup; move the file away "
+           "and reload the daemon, which writes the newest");
+    return GENERATIONS_OTHERS;
 }
 
 struct generations *
@@ -431,10 +457,9 @@ generations_finish(struct generations *generations, GError **error)
 }
 
 bool
-generations_ensure(const struct generations *generations, GError **error)
+generations_write(const struct generations *generations, GError **error)
 {
-    return generations_exists(generations->path) ||
-           write_file(generations, 0, generations->flags, error);
+    return write_file(generations, 0, generations->flags, error);
 }
 
 /* ---- what is known ---- */

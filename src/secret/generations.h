@@ -38,8 +38,14 @@ GBytes *generations_format(const struct generations *generations, GError **error
 struct generations *generations_parse(const char *path, GBytes *content,
                                       const struct master_key *master,
                                       const struct master_key *previous, GError **error);
-/* Whether the file is authentic, and the one that is in memory. Changes nothing. */
-bool generations_check_file(const struct generations *generations, GError **error);
+/* What the file is to those in memory; all but the first two with an error. Changes nothing. */
+enum generations_look {
+    GENERATIONS_GOOD,
+    GENERATIONS_GONE,
+    GENERATIONS_DAMAGED, /* or changed by somebody without the master key */
+    GENERATIONS_OTHERS,  /* authentic, of another master key, or not to be read */
+};
+enum generations_look generations_look(const struct generations *generations, GError **error);
 
 /* Adds a generation, which is the current one when this returns true. There must be no older one.
  */
@@ -50,8 +56,8 @@ bool generations_rekey(struct generations *generations, const struct master_key 
                        bool reseal, GError **error);
 /* Destroys the older one. An error leaves it; repeated, it does what is missing. */
 bool generations_finish(struct generations *generations, GError **error);
-/* Puts the file back if it went away. */
-bool generations_ensure(const struct generations *generations, GError **error);
+/* Puts the file back, as it is in memory. */
+bool generations_write(const struct generations *generations, GError **error);
 
 /* Whether there is an older one. */
 bool generations_is_rotating(const struct generations *generations);

@@ -64,8 +64,8 @@ void secret_service_free(struct secret_service *service);
 void secret_service_drain(struct secret_service *service);
 
 /* SIGHUP: reads definitions that appeared or changed on disk; removes none, and emits no event, as
- * libvirt. Unlocks if locked: before it returns, or later if that takes long. Takes values that were
- * put back or replaced, if they are good. Drains first. */
+ * libvirt. Unlocks if locked: before it returns, or later if that takes long. Takes values that
+ * were put back or replaced, if they are good. Drains first. */
 void secret_service_reload(struct secret_service *service);
 
 /* NULL while unlocked, else why values can't be used. */

@@ -63,20 +63,28 @@ check_tag(struct master_work *work, GBytes *bytes, GError **error)
            check_tampered(work, failure->message, error);
 }
 
+/* Gone, damaged or changed: what was good when it was read is changed and written in its place. */
+static bool
+use_memory(const struct master_work *work, const char *why)
+{
+    log_warn("%s is not used (%s), and is written again from memory", work->slots_path, why);
+    return true;
+}
+
 /* What is on disk counts, which somebody may have put back. */
 static bool
 read_slots(struct master_work *work, GError **error)
 {
+    bool has_good = work->slots && !work->is_tampered;
     g_autoptr(GBytes) bytes = NULL;
     g_autoptr(GError) failure = NULL;
     g_autoptr(slots_t) slots = slots_read(work->slots_path, &bytes, &failure);
 
     if (!slots && error_get_errno(failure) == ENOENT && work->is_tampered)
         return check_tampered(work, "it is gone, and was not when it was last read", error);
-    if (!slots && error_get_errno(failure) == ENOENT && work->slots) {
-        log_warn("%s is gone, and is written again from memory", work->slots_path);
-        return true;
-    }
+    if (!slots && has_good &&
+        (error_get_errno(failure) == ENOENT || error_is(failure, ERROR_INVALID_SECRET)))
+        return use_memory(work, failure->message);
     if (!slots) {
         g_propagate_error(error, g_steal_pointer(&failure));
         return false;
@@ -88,7 +96,10 @@ read_slots(struct master_work *work, GError **error)
                   work->slots_path);
         return false;
     }
-    if (!check_tag(work, bytes, error))
+    if (has_good && !slots_authenticate(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes),
+                                        work->master, &failure))
+        return use_memory(work, failure->message);
+    if (!has_good && !check_tag(work, bytes, error))
         return false;
     slots_free(work->slots);
     work->slots = g_steal_pointer(&slots);

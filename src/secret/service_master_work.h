@@ -87,11 +87,11 @@ void service_master_work_free(struct master_work *work);
 void service_master_forget_previous(struct secret_service *service, master_done_func done,
                                     void *opaque);
 
+/* The slot opened: what it failed with before is not told any more. */
+void service_master_note_opened(struct secret_service *service, const struct uuid *slot);
 /* After slots_write failed: whether the file surely is another one than `wanted`, so that what was
  * made for these can go. */
 bool service_master_is_unwritten(const struct master_work *work, const struct slots *wanted);
-/* The slot opened: what it failed with before is not told any more. */
-void service_master_note_opened(struct secret_service *service, const struct uuid *slot);
 
 /* The slots that were written are those in use from now on. */
 void service_master_take_slots(struct secret_service *service, struct slots *take_slots);

@@ -238,7 +238,11 @@ void service_lock_while_trying(struct secret_service *service);
 void service_note_try(struct secret_service *service, struct service_try *tried);
 /* The same of attempts (of struct unlock_attempt), without a log. */
 void service_note_attempts(struct secret_service *service, const GArray *attempts);
-/* Those in use are not read again, and kept whatever became of their files. */
+
+/* ---- service_keys_in_use.c ---- */
+
+/* Those in use are not read again, and kept whatever became of their files; what is missing or
+ * damaged of these is written again. */
 void service_check_keys_in_use(struct secret_service *service);
 
 /* ---- service_first_start.c: where there is no file of slots ---- */

@@ -201,15 +201,20 @@ void
 service_note_try(struct secret_service *service, struct service_try *tried)
 {
     struct service_slots *slots = &service->slots;
+    /* What is in memory was good when it was read. */
+    bool is_worse = service->master_key && slots->slots && !slots->problem && tried->problem;
 
     log_attempts(tried);
     /* Without a key nothing tells whose file it is; what is in use goes on. */
-    if (tried->slots && (tried->key || !service->master_key)) {
+    if (tried->slots && (tried->key || !service->master_key) && !is_worse) {
         slots_free(slots->slots);
         slots->slots = slots_copy(tried->slots);
     }
     merge_attempts(slots, tried->attempts);
-    if (!tried->key)
+    if (is_worse)
+        log_error("%s; what is in memory is good: reload the daemon, which writes it again",
+                  tried->problem);
+    if (!tried->key || is_worse)
         return;
     if (tried->problem && g_strcmp0(tried->problem, slots->problem) != 0)
         log_error("%s", tried->problem);
@@ -333,76 +338,4 @@ service_unlock(struct secret_service *service, const struct service_stock *stock
     service_lock(service, error->message);
     log_error("the daemon is locked, and values can be neither read nor set: %s",
               service->locked_reason);
-}
-
-/* ---- while they are in use ---- */
-
-/* Whether what is there is ours, or there is nothing any more. */
-static bool
-check_slots(const struct secret_service *service)
-{
-    const struct service_slots *slots = &service->slots;
-    g_autoptr(GError) error = NULL;
-    g_autoptr(slots_t) found = NULL;
-
-    if (!slots_exists(slots->path))
-        return true;
-    found = slots_read(slots->path, NULL, &error);
-    if (!found)
-        log_error("%s; the daemon goes on with the master key that it has in memory, and will be "
-                  "locked at its next start",
-                  error->message);
-    else if (memcmp(found->master_key_id, master_key_id(service->master_key), MASTER_KEY_ID_SIZE) !=
-             0)
-        log_error("the master key's slots (%s) were replaced by another master key's; the daemon "
-                  "goes on with the one that it has in memory, and when it ends all sealed values "
-                  "are lost without it: put that file back",
-                  slots->path);
-    else
-        return true;
-    return false;
-}
-
-static void
-ensure_slots(struct secret_service *service)
-{
-    struct service_slots *slots = &service->slots;
-    g_autoptr(GError) error = NULL;
-
-    if (slots_exists(slots->path) || !slots->slots)
-        return;
-    if (slots->problem)
-        log_error("the master key's slots (%s) are gone, and what is in memory of them is not as "
-                  "it was written; when the daemon ends all sealed values are lost: put the file "
-                  "back from a backup, or give all slots a new master key now ('virtcrypt master "
-                  "rotate')",
-                  slots->path);
-    else if (slots_write(slots->path, slots->slots, service->master_key, &error))
-        log_warn("the master key's slots (%s) were gone, and are written again from memory",
-                 slots->path);
-    else
-        log_error("the master key's slots (%s) are gone, and cannot be written again: %s; when the "
-                  "daemon ends all sealed values are lost",
-                  slots->path, error->message);
-}
-
-void
-service_check_keys_in_use(struct secret_service *service)
-{
-    g_autoptr(GError) error = NULL;
-
-    /* A thread that writes the file is not to be disturbed: reading it finishes a write. */
-    if (!service_master_is_busy(service) && check_slots(service)) {
-        ensure_slots(service);
-        service_chores_check_opener(service);
-    }
-    if (generations_exists(service->generations_path))
-        return;
-    if (generations_ensure(service->generations, &error))
-        log_warn("the key-encryption generations (%s) were gone, and are written again from memory",
-                 service->generations_path);
-    else
-        log_error("the key-encryption generations (%s) are gone, and cannot be written again: %s; "
-                  "when the daemon ends all sealed values are lost",
-                  service->generations_path, error->message);
 }

@@ -5,6 +5,7 @@
  */
 #include "secret/service_verify.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "secret/sealed.h"
@@ -116,6 +117,18 @@ service_find_unknown(struct secret_service *service, GError **error)
 
 /* ---- the store's own files ---- */
 
+/* `is_known`: what it held is in memory. */
+static void
+note_damaged(struct service_verification *verification, const char *path, const char *problem,
+             bool is_known)
+{
+    g_autofree char *text =
+        is_known ? g_strdup_printf("%s, or reload the daemon, which writes it again", problem)
+                 : g_strdup(problem);
+
+    note(verification, path, text);
+}
+
 /* Not while a thread may be writing them: to read them finishes what a crash left of a write. */
 static void
 verify_slots(const struct secret_service *service, struct service_verification *verification)
@@ -134,17 +147,24 @@ verify_slots(const struct secret_service *service, struct service_verification *
              "it has another master key than the one in use: put the newest copy of the file back");
     else if (!slots || !slots_authenticate(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes),
                                            service->master_key, &error))
-        note(verification, path, error->message);
+        note_damaged(
+            verification, path, error->message,
+            service->slots.slots && !service->slots.problem &&
+                (error_is(error, ERROR_INVALID_SECRET) || error_get_errno(error) == ENOENT));
 }
 
 static void
 verify_generations(const struct secret_service *service, struct service_verification *verification)
 {
+    const char *path = service->generations_path;
     g_autoptr(GError) error = NULL;
+    enum generations_look look = generations_look(service->generations, &error);
 
     verification->checked++;
-    if (!generations_check_file(service->generations, &error))
-        note(verification, service->generations_path, error->message);
+    if (look == GENERATIONS_GONE)
+        note(verification, path, "it is gone: reload the daemon, which writes it again");
+    else if (look != GENERATIONS_GOOD)
+        note_damaged(verification, path, error->message, look == GENERATIONS_DAMAGED);
 }
 
 static bool

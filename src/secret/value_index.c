@@ -100,18 +100,12 @@ value_index_floor(const struct value_index *index, const struct uuid *uuid)
     return entry ? entry->generation : 0;
 }
 
-size_t
-value_index_count(const struct value_index *index)
-{
-    return g_hash_table_size(index->entries);
-}
-
 void
 value_index_raise(struct value_index *index, const struct uuid *uuid, uint64_t generation)
 {
     struct entry *entry = find(index, uuid);
 
-    if (!entry && value_index_count(index) >= VALUE_INDEX_ENTRIES_MAX)
+    if (!entry && g_hash_table_size(index->entries) >= VALUE_INDEX_ENTRIES_MAX)
         return;
     if (!entry)
         entry = add(index, uuid, 0);

@@ -52,7 +52,6 @@ void value_index_raise(struct value_index *index, const struct uuid *uuid, uint6
 /* The secret is durably gone. Its floor counts until a file without it is durable: the file that is
  * there refuses what is below it, so the next secret of that uuid has to be above it. */
 void value_index_remove(struct value_index *index, const struct uuid *uuid);
-size_t value_index_count(const struct value_index *index);
 /* Removes those that `keeps` says no to. */
 typedef bool (*value_index_func)(const struct uuid *uuid, void *opaque);
 void value_index_prune(struct value_index *index, value_index_func keeps, void *opaque);

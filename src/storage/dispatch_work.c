@@ -69,6 +69,10 @@ dispatch_workers_free(struct dispatch_workers *workers)
     if (!workers)
         return;
     g_assert(workers->count == 0);
+    /* Nobody could wait for the end of a thread that left now, while the process ends; what
+     * libraries free at a thread's end (the errors of libcrypto) would be lost. They stay. */
+    g_thread_pool_set_max_unused_threads(-1);
+    g_thread_pool_set_max_idle_time(0);
     for (int i = 0; i < DISPATCH_POOL_LAST; i++)
         g_thread_pool_free(workers->pools[i], FALSE, TRUE);
     g_free(workers);

@@ -197,8 +197,8 @@ class SecretdCase(unittest.TestCase):
         states = [state for state, _, _ in plans]
         _, calls, count = plans[-1]
         self.assertGreater(count, 5)
-        # What a kill leaves is what cut() starts from when all was kept, so each third shows that it
-        # is; a write that a kill tears is in none of them.
+        # What a kill leaves is what cut() starts from when all was kept, so each third shows that
+        # it is; a write that a kill tears is in none of them.
         kills = [(number, "before") for number in range(1, count + 2, _KILL_STRIDE)]
         kills += [(number, "torn") for number, call in enumerate(calls[-count:], 1)
                   if call.name == "write" and not call.words[2].startswith("z")]

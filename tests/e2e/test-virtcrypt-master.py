@@ -162,7 +162,7 @@ class Slots(Case):
 
     def test_a_key_file_out_of_the_sandbox_names_the_setting(self):
         self.assert_fails("master add-slot key-file --path /run/t/stick",
-                          "the daemon is kept from the folder /run/t; add that to sandbox_paths in "
+                          "the daemon is kept from the folder /run/t: name it in sandbox_paths in "
                           "virtcrypt-secretd.conf")
 
     def test_options_are_for_their_methods(self):

@@ -3,21 +3,12 @@
  * Lines of the audit from hostile bytes: one that is read follows the chain that it names, and no
  * other. Any text becomes members that a line can have.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "conf/audit_line.h"
+#include "target.h"
 
 #define ID "00000000-0000-4000-8000-000000000001"
-
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t len);
-
-static void
-check(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void
 check_line(const char *text, size_t len)

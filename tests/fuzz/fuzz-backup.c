@@ -3,23 +3,12 @@
  * Backups from hostile bytes: as the content of one, which is told record by record or refused
  * whatever it is cut into; and as a file, which no master key of ours opens.
  */
-#include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "recover/backup_reader.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t len);
+#include "target_file.h"
 
 enum { PART = 7 };
-
-static void
-check(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 /* ---- as content ---- */
 
@@ -93,41 +82,14 @@ feed_with_gap(const uint8_t *input, size_t len)
 
 /* ---- as a file ---- */
 
-static char *path;
-
-static void
-remove_file(void)
-{
-    g_autofree char *folder = g_path_get_dirname(path);
-
-    unlink(path);
-    rmdir(folder);
-}
-
-static void
-put_file(const uint8_t *input, size_t len)
-{
-    int fd;
-
-    if (!path) {
-        g_autofree char *folder = g_dir_make_tmp("virtcrypt-fuzz-XXXXXX", NULL);
-
-        path = g_build_filename(folder, "backup", NULL);
-        atexit(remove_file);
-    }
-    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    check(fd >= 0 && write(fd, input, len) == (ssize_t)len);
-    close(fd);
-}
-
 static void
 open_file(const uint8_t *input, size_t len)
 {
+    const char *path = target_file_put("backup", input, len);
     g_autoptr(master_key_t) master = master_key_new_random(NULL);
     g_autoptr(GError) error = NULL;
     g_autoptr(backup_reader_t) reader = NULL;
 
-    put_file(input, len);
     reader = backup_reader_open(path, &error);
     if (reader)
         check(!backup_reader_unlock(reader, master, &error));

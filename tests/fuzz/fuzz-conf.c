@@ -3,20 +3,11 @@
  * Configuration files from hostile text: what is refused comes with an error that names the file,
  * and settings are within their bounds afterwards, or as they were.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "conf/daemon_conf.h"
+#include "target.h"
 #include "util/error.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t len);
-
-static void
-check(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void
 check_error(const GError *error)

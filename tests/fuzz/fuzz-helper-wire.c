@@ -3,23 +3,14 @@
  * Messages between a daemon and its helpers from hostile bytes: what is taken is written again as
  * the same bytes, what is refused leaves nothing and comes with an error.
  */
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "master/helper_wire.h"
+#include "target.h"
 
 enum { BOUND_US = 10 * 1000 * 1000, INPUT_MAX = 64 * 1024 /* has room in a socket */ };
-
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t len);
-
-static void
-check(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void
 open_pair(int pair[2])

@@ -3,20 +3,11 @@
  * Every type of every program decoded from hostile bytes. What is refused comes with an error that
  * names a place; what is accepted is written and read again as the same bytes.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "codec_types.h"
+#include "target.h"
 #include "util/error.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t len);
-
-static void
-check(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void
 check_value(const struct rpc_type *type, const void *value)

@@ -6,7 +6,6 @@
  * length byte before each. Whatever comes, the server must answer the next client, and must have
  * let go of this one.
  */
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -15,10 +14,9 @@
 #include "rpc/protocol/virtcrypt_secret_server.h"
 #include "rpc/protocol/virtcrypt_volume_server.h"
 #include "rpc/server.h"
+#include "target.h"
 #include "util/log.h"
 #include "util/loop.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t len);
 
 enum { IS_READONLY = 1, IS_DEAF = 2, IS_PATIENT = 4, SENDS_WHOLE = 8, KEPT_MAX = 8 };
 
@@ -31,13 +29,6 @@ struct bench {
     struct rpc_call *kept[KEPT_MAX];
     size_t kept_count;
 };
-
-static void
-check(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static enum rpc_outcome
 num_of_secrets(struct rpc_call *call, void *opaque, struct remote_connect_num_of_secrets_ret *ret,

@@ -4,16 +4,14 @@
  * tests/unit/test-secret-sealed.c, which the corpus starts from), for its own secret and under its
  * own key only. What is refused comes with an error that names the secret.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "secret/sealed.h"
+#include "target.h"
 #include "util/error.h"
 
 #define UUID  "00112233-4455-6677-8899-aabbccddeeff"
 #define VALUE "secret value"
-
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t len);
 
 static const uint8_t golden[] = {
     0x56, 0x43, 0x53, 0x45, 0x41, 0x4c, 0x45, 0x44, 0x00, 0x01, 0x00, 0x01, 0x00, 0x00, 0x00, 0x0c,
@@ -29,13 +27,6 @@ static const uint8_t golden[] = {
     0x75, 0x24, 0x95, 0x81, 0x78, 0x1a, 0x30, 0xa0, 0x58, 0x06, 0xb3, 0x02, 0x7b, 0xff, 0x43, 0x87,
     0x8e, 0x8e, 0x37, 0x09, 0x65, 0xd9, 0x1c, 0x28, 0x60, 0xbc, 0x29, 0x5d,
 };
-
-static void
-check(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static struct master_key *
 new_key(uint8_t first)

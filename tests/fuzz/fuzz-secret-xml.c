@@ -3,21 +3,12 @@
  * Secret definitions from hostile text: whatever is taken can be written and read again as the
  * same, the quick reader agrees with the XML parser, and whatever is refused comes with an error.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "conf/secret_def.h"
 #include "conf/secret_def_xml.h"
+#include "target.h"
 #include "util/error.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t len);
-
-static void
-check(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void
 check_equal(const struct secret_def *a, const struct secret_def *b)

@@ -4,22 +4,13 @@
  * tests/unit/slots_golden.h): what is refused comes with an error, what is read is written again as
  * it was, no slot opens to another master key, and the tag is right for the golden bytes alone.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "master/slots.h"
+#include "target.h"
 #include "util/error.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t len);
-
 enum { TAG_SIZE = 32, GOLDEN_SIZE = 409 };
-
-static void
-check(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static struct secret_buf *
 new_bytes(uint8_t first, uint8_t step)

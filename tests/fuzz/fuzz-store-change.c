@@ -3,19 +3,10 @@
  * Records of the journal from hostile bytes: what is read as a change is one that may be committed,
  * and makes the same bytes again; what is refused leaves nothing behind.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "secret/store_change.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t len);
-
-static void
-check(bool holds)
-{
-    if (!holds)
-        abort();
-}
+#include "target.h"
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *input, size_t len)

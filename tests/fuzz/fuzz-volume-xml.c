@@ -4,7 +4,6 @@
  * can be written and read again as the same, an <encryption> put into a volume's XML is the one
  * that is read, and whatever is refused comes with an error.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "conf/domain_disks.h"
@@ -14,16 +13,8 @@
 #include "conf/pool_policy.h"
 #include "conf/volume_def.h"
 #include "conf/volume_record.h"
+#include "target.h"
 #include "util/error.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *input, size_t len);
-
-static void
-check(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void
 check_answer(bool taken, const GError *error)

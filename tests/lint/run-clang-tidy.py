@@ -5,10 +5,10 @@
 Usage: run-clang-tidy.py BUILD-FOLDER SOURCE-ROOT. Generated code is left out: it is checked where
 it is made. A source that is compiled into several programs is looked at once.
 
-Paths through tests are not analyzed, which is most of the time: each of them runs, with sanitizers as
-well. In other sources the analyzer gives a function up after 20 000 states; by default it is
-225 000. With 75 000, sixteen sources take 12.4 s and 2 of 613 blocks of code are never reached; with
-20 000 it is 4.8 s and 3 of 618, with 10 000 3.5 s and 6 of 624.
+Paths through tests are not analyzed, which is most of the time: each of them runs, with sanitizers
+as well. In other sources the analyzer gives a function up after 20 000 states; by default it is
+225 000. With 75 000, sixteen sources take 12.4 s and 2 of 613 blocks of code are never reached;
+with 20 000 it is 4.8 s and 3 of 618, with 10 000 3.5 s and 6 of 624.
 """
 
 import json

@@ -27,17 +27,23 @@ guest_find_usage(void *opaque, enum secret_usage_type type, const char *usage,
 static inline void
 guest_set_up(struct guest_fixture *test, gconstpointer unused)
 {
+    g_autofree char *records = NULL;
+
     fixture_set_up(&test->host, unused);
     test->service.storage = test->host.service;
     test->service.custodian.opaque = &test->host.keys;
     test->service.custodian.get = key_files_get;
     test->service.custodian.find_usage = guest_find_usage;
     test->with_value = g_array_new(FALSE, FALSE, sizeof(struct uuid));
+    records = folder_path(&test->host.root, "records");
+    test->service.records = guest_records_new(records, NULL);
+    g_assert_nonnull(test->service.records);
 }
 
 static inline void
 guest_tear_down(struct guest_fixture *test, gconstpointer unused)
 {
+    guest_records_free(test->service.records);
     fixture_tear_down(&test->host, unused);
     g_array_unref(test->with_value);
 }

@@ -8,6 +8,7 @@
 #include "conf/secret_def.h"
 #include "conf/secret_def_xml.h"
 #include "expect.h"
+#include "patience.h"
 
 #define UUID              "<uuid>d9a3c9a0-1111-4222-8333-444455556666</uuid>"
 #define CANON             "<secret ephemeral='no' private='no'>\n  " UUID "\n"
@@ -503,12 +504,6 @@ random_document(GRand *random)
     return g_string_free(xml, FALSE);
 }
 
-static bool
-is_equal_text(const char *a, const char *b)
-{
-    return g_strcmp0(a, b) == 0;
-}
-
 /* What the short cut reads, the XML parser reads as the same definition. */
 static void
 test_both_ways_of_reading_agree(void)
@@ -516,7 +511,7 @@ test_both_ways_of_reading_agree(void)
     g_autoptr(GRand) random = g_rand_new_with_seed(20261124);
     unsigned int quick = 0;
 
-    for (int i = 0; i < 60000; i++) {
+    for (unsigned int i = 0; i < fewer_under_memcheck(60000); i++) {
         g_autofree char *xml = random_document(random);
         g_autoptr(secret_def_t) a = secret_def_parse_canonical(xml, strlen(xml));
         g_autoptr(secret_def_t) b = NULL;
@@ -527,11 +522,11 @@ test_both_ways_of_reading_agree(void)
         b = secret_def_parse_document(xml, strlen(xml), false, NULL);
         if (!b || !uuid_equal(&a->uuid, &b->uuid) || a->is_ephemeral != b->is_ephemeral ||
             a->is_private != b->is_private || a->usage_type != b->usage_type ||
-            !is_equal_text(a->description, b->description) ||
-            !is_equal_text(a->usage_id, b->usage_id))
+            g_strcmp0(a->description, b->description) != 0 ||
+            g_strcmp0(a->usage_id, b->usage_id) != 0)
             g_error("read in two ways: %s", xml);
     }
-    g_assert_cmpuint(quick, >, 6000);
+    g_assert_cmpuint(quick, >, fewer_under_memcheck(6000));
 }
 
 /* And it reads whatever is written, which makes it worth having. */
@@ -541,7 +536,7 @@ test_everything_written_is_read_back_quickly_and_equal(void)
     g_autoptr(GRand) random = g_rand_new_with_seed(1);
     unsigned int count = 0;
 
-    for (int i = 0; i < 20000; i++) {
+    for (unsigned int i = 0; i < fewer_under_memcheck(20000); i++) {
         g_autofree char *xml = random_document(random);
         g_autoptr(secret_def_t) def = secret_def_parse(xml, strlen(xml), false, NULL);
         g_autofree char *filed = def ? secret_def_format(def) : NULL;
@@ -558,7 +553,7 @@ test_everything_written_is_read_back_quickly_and_equal(void)
         g_assert_cmpstr(again->description, ==, def->description);
         g_assert_cmpstr(again->usage_id, ==, def->usage_id);
     }
-    g_assert_cmpuint(count, >, 4000);
+    g_assert_cmpuint(count, >, fewer_under_memcheck(4000));
 }
 
 #define ADD(name) g_test_add_func("/conf/secret_def/" #name, test_##name)

@@ -338,6 +338,31 @@ test_keys_that_did_not_come_are_not_confirmed(struct guest_fixture *test, gconst
     migration_end_refused(test, &none, true, "no keys came to this host");
 }
 
+/* The other host would erase the last copy. */
+static void
+test_a_key_that_came_and_is_gone_again_is_not_confirmed(struct guest_fixture *test,
+                                                        gconstpointer unused)
+{
+    struct guest_migrate_end end;
+    struct coming coming;
+
+    coming_init(test, &coming, KEY);
+    receive(test, &coming);
+    g_assert_true(owner_files_erase(&test->owners, &test->secret, NULL, "undefined", NULL));
+    bring_guest(test);
+    for (unsigned int i = 0; i < 2; i++)
+        migration_end_refused(test, &coming.migration.migration, true,
+                              "has no key " SECRET_UUID
+                              " here any more: the other host has to keep it");
+    guest_fixture_expect_state(test, GUEST_STATE_PRESENT, 1);
+    put_secret(test, KEY);
+    guest_fixture_look(test);
+    migration_end_well(test, &coming.migration.migration, true, &end);
+    g_assert_true(owner_files_erase(&test->owners, &test->secret, NULL, "undefined", NULL));
+    migration_end_refused(test, &coming.migration.migration, true, "has no key " SECRET_UUID);
+    coming_clear(&coming);
+}
+
 static void
 test_packets_that_contradict_themselves_are_refused(struct guest_fixture *test,
                                                     gconstpointer unused)
@@ -376,6 +401,7 @@ main(int argc, char **argv)
     TEST(it_may_be_sent_again);
     TEST(the_record_of_its_volume_comes_along);
     TEST(keys_that_did_not_come_are_not_confirmed);
+    TEST(a_key_that_came_and_is_gone_again_is_not_confirmed);
     TEST(packets_that_contradict_themselves_are_refused);
     return g_test_run();
 }

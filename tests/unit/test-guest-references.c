@@ -36,7 +36,7 @@ compare_uuids(const void *a, const void *b)
 static struct answer
 try_all(struct guest_fixture *test, char **xmls, size_t count, GError **error)
 {
-    struct guest_seen seen = {.name = (char *)"web1"};
+    struct guest_seen seen = {.name = (char *)"web1", .uuid = guest_uuid_of(GUEST_UUID)};
     struct answer answer = {0};
 
     g_array_sort(test->with_value, compare_uuids);
@@ -174,6 +174,34 @@ test_backing_files_are_followed_on_disk(struct guest_fixture *test, gconstpointe
     g_assert_cmpuint(answer.references->len, ==, 1);
     expect(&answer, 0, &secret, base, true, true);
     g_assert_false(answer.is_partial);
+}
+
+/* One of nobody's volume: a layer on it, made without telling libvirt of its secret. */
+static void
+test_a_key_that_the_guest_has_for_a_backing_file_is_found(struct guest_fixture *test,
+                                                          gconstpointer unused)
+{
+    struct uuid secret = guest_uuid_of(GUEST_SECRET);
+    struct uuid refused = guest_uuid_of(GUEST_UUID);
+    struct uuid guest = guest_uuid_of(GUEST_UUID);
+    g_autofree char *base = guest_make_image(test, "base.qcow2", NULL, NULL);
+    g_autofree char *top = guest_make_image(test, "top", base, "qcow2");
+    g_autoptr(guest_record_t) record = guest_record_new(&guest, "web1", NULL);
+    g_autofree char *encryption = NULL;
+    g_auto(answer_t) answer = {0};
+
+    guest_key_set_volume(guest_record_take(record, &secret, GUEST_KEY_SENT), base);
+    guest_key_set_volume(guest_record_take(record, &refused, GUEST_KEY_REFUSED), base);
+    g_array_append_val(test->with_value, secret);
+    g_assert_true(guest_records_put(test->service.records, record, NULL));
+    answer = look_at_disk(test, top, "qcow2", "");
+    g_assert_cmpuint(answer.references->len, ==, 1);
+    expect(&answer, 0, &secret, base, false, true);
+    answer_clear(&answer);
+    encryption = guest_encryption(&refused);
+    answer = look_at_disk(test, base, "qcow2", encryption); /* the XML knows better */
+    g_assert_cmpuint(answer.references->len, ==, 1);
+    expect(&answer, 0, &refused, base, false, false);
 }
 
 static void
@@ -381,6 +409,7 @@ main(int argc, char **argv)
     ADD(a_secret_of_the_administrators_is_told_apart);
     ADD(a_dm_crypt_volume_needs_no_secret_in_the_xml);
     ADD(backing_files_are_followed_on_disk);
+    ADD(a_key_that_the_guest_has_for_a_backing_file_is_found);
     ADD(a_guests_own_bytes_are_not_followed);
     ADD(what_is_no_image_is_not_opened);
     ADD(a_secret_of_two_volumes_is_told_apart);

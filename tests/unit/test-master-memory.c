@@ -4,6 +4,7 @@
  */
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "master/hkdf.h"
@@ -39,14 +40,19 @@ new_key(void)
 static guint
 count_in(const uint8_t *bytes, size_t len)
 {
+    const size_t skipped = (KEY_LEN - PART_LEN) / 2;
+    const uint8_t *end = bytes + len;
+    const uint8_t *at = bytes;
     guint copies = 0;
 
-    for (size_t i = 0; i + PART_LEN <= len; i++) {
+    while ((at = memchr(at, key_byte(skipped), (size_t)(end - at))) != NULL &&
+           end - at >= PART_LEN) {
         size_t same = 0;
 
-        while (same < PART_LEN && bytes[i + same] == key_byte((KEY_LEN - PART_LEN) / 2 + same))
+        while (same < PART_LEN && at[same] == key_byte(skipped + same))
             same++;
         copies += same == PART_LEN;
+        at++;
     }
     return copies;
 }

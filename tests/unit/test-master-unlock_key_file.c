@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
  * The unlock method "key-file": whose file is taken, and that a new key is PATH.next until it
- * counts, PATH afterwards, and never lost between, whichever of the steps a kill prevents; and that
- * a file that does not answer costs its time and nothing else.
+ * counts, PATH afterwards, and never lost between, whichever of the steps a kill prevents.
  */
 #include <errno.h>
-#include <stdarg.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include "folder.h"
 #include "slots_fixture.h"
-#include "util/probe.h"
 
 #define OWN_KEY "0123456789abcdefghijklmnopqrstuv"
 
@@ -25,24 +22,6 @@ fsync(int fd)
         return (int)syscall(SYS_fsync, fd);
     errno = EIO;
     return -1;
-}
-
-/* Of files with this name, which are on a mount that is dead as long as this is not 0. */
-#define HANGING_NAME "hanging"
-static gint hangs; /* atomic */
-
-int
-openat(int dir_fd, const char *name, int flags, ...)
-{
-    va_list args;
-    mode_t mode;
-
-    va_start(args, flags);
-    mode = flags & O_CREAT ? va_arg(args, mode_t) : 0;
-    va_end(args);
-    while (g_str_equal(name, HANGING_NAME) && g_atomic_int_get(&hangs))
-        g_usleep(1000);
-    return (int)syscall(SYS_openat, dir_fd, name, flags, mode);
 }
 
 struct fixture {
@@ -127,12 +106,10 @@ expect_opens(struct fixture *test, const struct slots *slots, const struct maste
 static void
 expect_closed(struct fixture *test, enum error_code code, const char *part)
 {
-    enum error_domain domain =
-        code == ERROR_OPERATION_TIMEOUT ? ERROR_FROM_NONE : ERROR_FROM_SECRET;
     g_autoptr(GError) error = NULL;
 
     g_assert_null(unlock_slot(&test->context, test->slots, first(test), NULL, &error));
-    expect_error_part(error, code, domain, part);
+    expect_error_part(error, code, ERROR_FROM_SECRET, part);
     g_assert_nonnull(strstr(error->message, test->path));
 }
 
@@ -487,87 +464,6 @@ test_what_is_not_flushed_gets_no_slot(struct fixture *test, gconstpointer unused
     fsync_fails = false;
 }
 
-/* ---- files that do not answer ---- */
-
-enum { BOUND_MS = 100, SOON_US = 5 * G_USEC_PER_SEC };
-
-static void
-add_hanging(struct fixture *test)
-{
-    g_free(test->path);
-    test->path = folder_path(&test->folder, HANGING_NAME);
-    test->context.timeout_ms = BOUND_MS;
-    add(test);
-}
-
-static void
-hang(void)
-{
-    g_atomic_int_set(&hangs, 1);
-}
-
-/* All that was left behind has come back. */
-static void
-answer(void)
-{
-    gint64 deadline = g_get_monotonic_time() + 10 * G_USEC_PER_SEC;
-
-    g_atomic_int_set(&hangs, 0);
-    while (probe_count_stuck() > 0 && g_get_monotonic_time() < deadline)
-        g_usleep(1000);
-    g_assert_cmpuint(probe_count_stuck(), ==, 0);
-}
-
-static void
-test_a_file_that_hangs_is_told_in_time(struct fixture *test, gconstpointer unused)
-{
-    gint64 begun = g_get_monotonic_time();
-
-    add_hanging(test);
-    hang();
-    expect_closed(test, ERROR_OPERATION_TIMEOUT, "has not answered for 0.1 s");
-    expect_closed(test, ERROR_OPERATION_TIMEOUT, "still does not answer");
-    g_assert_cmpint(g_get_monotonic_time() - begun, <, SOON_US);
-    answer();
-    expect_opens(test, test->slots, test->master);
-}
-
-static void
-test_the_next_slot_opens_where_one_hangs(struct fixture *test, gconstpointer unused)
-{
-    add_hanging(test);
-    g_free(test->path);
-    test->path = folder_path(&test->folder, "key");
-    add(test);
-    hang();
-    expect_opens(test, test->slots, test->master);
-    answer();
-}
-
-/* Not then, and not when what was left behind comes back. */
-static void
-test_where_a_file_hangs_nothing_is_changed(struct fixture *test, gconstpointer unused)
-{
-    g_autoptr(master_key_t) newer = slots_fixture_other_master(9);
-    g_autoptr(slots_t) slots = slots_new(newer);
-    g_autoptr(GError) error = NULL;
-    g_autoptr(GBytes) key = NULL;
-
-    add_hanging(test);
-    key = folder_get(&test->folder, HANGING_NAME ".next");
-    hang();
-    unlock_settle(&test->context, test->slots);
-    unlock_settle_removed(&test->context, first(test));
-    g_assert_false(unlock_renew_slot(&test->context, slots, first(test), NULL, newer, &error));
-    expect_error_part(error, ERROR_OPERATION_TIMEOUT, ERROR_FROM_NONE, test->path);
-    answer();
-    folder_expect(&test->folder, HANGING_NAME ".next", key);
-    g_assert_cmpuint(folder_count(&test->folder), ==, 1);
-    unlock_settle(&test->context, test->slots);
-    folder_expect(&test->folder, HANGING_NAME, key);
-    expect_opens(test, test->slots, test->master);
-}
-
 /* ---- files that are refused ---- */
 
 /* They would be taken for what a renewal left, and wiped. */
@@ -677,9 +573,6 @@ main(int argc, char **argv)
     ADD(a_renewal_keeps_a_file_that_is_not_the_slots);
     ADD(a_disk_that_cannot_be_flushed_keeps_nothing_from_opening);
     ADD(what_is_not_flushed_gets_no_slot);
-    ADD(a_file_that_hangs_is_told_in_time);
-    ADD(the_next_slot_opens_where_one_hangs);
-    ADD(where_a_file_hangs_nothing_is_changed);
     ADD(names_of_renewals_are_refused);
     ADD(other_lengths_are_refused);
     ADD(a_file_open_to_others_is_refused);

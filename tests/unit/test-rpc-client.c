@@ -4,6 +4,7 @@
  */
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "fake-server.h"
 
@@ -317,6 +318,24 @@ key_byte(int i)
     return (uint8_t)(0x5a ^ (i * 37));
 }
 
+static guint
+count_in(const uint8_t *bytes, size_t len)
+{
+    const uint8_t *end = bytes + len;
+    const uint8_t *at = bytes;
+    guint copies = 0;
+
+    while ((at = memchr(at, key_byte(0), (size_t)(end - at))) != NULL && end - at >= KEY_LEN) {
+        bool is_key = true;
+
+        for (int j = 0; j < KEY_LEN && is_key; j++)
+            is_key = at[j] == key_byte(j);
+        copies += is_key;
+        at++;
+    }
+    return copies;
+}
+
 /* Copies in this process's memory that can be written, secret memory included. */
 static guint
 count_copies(void)
@@ -339,13 +358,7 @@ count_copies(void)
         bytes = g_malloc(end - start);
         if (pread(memory, bytes, end - start, (off_t)start) != (ssize_t)(end - start))
             continue;
-        for (size_t i = 0; i + KEY_LEN <= end - start; i++) {
-            bool is_key = true;
-
-            for (int j = 0; j < KEY_LEN && is_key; j++)
-                is_key = bytes[i + (size_t)j] == key_byte(j);
-            copies += is_key;
-        }
+        copies += count_in(bytes, end - start);
         explicit_bzero(bytes, end - start);
     }
     close(memory);

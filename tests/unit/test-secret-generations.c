@@ -407,7 +407,7 @@ test_a_file_that_went_away_is_written_again(struct fixture *test, gconstpointer 
     g_autoptr(GError) error = NULL;
 
     g_assert_cmpint(g_unlink(test->path), ==, 0);
-    g_assert_true(generations_ensure(made, &error));
+    g_assert_true(generations_write(made, &error));
     opened = open_file(test);
     g_assert_nonnull(generations_find(opened, master_key_id(generations_current(made))));
 }

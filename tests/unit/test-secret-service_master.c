@@ -384,6 +384,31 @@ test_changed_slots_that_went_away_are_not_signed_either(struct custodian *test,
     expect_value(test, UUID_1, "first");
 }
 
+/* It was good when it was read: what is in memory is what is changed and written. */
+static void
+test_a_file_that_was_spoilt_meanwhile_comes_back_with_a_change(struct custodian *test,
+                                                               gconstpointer unused)
+{
+    g_auto(ending_t) proved = {0};
+    g_autoptr(GBytes) slots = folder_get(&test->folder, "master.slots");
+    gsize len = 0;
+    g_autofree uint8_t *changed = g_bytes_unref_to_data(g_bytes_ref(slots), &len);
+    struct master_status status;
+
+    changed[len - 1] ^= 1;
+    folder_put(&test->folder, "master.slots", changed, len);
+    secret_service_unlock(test->service, NULL, NULL, note_ending, &proved);
+    expect_ended(test, &proved);
+    add(test, "second.key", NULL);
+    folder_put_text(&test->folder, "master.slots", "torn");
+    add(test, "third.key", NULL);
+    custodian_reopen(test);
+    g_assert_cmpuint(count_slots(test), ==, 3);
+    secret_service_get_master(test->service, &status);
+    g_assert_null(status.slots_problem);
+    master_status_clear(&status);
+}
+
 static void
 test_a_file_that_went_away_comes_back_with_a_change(struct custodian *test, gconstpointer unused)
 {
@@ -575,6 +600,7 @@ main(int argc, char **argv)
     ADD(slots_that_were_changed_by_others_open_and_are_not_rewritten);
     ADD(changed_slots_that_went_away_are_not_signed_either);
     ADD(a_file_that_went_away_comes_back_with_a_change);
+    ADD(a_file_that_was_spoilt_meanwhile_comes_back_with_a_change);
     ADD(a_passphrase_in_another_master_keys_slots_is_not_changed);
     ADD(what_ends_after_the_service_was_locked_changes_nothing_in_it);
     ADD(a_slot_of_any_time_opens);

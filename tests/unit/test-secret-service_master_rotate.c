@@ -462,7 +462,9 @@ test_slots_that_were_tampered_with_have_to_open(struct custodian *test, gconstpo
     label = memmem(bytes, len, "second", 6);
     g_assert_nonnull(label);
     label[0] = 'S';
+    custodian_close(test);
     folder_put(&test->folder, "master.slots", bytes, len);
+    custodian_open(test);
     expect_not_rotated(test, &rotation, ERROR_INVALID_SECRET, "cannot get a new master key");
     rotation.remove = &slot;
     rotation.remove_count = 1;

@@ -5,6 +5,7 @@
  */
 #include "custodian_slots.h"
 #include "secret/sealed.h"
+#include "secret/service_master.h"
 
 static void
 set_up(struct custodian *test, gconstpointer unused)
@@ -26,6 +27,18 @@ put_key(struct custodian *test, GBytes *content)
 {
     folder_put(&test->secrets, UUID_1 ".key", g_bytes_get_data(content, NULL),
                g_bytes_get_size(content));
+}
+
+static void
+change_last_byte(struct custodian *test, const char *name)
+{
+    g_autoptr(GBytes) content = folder_get(&test->folder, name);
+    gsize len = 0;
+    g_autofree uint8_t *bytes =
+        g_memdup2(g_bytes_get_data(content, &len), g_bytes_get_size(content));
+
+    bytes[g_bytes_get_size(content) - 1] ^= 1;
+    folder_put(&test->folder, name, bytes, g_bytes_get_size(content));
 }
 
 static void
@@ -146,14 +159,44 @@ test_slots_that_went_away_are_written_again(struct custodian *test, gconstpointe
     expect_value(test, UUID_1, "first");
 }
 
+/* What is in memory is the only good copy there is. */
 static void
-test_spoilt_slots_are_told(struct custodian *test, gconstpointer unused)
+test_spoilt_slots_are_written_again(struct custodian *test, gconstpointer unused)
 {
     folder_put_text(&test->folder, "master.slots", "torn");
     secret_service_reload(test->service);
-    expect_logged(test, "; the daemon goes on with the master key that it has in memory, and will "
-                        "be locked at its next start");
+    expect_logged(test, "put a good copy of the file back), and are written again from memory");
+    custodian_reopen(test);
     expect_value(test, UUID_1, "first");
+}
+
+static void
+test_slots_that_were_changed_are_written_again(struct custodian *test, gconstpointer unused)
+{
+    struct master_status status;
+
+    change_last_byte(test, "master.slots");
+    secret_service_reload(test->service);
+    expect_logged(test, "), and are written again from memory");
+    custodian_reopen(test);
+    secret_service_get_master(test->service, &status);
+    g_assert_null(status.slots_problem);
+    master_status_clear(&status);
+    expect_value(test, UUID_1, "first");
+}
+
+/* They came before the start: what is in memory of them is no better. */
+static void
+test_slots_that_were_changed_before_are_left(struct custodian *test, gconstpointer unused)
+{
+    g_autoptr(GBytes) changed = NULL;
+
+    custodian_close(test);
+    change_last_byte(test, "master.slots");
+    changed = folder_get(&test->folder, "master.slots");
+    custodian_open(test);
+    secret_service_reload(test->service);
+    folder_expect(&test->folder, "master.slots", changed);
 }
 
 static void
@@ -225,7 +268,9 @@ main(int argc, char **argv)
     ADD(unchanged_values_are_not_spoken_of);
     ADD(replaced_master_key_is_told);
     ADD(slots_that_went_away_are_written_again);
-    ADD(spoilt_slots_are_told);
+    ADD(spoilt_slots_are_written_again);
+    ADD(slots_that_were_changed_are_written_again);
+    ADD(slots_that_were_changed_before_are_left);
     ADD(spoilt_key_file_is_told);
     ADD(clear_value_that_was_not_taken_over_is_an_error);
     ADD(ephemeral_secret_that_becomes_persistent_finds_its_value);

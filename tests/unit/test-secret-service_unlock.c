@@ -66,6 +66,58 @@ test_generations_that_went_away_are_written_at_a_reload(struct custodian *test,
 }
 
 static void
+spoil(struct custodian *test, size_t at, size_t len)
+{
+    g_autoptr(GBytes) content = folder_get(&test->folder, "generations");
+    g_autofree uint8_t *bytes =
+        g_memdup2(g_bytes_get_data(content, NULL), g_bytes_get_size(content));
+
+    bytes[at] ^= 1;
+    folder_put(&test->folder, "generations", bytes, len);
+}
+
+/* Damaged, emptied, cut, and something else. */
+static void
+test_generations_that_are_damaged_are_written_at_a_reload(struct custodian *test,
+                                                          gconstpointer unused)
+{
+    static const struct {
+        size_t at;
+        size_t len;
+    } spoilt[] = {{99, 100}, {0, 0}, {0, 20}, {0, 100}, {99, 60}};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(spoilt); i++) {
+        g_autoptr(GBytes) good = NULL;
+
+        if (i == 0)
+            prepare_two(test);
+        good = folder_get(&test->folder, "generations");
+        spoil(test, spoilt[i].at, spoilt[i].len);
+        secret_service_reload(test->service);
+        expect_logged(test, "), and are written again from memory");
+        custodian_reopen(test);
+        expect_value(test, UUID_1, "first");
+        secret_service_reload(test->service);
+    }
+}
+
+/* It may be part of a store that somebody is about to put back as a whole. */
+static void
+test_generations_of_others_are_left_and_told(struct custodian *test, gconstpointer unused)
+{
+    g_autoptr(GBytes) others = NULL;
+
+    prepare_two(test);
+    spoil(test, 20, 100); /* in the id of the master key */
+    others = folder_get(&test->folder, "generations");
+    secret_service_reload(test->service);
+    expect_logged(test, "; the daemon goes on with what it has in memory, and is locked at its "
+                        "next start");
+    folder_expect(&test->folder, "generations", others);
+    expect_value(test, UUID_1, "first");
+}
+
+static void
 test_an_erasure_while_locked_is_not_forgotten(struct custodian *test, gconstpointer unused)
 {
     g_autofree char *aside = folder_path(&test->folder, "aside");
@@ -190,6 +242,8 @@ main(int argc, char **argv)
     ADD(generations_that_are_put_back_unlock);
     ADD(generations_of_before_a_rotation_lock);
     ADD(generations_that_went_away_are_written_at_a_reload);
+    ADD(generations_that_are_damaged_are_written_at_a_reload);
+    ADD(generations_of_others_are_left_and_told);
     ADD(an_erasure_while_locked_is_not_forgotten);
     ADD(no_master_key_is_made_beside_generations);
     ADD(missing_slots_lock_until_they_are_put_back);

@@ -28,7 +28,7 @@ struct reading {
     bool takes_signals;
 };
 
-static gint freed;
+static gint freed; /* atomic, as the next */
 static gint ran;
 
 static void

@@ -46,7 +46,7 @@ static void
 print_fields(const struct fields *fields)
 {
     for (size_t i = 0; i < fields_count(fields); i++)
-        printf("%s=%s\n", fields_name(fields, i), fields_value(fields, i));
+        printf("%s=%s\n", fields_name(fields, i), fields_get(fields, fields_name(fields, i)));
 }
 
 static bool

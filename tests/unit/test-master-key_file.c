@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Key files that do not answer: each costs its time, and nothing else.
+ */
+#include <stdarg.h>
+#include <sys/syscall.h>
+
+#include "folder.h"
+#include "slots_fixture.h"
+#include "util/probe.h"
+
+/* Of files with this name, which are on a mount that is dead as long as this is not 0. */
+#define HANGING_NAME "hanging"
+static gint hangs; /* atomic */
+
+int
+openat(int dir_fd, const char *name, int flags, ...)
+{
+    va_list args;
+    mode_t mode;
+
+    va_start(args, flags);
+    mode = flags & O_CREAT ? va_arg(args, mode_t) : 0;
+    va_end(args);
+    while (g_str_equal(name, HANGING_NAME) && g_atomic_int_get(&hangs))
+        g_usleep(1000);
+    return (int)syscall(SYS_openat, dir_fd, name, flags, mode);
+}
+
+struct fixture {
+    struct folder folder;
+    char *path;
+    struct unlock_context context;
+    struct master_key *master;
+    struct slots *slots;
+};
+
+static void
+set_up(struct fixture *test, gconstpointer unused)
+{
+    folder_init(&test->folder);
+    test->path = folder_path(&test->folder, "key");
+    test->master = slots_fixture_master();
+    test->slots = slots_new(test->master);
+}
+
+static void
+tear_down(struct fixture *test, gconstpointer unused)
+{
+    slots_free(test->slots);
+    master_key_free(test->master);
+    g_free(test->path);
+    folder_clear(&test->folder);
+}
+
+static struct slot *
+new_slot(const char *path)
+{
+    struct slot *slot = slot_new(SLOT_KEY_FILE, NULL, NULL);
+
+    g_assert_true(fields_set(slot->fields, "path", path, NULL));
+    return slot;
+}
+
+static void
+add(struct fixture *test)
+{
+    g_autoptr(GError) error = NULL;
+
+    unlock_add_slot(&test->context, test->slots, new_slot(test->path), NULL, test->master, &error);
+    g_assert_no_error(error);
+}
+
+static const struct slot *
+first(const struct fixture *test)
+{
+    return test->slots->slots->pdata[0];
+}
+
+static void
+expect_opens(struct fixture *test, const struct slots *slots, const struct master_key *master)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(master_key_t) opened = unlock_any(&test->context, slots, NULL, NULL, &error);
+
+    g_assert_no_error(error);
+    slots_fixture_expect_key(opened, master);
+}
+
+static void
+expect_overdue(struct fixture *test, const char *part)
+{
+    g_autoptr(GError) error = NULL;
+
+    g_assert_null(unlock_slot(&test->context, test->slots, first(test), NULL, &error));
+    expect_error_part(error, ERROR_OPERATION_TIMEOUT, ERROR_FROM_NONE, part);
+    g_assert_nonnull(strstr(error->message, test->path));
+}
+
+enum { BOUND_MS = 100, SOON_US = 5 * G_USEC_PER_SEC };
+
+static void
+add_hanging(struct fixture *test)
+{
+    g_free(test->path);
+    test->path = folder_path(&test->folder, HANGING_NAME);
+    test->context.timeout_ms = BOUND_MS;
+    add(test);
+}
+
+static void
+hang(void)
+{
+    g_atomic_int_set(&hangs, 1);
+}
+
+/* All that was left behind has come back. */
+static void
+answer(void)
+{
+    gint64 deadline = g_get_monotonic_time() + 10 * G_USEC_PER_SEC;
+
+    g_atomic_int_set(&hangs, 0);
+    while (probe_count_stuck() > 0 && g_get_monotonic_time() < deadline)
+        g_usleep(1000);
+    g_assert_cmpuint(probe_count_stuck(), ==, 0);
+}
+
+static void
+test_a_file_that_hangs_is_told_in_time(struct fixture *test, gconstpointer unused)
+{
+    gint64 begun = g_get_monotonic_time();
+
+    add_hanging(test);
+    hang();
+    expect_overdue(test, "has not answered for 0.1 s");
+    expect_overdue(test, "still does not answer");
+    g_assert_cmpint(g_get_monotonic_time() - begun, <, SOON_US);
+    answer();
+    expect_opens(test, test->slots, test->master);
+}
+
+static void
+test_the_next_slot_opens_where_one_hangs(struct fixture *test, gconstpointer unused)
+{
+    add_hanging(test);
+    g_free(test->path);
+    test->path = folder_path(&test->folder, "key");
+    add(test);
+    hang();
+    expect_opens(test, test->slots, test->master);
+    answer();
+}
+
+/* Not then, and not when what was left behind comes back. */
+static void
+test_where_a_file_hangs_nothing_is_changed(struct fixture *test, gconstpointer unused)
+{
+    g_autoptr(master_key_t) newer = slots_fixture_other_master(9);
+    g_autoptr(slots_t) slots = slots_new(newer);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GBytes) key = NULL;
+
+    add_hanging(test);
+    key = folder_get(&test->folder, HANGING_NAME ".next");
+    hang();
+    unlock_settle(&test->context, test->slots);
+    unlock_settle_removed(&test->context, first(test));
+    g_assert_false(unlock_renew_slot(&test->context, slots, first(test), NULL, newer, &error));
+    expect_error_part(error, ERROR_OPERATION_TIMEOUT, ERROR_FROM_NONE, test->path);
+    answer();
+    folder_expect(&test->folder, HANGING_NAME ".next", key);
+    g_assert_cmpuint(folder_count(&test->folder), ==, 1);
+    unlock_settle(&test->context, test->slots);
+    folder_expect(&test->folder, HANGING_NAME, key);
+    expect_opens(test, test->slots, test->master);
+}
+
+#define ADD(name)                                                                                  \
+    g_test_add("/master/key_file/" #name, struct fixture, NULL, set_up, test_##name, tear_down)
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    ADD(a_file_that_hangs_is_told_in_time);
+    ADD(the_next_slot_opens_where_one_hangs);
+    ADD(where_a_file_hangs_nothing_is_changed);
+    return g_test_run();
+}
