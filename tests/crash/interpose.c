@@ -41,6 +41,7 @@ static struct {
     char *folders[FOLDERS_MAX];
     int folder_count;
     const char *arm;
+    const char *log; /* its path, or NULL */
     long at;
     int error; /* to fail with; 0: kill */
     bool is_torn;
@@ -80,8 +81,10 @@ get_ready(void)
     state.is_torn = how && strcmp(how, "torn") == 0;
     state.error = how && how[0] >= '0' && how[0] <= '9' ? (int)strtol(how, NULL, 10) : 0;
     state.is_sticky = getenv("CRASH_STICKY") != NULL;
-    if (log && state.folder_count > 0)
+    if (log && state.folder_count > 0) {
+        state.log = log;
         open_log(log);
+    }
 }
 
 static bool
@@ -198,7 +201,13 @@ begin_at(struct call *call, int dir_fd, const char *name, char path[PATH_SIZE],
 static void
 log_text(const char *text, size_t len)
 {
-    if (syscall(SYS_write, LOG_FD, text, len) < 0 && errno != EBADF)
+    if (!state.log || syscall(SYS_write, LOG_FD, text, len) >= 0)
+        return;
+    /* A thread with descriptors of its own may have made the first call, and opened it there. */
+    if (errno != EBADF)
+        abort();
+    open_log(state.log);
+    if (syscall(SYS_write, LOG_FD, text, len) < 0)
         abort();
 }
 

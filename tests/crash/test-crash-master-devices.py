@@ -406,5 +406,54 @@ class FullDisk(DevicesCase):
                          {(False, 1, False), (True, 1, False)})
 
 
+class Clock(DevicesCase):
+    """A host that takes it for 1970, or for 2200: times are shown to people, and nothing else."""
+
+    EARLY, LATE = 0, 7_258_118_400_000_000
+
+    def run_at(self, machine, when, *steps):
+        daemon = machine.start_watched(TIME=when)
+        with machine.connect() as client:
+            for step in steps:
+                step(client)
+            created = {slot.label: slot.created for slot in master.status(client).slots}
+        self.assertEqual(daemon.stop(), 0, daemon.log_text())
+        return created
+
+    def test_a_wrong_clock_locks_nobody_out(self):
+        calls = FullDisk.CALLS
+
+        def add(suffix):
+            return [lambda client, c=call: master.added(client, c[0], c[0] + suffix, c[1], **c[2])
+                    for call in calls]
+
+        def rotate(client):
+            answers = {_find(client, "paper"): _NEXT_PAPER}
+            for suffix in (" early", " late"):
+                answers[_find(client, "passphrase" + suffix)] = _OLD
+                answers[_find(client, "recovery" + suffix)] = _THIRD
+            master.rotate(client, answers=answers).reader()
+            _wait(client)
+
+        def run(machine, _):
+            machine.restore(self.before)
+            self.run_at(machine, self.LATE, *add(" late"), set_value(A, b"a value"))
+            machine.tpm.restart()
+            created = self.run_at(machine, self.EARLY, *add(" early"), _wait)
+            machine.tpm.restart()
+            self.run_at(machine, self.LATE, _wait, rotate)
+            machine.tpm.restart()
+            self.run_at(machine, self.EARLY, machine.settle)
+            state = machine.state()
+            return created, state, machine.value_by_paper()
+
+        created, state, value = self.on_machines(run, [None])[0]
+        self.assertEqual((created["tpm2 early"], created["tpm2 late"]),
+                         (self.EARLY // 1_000_000, self.LATE // 1_000_000))
+        self.assertEqual(len(state["slots"]), 2 + 2 * len(calls))
+        self.assertNotIn([], state["slots"].values())
+        self.assertEqual((state[str(A)][1], value), (b"a value", b"a value"))
+
+
 if __name__ == "__main__":
     taptest.main()

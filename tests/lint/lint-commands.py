@@ -18,6 +18,9 @@ _COMMAND = re.compile(r'\.name = "([a-z-]+(?: [a-z-]+)?)"')
 # OPTION_SECRET and the like are macros for options that many commands have.
 _OPTION = re.compile(r'\{\s*"([a-z0-9-]+)",\s*OPTION_[A-Z]+,|'
                      r'\bOPTION_(SECRET|VOL|POOL|PASSPHRASE_FD|ASK_PASSWORD)\b(?! *\\)')
+# One for several: what the header that owns it has takes its place.
+_OPTIONS_HEADER = "tools/unlock_input.h"
+_OPTIONS = "UNLOCK_INPUT_OPTIONS"
 _GLOBAL_OPTION = re.compile(r'\{"([a-z]+)", (?:no|required)_argument,')
 
 
@@ -29,6 +32,10 @@ def table(root):
         if os.path.basename(path).startswith("recover"):
             continue
         text = tree.read(root, path)
+        if _OPTIONS in text:
+            several = _OPTION.findall(tree.read(root, _OPTIONS_HEADER).replace("\\\n", ""))
+            text = text.replace(_OPTIONS, ", ".join(
+                f'{{"{name}", OPTION_FLAG,' for name, _ in several))
         starts = list(_COMMAND.finditer(text))
         ends = [start.start() for start in starts[1:]] + [len(text)]
         for start, end in zip(starts, ends):

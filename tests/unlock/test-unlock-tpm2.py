@@ -142,6 +142,15 @@ class Sealing(Swtpm):
         self.assert_fails(29, "tpm2_changeauth -c owner -p PASSWORD", "run", "tpm2-seal",
                           typed=_KEY, pcrs="7", bank="sha256")
 
+    def test_an_owner_who_gets_a_password_later_is_told_and_can_take_it_away(self):
+        sealed = self.seal()
+        self.tpm.tool("tpm2_changeauth", "-c", "owner", "secret")
+        fields = {name: value for name, value in sealed.items() if name != "slots"}
+        self.assert_fails(29, "tpm2_changeauth -c owner -p PASSWORD", "run", "tpm2-unseal",
+                          pcrs="7", bank="sha256", **fields)
+        self.tpm.tool("tpm2_changeauth", "-c", "owner", "-p", "secret")
+        self.assertEqual(_KEY, self.unseal(sealed))
+
     def test_a_tpm_that_is_away_is_told(self):
         self.tpm.stop()
         self.assert_fails(55, "cannot open the TPM 2.0 (swtpm:path=", "run", "tpm2-seal",
