@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -18,7 +19,8 @@
 #include "util/file.h"
 #include "util/syscalls.h"
 
-SYSCALLS_DECLARE(secret_arena, "memfd_secret ftruncate mmap munmap mprotect madvise mlock close");
+SYSCALLS_DECLARE(secret_arena,
+                 "memfd_secret ftruncate mmap munmap mprotect madvise mlock close read");
 
 #ifndef SYS_memfd_secret
 #define SYS_memfd_secret 447 /* of all architectures */
@@ -351,4 +353,33 @@ bool
 secret_arena_is_hidden(const struct secret_arena *arena)
 {
     return arena->is_hidden;
+}
+
+/* -1 with errno. */
+static ssize_t
+read_by_page(int fd, uint8_t *bytes, size_t len)
+{
+    size_t size = page_size();
+    uint8_t *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ssize_t got = -1;
+
+    if (page == MAP_FAILED)
+        return -1;
+    if (madvise(page, size, MADV_DONTDUMP) == 0 && madvise(page, size, MADV_WIPEONFORK) == 0 &&
+        mlock(page, size) == 0)
+        got = read(fd, page, MIN(len, size));
+    if (got > 0)
+        memcpy(bytes, page, (size_t)got);
+    explicit_bzero(page, size);
+    if (munmap(page, size) < 0)
+        return -1;
+    return got;
+}
+
+ssize_t
+secret_arena_read(int fd, uint8_t *bytes, size_t len)
+{
+    ssize_t got = read(fd, bytes, len);
+
+    return got < 0 && errno == EFAULT ? read_by_page(fd, bytes, len) : got;
 }

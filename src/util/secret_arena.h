@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct secret_arena;
 
@@ -36,3 +37,7 @@ void secret_arena_put(struct secret_buf *buf);
 
 /* Whether it is of memfd_secret(2). */
 bool secret_arena_is_hidden(const struct secret_arena *arena);
+
+/* As read(2), to bytes of a slot: files that are read without the page cache (direct I/O of FUSE)
+ * go through a page in between, which is wiped, as nothing is read straight to hidden pages. */
+ssize_t secret_arena_read(int fd, uint8_t *bytes, size_t len);

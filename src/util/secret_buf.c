@@ -14,7 +14,7 @@
 #include "util/secret_arena.h"
 #include "util/syscalls.h"
 
-SYSCALLS_DECLARE(secret_buf, "getrandom read");
+SYSCALLS_DECLARE(secret_buf, "getrandom");
 
 /* What a forked child sees of a buffer that it inherited. */
 static const uint8_t nothing[64];
@@ -94,7 +94,7 @@ secret_buf_read_fd(int fd, size_t max, GError **error)
     if (!buf)
         return NULL;
     while (len <= max) {
-        ssize_t got = read(fd, bytes_of(buf) + len, max + 1 - len);
+        ssize_t got = secret_arena_read(fd, bytes_of(buf) + len, max + 1 - len);
 
         if (got < 0 && errno == EINTR)
             continue;

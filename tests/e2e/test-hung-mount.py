@@ -33,11 +33,12 @@ _SOON_S = 1.5 * host.PATIENCE
 
 class Case(unittest.TestCase):
     maxDiff = None
+    direct = False
 
     def setUp(self):
         self.machine = host.Host()
         self.addCleanup(self.machine.close)
-        self.mount = hungmount.HungMount(self.machine, _MOUNT)
+        self.mount = hungmount.HungMount(self.machine, _MOUNT, self.direct)
         self.addCleanup(self.mount.close)
         self.daemon = self.start()
         self.machine.write("/run/t/secret.xml", f"<secret><uuid>{_UUID}</uuid></secret>")
@@ -105,6 +106,16 @@ class Case(unittest.TestCase):
 
     def wait_unlocked(self):
         host.wait_for(lambda: not self.status()["locked"], "the master key")
+        self.assertEqual(self.value(), "sealed")
+
+
+class Direct(Case):
+    direct = True
+
+    def test_a_key_file_that_is_read_without_the_page_cache_unlocks(self):
+        self.mount.put("net.key", os.urandom(32))
+        self.use_slots("net")
+        self.restart()
         self.assertEqual(self.value(), "sealed")
 
 

@@ -2,7 +2,7 @@
 """A network mount in a private host whose server can die and come back: a FUSE file system with one
 folder of files in memory, served as bytes.
 
-    mount = hungmount.HungMount(machine, "/run/net")
+    mount = hungmount.HungMount(machine, "/run/net")   # direct=True: read without the page cache
     mount.put("key", bytes(32))
     mount.die()          # who reads it waits, and can be killed, as on NFS
     mount.die(True)      # the same, and not even SIGKILL ends the wait, as on a FUSE file system
@@ -27,6 +27,7 @@ _NO_ANSWER = (_FORGET, _BATCH_FORGET, _INTERRUPT)
 _ENOENT, _ENOSYS, _EEXIST = 2, 38, 17
 _ROOT = 1
 _DIR_MODE, _FILE_MODE = 0o40700, 0o100600
+_DIRECT_IO = 1
 _HEADER = struct.Struct("<IIQQIIII")
 _BUFFER = 1 << 18
 
@@ -38,8 +39,9 @@ class _Error(Exception):
 class _Server:
     """The file system; `ask` is its end of the kernel's device."""
 
-    def __init__(self, device):
+    def __init__(self, device, is_direct):
         self.device = device
+        self.open_flags = _DIRECT_IO if is_direct else 0
         self.names = {}
         self.nodes = {}
         self.next = _ROOT + 1
@@ -101,7 +103,7 @@ class _Server:
                 self.set_size(node, body)
             return struct.pack("<QII", 0, 0, 0) + self.attributes(node)
         if code in (_OPEN, _OPENDIR):
-            return struct.pack("<QII", 0, 0, 0)
+            return struct.pack("<QII", 0, self.open_flags if code == _OPEN else 0, 0)
         if code == _READ:
             offset, size = struct.unpack_from("<QI", body, 8)
             return bytes(self.nodes[node][offset:offset + size])
@@ -147,13 +149,13 @@ class _Server:
             pass  # who asked was killed
 
 
-def _serve(path):
+def _serve(path, is_direct):
     """The server's process: obeys a line at a time, and says "done" to each."""
     device = os.open("/dev/fuse", os.O_RDWR)
     subprocess.run(["mount", "-i", "-t", "fuse", "-o",
                     f"fd={device},rootmode=40000,user_id=0,group_id=0", "dead", path],
                    pass_fds=[device], check=True)
-    server = _Server(device)
+    server = _Server(device, is_direct)
     held = []
     mode = "answer"
     while True:
@@ -182,9 +184,10 @@ def _serve(path):
 
 
 class HungMount:
-    def __init__(self, machine, path):
+    def __init__(self, machine, path, direct=False):
         os.makedirs(machine.path(path), exist_ok=True)
-        self._process = machine.popen([sys.executable, os.path.abspath(__file__), path],
+        self._process = machine.popen([sys.executable, os.path.abspath(__file__), path,
+                                       "direct" if direct else "cached"],
                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._ask("answer")
 
@@ -223,4 +226,4 @@ class HungMount:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    _serve(sys.argv[1], sys.argv[2] == "direct")
