@@ -154,10 +154,7 @@ is_missing_at(const char *path, const char *place)
 bool
 guest_volume_may_be_there(const char *path, const char *place)
 {
-    struct stat status;
-
-    if (path[0] != '/' || g_str_has_prefix(path, DEVICES) || lstat(path, &status) == 0 ||
-        (errno != ENOENT && errno != ENOTDIR))
+    if (path[0] != '/' || g_str_has_prefix(path, DEVICES) || file_may_exist(path))
         return true;
     return !place || !is_missing_at(path, place);
 }

@@ -152,9 +152,7 @@ slots_read(const char *path, GBytes **ret_bytes, GError **error)
 bool
 slots_exists(const char *path)
 {
-    struct stat info;
-
-    return lstat(path, &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
+    return file_may_exist(path);
 }
 
 /* Whether the file is as it was to be after all: what failed came behind the exchange. Reading

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "secret/store_files.h"
@@ -22,20 +21,12 @@ enum { FOLDER_MODE = 0700, FOLDERS_MAX = 10000 };
 /* ---- what is there ---- */
 
 static bool
-exists(const char *path)
-{
-    struct stat info;
-
-    return lstat(path, &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
-}
-
-static bool
 count_entries(const char *dir, guint *count, GError **error)
 {
     g_auto(file_fd) dir_fd = -1;
     g_autoptr(GArray) entries = NULL;
 
-    if (!exists(dir))
+    if (!file_may_exist(dir))
         return true;
     dir_fd = file_open_dir(dir, false, 0, error);
     if (dir_fd >= 0)
@@ -52,7 +43,7 @@ count_copies(const char *dir, guint *count, GError **error)
     g_autofree char *problem = NULL;
     g_autoptr(GArray) owned = NULL;
 
-    if (!exists(dir))
+    if (!file_may_exist(dir))
         return true;
     owned = store_files_list_owned(dir, STORE_FILES_MISS_NONE, &problem, error);
     if (!owned)
@@ -93,7 +84,7 @@ add_item(GArray *items, const char *path, const char *suffix, const char *name)
 {
     struct item item = {g_strconcat(path, suffix, NULL), name};
 
-    if (exists(item.path))
+    if (file_may_exist(item.path))
         g_array_append_val(items, item);
     else
         g_free(item.path);
@@ -134,7 +125,7 @@ has_any(const char *folder, const GArray *items)
         g_autofree char *path =
             g_build_filename(folder, g_array_index(items, struct item, i).name, NULL);
 
-        if (exists(path))
+        if (file_may_exist(path))
             return true;
     }
     return false;
@@ -149,7 +140,7 @@ choose_folder(const struct offline_paths *paths, const GArray *items)
     for (; next < FOLDERS_MAX; next++) {
         g_autofree char *path = aside_path(paths, next);
 
-        if (!exists(path))
+        if (!file_may_exist(path))
             break;
     }
     if (next > 1) {

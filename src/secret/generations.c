@@ -6,18 +6,13 @@
  */
 #include "secret/generations.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "master/aead.h"
 #include "secret/sealed.h"
 #include "util/big_endian.h"
 #include "util/error.h"
 #include "util/file_place.h"
-#include "util/syscalls.h"
-
-SYSCALLS_DECLARE(generations, "openat newfstatat unlinkat");
 
 enum { FORMAT_VERSION = 1, FORMAT_ALGORITHM = 1, FLAG_LEGACY = 1, FLAG_RESEAL = 2 };
 enum { ENTRIES_MAX = 2, NUMBER_SIZE = 8 };
@@ -262,9 +257,7 @@ write_file(const struct generations *generations, unsigned int first, uint64_t f
 bool
 generations_exists(const char *path)
 {
-    struct stat info;
-
-    return lstat(path, &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
+    return file_may_exist(path);
 }
 
 /* Whether the file says that it is under this master key. */

@@ -8,20 +8,12 @@
  */
 #include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "secret/sealed.h"
 #include "secret/service_state.h"
 #include "util/error.h"
+#include "util/file.h"
 #include "util/log.h"
-
-static bool
-file_exists(const char *path)
-{
-    struct stat info;
-
-    return lstat(path, &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
-}
 
 /* ---- what is there ---- */
 
@@ -258,7 +250,7 @@ service_make_slots(const struct secret_service *service, const struct service_st
 {
     g_autofree char *restoring = g_strconcat(service->slots.path, ".restoring", NULL);
 
-    if (file_exists(restoring)) {
+    if (file_may_exist(restoring)) {
         error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID,
                   "a restore of a backup was not finished (%s): run 'virtcrypt store restore' with "
                   "the same backup again",

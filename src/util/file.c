@@ -233,6 +233,14 @@ file_read_secret(int dir_fd, const char *name, size_t max, GError **error)
 }
 
 bool
+file_may_exist(const char *path)
+{
+    struct stat info;
+
+    return lstat(path, &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
+bool
 file_write_all(int fd, const void *bytes, size_t len)
 {
     const uint8_t *next = bytes;

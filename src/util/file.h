@@ -60,6 +60,9 @@ bool file_write_all_at(int fd, const void *bytes, size_t len, off_t at);
 /* The same with zeros. */
 bool file_write_zeros_at(int fd, size_t len, off_t at);
 
+/* Whether something has that name, a link that leads nowhere too; what can't be looked at has. */
+bool file_may_exist(const char *path);
+
 /* Overwrites the file `name` with zeros, flushes, unlinks it and flushes the folder. No error when
  * it does not exist. (What overwriting cannot reach: see docs/security.md.) */
 bool file_wipe(int dir_fd, const char *name, GError **error);
