@@ -42,6 +42,19 @@ key_file_clear(struct key_file *file)
     file_fd_clear(&file->dir_fd);
 }
 
+void
+key_file_set_kept_out(const struct key_file *file, GError **error)
+{
+    g_autofree char *folder = g_path_get_dirname(file->path);
+
+    error_set_errno(error, ERROR_FROM_SECRET, EACCES,
+                    "the daemon is kept from the folder %s: name it in sandbox_paths in "
+                    "virtcrypt-secretd.conf, if it is not there, and restart the daemon (it "
+                    "also has to be restarted when the folder was mounted after its start, "
+                    "unless a folder above is named)",
+                    folder);
+}
+
 static bool
 open_folder(struct key_file *file, bool create, GError **error)
 {
@@ -51,14 +64,8 @@ open_folder(struct key_file *file, bool create, GError **error)
     file->dir_fd = file_open_dir(folder, create, FOLDER_MODE, &failure);
     if (file->dir_fd >= 0)
         return true;
-    /* Root can open anything; but the daemon confines itself, to what was there at its start. */
     if (error_get_errno(failure) == EACCES)
-        error_set_errno(error, ERROR_FROM_SECRET, EACCES,
-                        "the daemon is kept from the folder %s: name it in sandbox_paths in "
-                        "virtcrypt-secretd.conf, if it is not there, and restart the daemon (it "
-                        "also has to be restarted when the folder was mounted after its start, "
-                        "unless a folder above is named)",
-                        folder);
+        key_file_set_kept_out(file, error);
     else
         g_propagate_error(error, g_steal_pointer(&failure));
     return false;

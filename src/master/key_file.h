@@ -43,6 +43,10 @@ struct key_file_look *key_file_look(const struct unlock_context *context, const 
  * bound: for a file that was looked at just before. */
 bool key_file_open(const char *path, bool create, struct key_file *ret_file, GError **error);
 
+/* Sets the error of EACCES in its folder: root can open anything, but the daemon confines itself.
+ */
+void key_file_set_kept_out(const struct key_file *file, GError **error);
+
 /* The key at PATH or PATH.next, SLOT_KEY_SIZE bytes; ERROR_SYSTEM with ENOENT if there is none. No
  * bound either. */
 struct secret_buf *key_file_read(const struct key_file *file, GError **error);

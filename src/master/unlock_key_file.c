@@ -176,8 +176,11 @@ make_next(const struct key_file *place, GError **error)
     if (!file_wipe(place->dir_fd, place->next_name, error))
         return NULL;
     if (!write_new_key(place, bytes)) {
-        error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot make the key file %s",
-                        place->next_path);
+        if (errno == EACCES)
+            key_file_set_kept_out(place, error);
+        else
+            error_set_errno(error, ERROR_FROM_SECRET, errno, "cannot make the key file %s",
+                            place->next_path);
         unlinkat(place->dir_fd, place->next_name, 0);
         return NULL;
     }

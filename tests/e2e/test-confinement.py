@@ -205,7 +205,8 @@ class KeyFiles(Case):
         self.ours("test-slot", "stick").check()
         done = self.ours("rotate")
         self.assertEqual(done.returncode, 1)
-        self.assertIn("Permission denied", done.stderr)
+        self.assertIn("the daemon is kept from the folder /run/keys: name it in sandbox_paths",
+                      done.stderr)
         self.assertEqual(self.machine.read("/run/keys/stick"), before)
 
     def test_a_slot_opens_no_file_that_is_no_key(self):
