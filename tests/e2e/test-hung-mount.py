@@ -31,6 +31,7 @@ _START_S = 45
 _SOON_S = 1.5 * host.PATIENCE
 
 
+@unittest.skipUnless(os.path.exists("/dev/fuse"), "the kernel has no FUSE")
 class Case(unittest.TestCase):
     maxDiff = None
     direct = False
