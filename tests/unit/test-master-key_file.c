@@ -5,8 +5,7 @@
 #include <stdarg.h>
 #include <sys/syscall.h>
 
-#include "folder.h"
-#include "slots_fixture.h"
+#include "key_file_fixture.h"
 #include "util/probe.h"
 
 /* Of files with this name, which are on a mount that is dead as long as this is not 0. */
@@ -25,56 +24,6 @@ openat(int dir_fd, const char *name, int flags, ...)
     while (g_str_equal(name, HANGING_NAME) && g_atomic_int_get(&hangs))
         g_usleep(1000);
     return (int)syscall(SYS_openat, dir_fd, name, flags, mode);
-}
-
-struct fixture {
-    struct folder folder;
-    char *path;
-    struct unlock_context context;
-    struct master_key *master;
-    struct slots *slots;
-};
-
-static void
-set_up(struct fixture *test, gconstpointer unused)
-{
-    folder_init(&test->folder);
-    test->path = folder_path(&test->folder, "key");
-    test->master = slots_fixture_master();
-    test->slots = slots_new(test->master);
-}
-
-static void
-tear_down(struct fixture *test, gconstpointer unused)
-{
-    slots_free(test->slots);
-    master_key_free(test->master);
-    g_free(test->path);
-    folder_clear(&test->folder);
-}
-
-static struct slot *
-new_slot(const char *path)
-{
-    struct slot *slot = slot_new(SLOT_KEY_FILE, NULL, NULL);
-
-    g_assert_true(fields_set(slot->fields, "path", path, NULL));
-    return slot;
-}
-
-static void
-add(struct fixture *test)
-{
-    g_autoptr(GError) error = NULL;
-
-    unlock_add_slot(&test->context, test->slots, new_slot(test->path), NULL, test->master, &error);
-    g_assert_no_error(error);
-}
-
-static const struct slot *
-first(const struct fixture *test)
-{
-    return test->slots->slots->pdata[0];
 }
 
 static void
