@@ -255,7 +255,7 @@ parse_header(struct slots *slots, const uint8_t *bytes, size_t len, uint64_t *re
         return refuse_damage(error, "it is no file of slots, or damaged");
     if (big_endian_get(bytes + AT_VERSION, 2) != FORMAT_VERSION ||
         big_endian_get(bytes + AT_ALGORITHM, 2) != FORMAT_ALGORITHM) {
-        error_set(error, ERROR_FROM_SECRET, ERROR_INVALID_SECRET,
+        error_set(error, ERROR_FROM_SECRET, ERROR_CONFIG_UNSUPPORTED,
                   "it is in a format that this program does not know; use the newer virtcrypt that "
                   "wrote it");
         return false;

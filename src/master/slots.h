@@ -55,7 +55,8 @@ struct slot *slots_find_named(const struct slots *slots, const char *name, GErro
  * ERROR_INVALID_ARG when they would be more than SLOTS_FILE_MAX. */
 GBytes *slots_format(const struct slots *slots, const struct master_key *master, GError **error);
 /* Without a key: every length and count is checked, nothing is authenticated. ERROR_INVALID_SECRET
- * says what is wrong. */
+ * says what is wrong; ERROR_CONFIG_UNSUPPORTED: of another version or algorithm, and not damaged.
+ */
 struct slots *slots_parse(const void *bytes, size_t len, GError **error);
 /* Whether the bytes that were parsed are those that who has `master` wrote. */
 bool slots_authenticate(const void *bytes, size_t len, const struct master_key *master,

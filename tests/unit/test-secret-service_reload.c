@@ -8,15 +8,21 @@
 #include "secret/service_master.h"
 
 static void
-change_last_byte(struct custodian *test, const char *name)
+change_byte(struct custodian *test, const char *name, gssize at)
 {
     g_autoptr(GBytes) content = folder_get(&test->folder, name);
     gsize len = 0;
     g_autofree uint8_t *bytes =
         g_memdup2(g_bytes_get_data(content, &len), g_bytes_get_size(content));
 
-    bytes[g_bytes_get_size(content) - 1] ^= 1;
-    folder_put(&test->folder, name, bytes, g_bytes_get_size(content));
+    bytes[at < 0 ? (gssize)len + at : at] ^= 1;
+    folder_put(&test->folder, name, bytes, len);
+}
+
+static void
+change_last_byte(struct custodian *test, const char *name)
+{
+    change_byte(test, name, -1);
 }
 
 static void
@@ -177,6 +183,19 @@ test_slots_that_were_changed_before_are_left(struct custodian *test, gconstpoint
     folder_expect(&test->folder, "master.slots", changed);
 }
 
+/* Of a store that is being put back, perhaps, which another program is for. */
+static void
+test_slots_in_another_format_are_left(struct custodian *test, gconstpointer unused)
+{
+    g_autoptr(GBytes) changed = NULL;
+
+    change_byte(test, "master.slots", strlen("VCSLOTS1") + 1);
+    changed = folder_get(&test->folder, "master.slots");
+    secret_service_reload(test->service);
+    expect_logged(test, "it is in a format that this program does not know");
+    folder_expect(&test->folder, "master.slots", changed);
+}
+
 static void
 test_spoilt_key_file_is_told(struct custodian *test, gconstpointer unused)
 {
@@ -249,6 +268,7 @@ main(int argc, char **argv)
     ADD(spoilt_slots_are_written_again);
     ADD(slots_that_were_changed_are_written_again);
     ADD(slots_that_were_changed_before_are_left);
+    ADD(slots_in_another_format_are_left);
     ADD(spoilt_key_file_is_told);
     ADD(clear_value_that_was_not_taken_over_is_an_error);
     ADD(ephemeral_secret_that_becomes_persistent_finds_its_value);
