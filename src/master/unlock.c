@@ -94,15 +94,12 @@ unlock_attempts_new(void)
     return attempts;
 }
 
-static void
-note_attempt(GArray *attempts, const struct slot *slot, const GError *problem)
+void
+unlock_attempts_add(GArray *attempts, const struct slot *slot, const GError *problem)
 {
-    struct unlock_attempt attempt = {slot->id, problem ? error_describe(problem) : NULL};
+    const struct unlock_attempt attempt = {slot->id, problem ? error_describe(problem) : NULL};
 
-    if (attempts)
-        g_array_append_val(attempts, attempt);
-    else
-        g_free(attempt.problem);
+    g_array_append_val(attempts, attempt);
 }
 
 static bool
@@ -149,7 +146,8 @@ unlock_any(const struct unlock_context *context, const struct slots *slots,
             return NULL;
         }
         master = unlock_slot(context, slots, slot, secret, &problem);
-        note_attempt(attempts, slot, problem);
+        if (attempts)
+            unlock_attempts_add(attempts, slot, problem);
         if (master)
             return g_steal_pointer(&master);
         g_string_append_printf(problems, "%s%s: %s", problems->len > 0 ? "; " : "", description,

@@ -70,6 +70,8 @@ struct unlock_attempt {
 struct master_key *unlock_any(const struct unlock_context *context, const struct slots *slots,
                               const struct secret_buf *secret, GArray *attempts, GError **error);
 GArray *unlock_attempts_new(void); /* of struct unlock_attempt; g_array_unref */
+/* `problem` is NULL if the slot opened. */
+void unlock_attempts_add(GArray *attempts, const struct slot *slot, const GError *problem);
 
 /* Refuses fields that the method does not take from an operator, and methods that are unknown. */
 bool unlock_check_asked(enum slot_method method, const struct fields *fields, GError **error);

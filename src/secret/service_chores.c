@@ -60,13 +60,10 @@ static bool
 run_check(struct master_work *work, GError **error)
 {
     struct service_try *tried = &work->tried;
-    struct unlock_attempt attempt = {.slot = work->slot->id};
 
     tried->key = unlock_slot(&work->unlock, work->slots, work->slot, NULL, &tried->error);
-    if (tried->error)
-        attempt.problem = g_strdup(tried->error->message);
     tried->attempts = unlock_attempts_new();
-    g_array_append_val(tried->attempts, attempt);
+    unlock_attempts_add(tried->attempts, work->slot, tried->error);
     return true;
 }
 

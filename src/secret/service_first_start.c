@@ -196,10 +196,10 @@ find_old_master(const struct secret_service *service, const struct service_stock
     g_autoptr(master_key_t) master =
         read_key_file(service->slots.key_file, &service->slots.unlock, &failure);
 
-    if (failure && (error_get_errno(failure) == ENOENT || error_get_errno(failure) == ENOTDIR))
+    if (!master && (error_get_errno(failure) == ENOENT || error_get_errno(failure) == ENOTDIR))
         error_set(error, ERROR_FROM_SECRET, ERROR_OPERATION_INVALID, "there is no %s either",
                   service->slots.key_file);
-    else if (failure)
+    else if (!master)
         g_propagate_error(error, g_steal_pointer(&failure));
     return master && check_is_master(service, stock, master, error) ? g_steal_pointer(&master)
                                                                     : NULL;

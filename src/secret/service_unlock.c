@@ -63,14 +63,6 @@ service_try_clear(struct service_try *tried)
     g_clear_error(&tried->error);
 }
 
-static void
-note_attempt(GArray *attempts, const struct slot *slot, const GError *error)
-{
-    const struct unlock_attempt attempt = {slot->id, error ? g_strdup(error->message) : NULL};
-
-    g_array_append_val(attempts, attempt);
-}
-
 static struct master_key *
 try_one(const struct unlock_context *unlock, const struct uuid *only,
         const struct secret_buf *secret, struct service_try *tried)
@@ -86,7 +78,7 @@ try_one(const struct unlock_context *unlock, const struct uuid *only,
         return NULL;
     }
     key = unlock_slot(unlock, tried->slots, slot, secret, &tried->error);
-    note_attempt(tried->attempts, slot, tried->error);
+    unlock_attempts_add(tried->attempts, slot, tried->error);
     return key;
 }
 
