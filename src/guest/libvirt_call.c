@@ -2,7 +2,9 @@
  *
  * Owns: calls with a bound. Each has a thread of its own, because one in libvirt can't be
  * interrupted: who waited too long leaves it behind, and it frees what it has when it comes back
- * (at the latest when keepalive finds the connection dead). Their number is limited.
+ * (at the latest when keepalive finds the connection dead). Their number is limited, and on one
+ * connection they are one at a time: libvirt before 10.5 leaves a pointer to the stack of a call
+ * behind that another one woke up, and the next one follows it.
  */
 #include "guest/libvirt_state.h"
 #include "util/error.h"
@@ -56,8 +58,17 @@ run_call(void *opaque)
 {
     struct libvirt_call *call = opaque;
     struct guest_libvirt *libvirt = call->libvirt;
+    bool is_dead;
 
     call->is_good = call->run(call, &call->error);
+    /* libvirt does not report each end of a connection that its keepalive finds during a call. */
+    is_dead = !call->is_good && virConnectIsAlive(call->conn) == 0;
+    g_mutex_lock(&libvirt->mutex);
+    if (is_dead && libvirt->conn == call->conn)
+        libvirt->is_lost = true;
+    if (libvirt->busy == call->conn)
+        libvirt->busy = NULL;
+    g_mutex_unlock(&libvirt->mutex);
     virConnectClose(call->conn);
     call->conn = NULL;
     g_mutex_lock(&libvirt->mutex);
@@ -85,12 +96,22 @@ set_overdue(const struct libvirt_call *call, GError **error)
 
 /* With the mutex held. */
 static bool
+has_to_wait(const struct guest_libvirt *libvirt)
+{
+    bool is_usable = libvirt->conn && !libvirt->is_lost;
+
+    return !libvirt->is_ended &&
+           (libvirt->calls >= CALLS_MAX || (is_usable && libvirt->busy == libvirt->conn));
+}
+
+/* With the mutex held. */
+static bool
 begin(struct guest_libvirt *libvirt, struct libvirt_call *call, gint64 deadline, GError **error)
 {
     GThread *thread;
 
     call->libvirt = guest_libvirt_ref(libvirt);
-    while (libvirt->calls >= CALLS_MAX && !libvirt->is_ended) {
+    while (has_to_wait(libvirt)) {
         if (!g_cond_wait_until(&libvirt->changed, &libvirt->mutex, deadline)) {
             set_overdue(call, error);
             return false;
@@ -115,6 +136,7 @@ begin(struct guest_libvirt *libvirt, struct libvirt_call *call, gint64 deadline,
         return false;
     }
     g_thread_unref(thread);
+    libvirt->busy = call->conn;
     libvirt->calls++;
     return true;
 }

@@ -16,6 +16,7 @@ enum {
     BACKOFF_MIN_S = 1,
     BACKOFF_MAX_S = 30,
     END_BOUND_MS = 2000,
+    CALLS_END_BOUND_S = 10,
 };
 
 G_STATIC_ASSERT((int)ERROR_NO_DOMAIN == VIR_ERR_NO_DOMAIN);
@@ -212,10 +213,27 @@ wait_until(struct guest_libvirt *libvirt, gint64 deadline)
     }
 }
 
+/* With the mutex held. libvirt calls on_closed in whichever thread finds the end, also in one that
+ * has a call under way, and takes no care that it is not unregistered at that moment. Calls on a
+ * dead connection come back; as long as one does not, the connection stays behind. */
+static bool
+wait_for_calls(struct guest_libvirt *libvirt)
+{
+    gint64 deadline = g_get_monotonic_time() + CALLS_END_BOUND_S * G_TIME_SPAN_SECOND;
+
+    while (libvirt->calls > 0) {
+        if (!g_cond_wait_until(&libvirt->changed, &libvirt->mutex, deadline))
+            return libvirt->calls == 0;
+    }
+    return true;
+}
+
 /* With the mutex held, dropped meanwhile: from the opened connection to its end. */
 static void
 serve(struct guest_libvirt *libvirt, struct session *session, bool *is_logged)
 {
+    bool can_close;
+
     if (*is_logged)
         log_warn("libvirt answers at '%s': guests are watched", libvirt->uri);
     *is_logged = false;
@@ -229,9 +247,11 @@ serve(struct guest_libvirt *libvirt, struct session *session, bool *is_logged)
     libvirt->conn = NULL;
     if (!libvirt->is_ended)
         note_problem(libvirt, "the connection to libvirt was lost", is_logged);
+    can_close = libvirt->is_ended || wait_for_calls(libvirt);
     g_mutex_unlock(&libvirt->mutex);
     guest_libvirt_emit(libvirt, GUEST_LIBVIRT_LOST, NULL);
-    close_session(session);
+    if (can_close)
+        close_session(session);
     g_mutex_lock(&libvirt->mutex);
 }
 

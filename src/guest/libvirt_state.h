@@ -22,6 +22,7 @@ struct guest_libvirt {
     bool is_lost;        /* `conn` is of no use any more */
     char *problem;       /* why there was none at the last try, or NULL */
     gint64 trying_since; /* monotonic; 0: no try is under way */
+    virConnectPtr busy;  /* the last one with a call under way, or NULL; to compare alone */
     unsigned int calls;  /* under way, those that nobody waits for any more among them */
     bool has_connection_thread;
     bool has_event_thread;
