@@ -357,18 +357,26 @@ backup_records_note_gap(struct backup_records *records, struct uuid *ret_secret)
     return is_known;
 }
 
+/* What is looked for behind a gap are secrets: the end is where the bytes end. */
+static void
+find_end(struct backup_records *records)
+{
+    const GByteArray *rest = records->rest;
+    const uint8_t *at;
+
+    if (!records->is_seeking || rest->len < HEAD_SIZE + END_SIZE)
+        return;
+    at = rest->data + rest->len - HEAD_SIZE - END_SIZE;
+    if (at[0] != BACKUP_END || big_endian_get(at + 1, 4) != END_SIZE)
+        return;
+    records->has_end = true;
+    records->told_secrets = big_endian_get(at + HEAD_SIZE, 8);
+}
+
 void
 backup_records_get_tally(struct backup_records *records, struct backup_tally *ret_tally)
 {
-    const GByteArray *rest = records->rest;
-    const uint8_t *at = rest->data + rest->len - MIN(rest->len, HEAD_SIZE + END_SIZE);
-
-    /* What is looked for behind a gap are secrets: the end is where the bytes end. */
-    if (records->is_seeking && rest->len >= HEAD_SIZE + END_SIZE && at[0] == BACKUP_END &&
-        big_endian_get(at + 1, 4) == END_SIZE) {
-        records->has_end = true;
-        records->told_secrets = big_endian_get(at + HEAD_SIZE, 8);
-    }
+    find_end(records);
     *ret_tally = (struct backup_tally){
         .has_generations = records->has_generations,
         .has_end = records->has_end,

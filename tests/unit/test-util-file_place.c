@@ -115,7 +115,7 @@ test_a_rest_that_is_no_file_is_told(struct fixture *on, gconstpointer unused)
 static bool
 mount_small_disk(struct fixture *on)
 {
-    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+    if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0 ||
         mount("tmpfs", on->folder.path, "tmpfs", 0, "size=1m,mode=700") < 0) {
         g_test_skip("file systems can't be mounted here");
         return false;
