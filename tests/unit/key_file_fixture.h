@@ -56,3 +56,13 @@ first(const struct fixture *test)
 {
     return test->slots->slots->pdata[0];
 }
+
+static inline void
+expect_opens(struct fixture *test, const struct slots *slots, const struct master_key *master)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(master_key_t) opened = unlock_any(&test->context, slots, NULL, NULL, &error);
+
+    g_assert_no_error(error);
+    slots_fixture_expect_key(opened, master);
+}

@@ -27,16 +27,6 @@ openat(int dir_fd, const char *name, int flags, ...)
 }
 
 static void
-expect_opens(struct fixture *test, const struct slots *slots, const struct master_key *master)
-{
-    g_autoptr(GError) error = NULL;
-    g_autoptr(master_key_t) opened = unlock_any(&test->context, slots, NULL, NULL, &error);
-
-    g_assert_no_error(error);
-    slots_fixture_expect_key(opened, master);
-}
-
-static void
 expect_overdue(struct fixture *test, const char *part)
 {
     g_autoptr(GError) error = NULL;
