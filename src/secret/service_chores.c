@@ -8,17 +8,11 @@
 #include "util/error.h"
 #include "util/log.h"
 
-static void
-ignore_end(void *opaque, const struct slot *slot, const GError *error)
-{
-}
-
 /* Begins it with the slots in use, or leaves it where something else is under way. */
 static void
 begin(struct secret_service *service, struct master_work *take_work)
 {
     take_work->service = service;
-    take_work->done = ignore_end;
     if (service->slots.work) {
         service_master_work_free(take_work);
         return;

@@ -227,16 +227,11 @@ static const struct master_work_kind unattended_kind = {
     .clear = clear_unlock,
 };
 
-/* Locking has logged why not. */
-static void
-ignore_end(void *opaque, const struct slot *slot, const GError *error)
-{
-}
-
+/* Nobody is told: locking has logged why not. */
 void
 service_master_unlock_unattended(struct secret_service *service)
 {
-    service_master_begin(&new_unlock(&unattended_kind, service, ignore_end, NULL)->work);
+    service_master_begin(&new_unlock(&unattended_kind, service, NULL, NULL)->work);
 }
 
 /* The loop, which is told of them, does not run yet. */

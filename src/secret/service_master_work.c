@@ -31,7 +31,8 @@ service_master_work_free(struct master_work *work)
 static void
 tell(const struct master_work *work, const GError *error)
 {
-    work->done(work->opaque, work->slot, error);
+    if (work->done)
+        work->done(work->opaque, work->slot, error);
 }
 
 /* ---- in the thread ---- */

@@ -39,7 +39,7 @@ struct master_work_kind {
 struct master_work {
     const struct master_work_kind *kind;
     struct secret_service *service; /* not for run_in_thread */
-    master_done_func done;
+    master_done_func done;          /* or NULL */
     void *opaque;
 
     gint cancel; /* atomic; not 0: it is to end, as unlock_context says */
