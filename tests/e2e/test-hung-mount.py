@@ -184,7 +184,8 @@ class Running(Case):
         self.assert_answered_at_once(client, _TIMEOUT_S + 1)
         self.assertIn(_HUNG, self.status()["locked-reason"])
         self.mount.answer()
-        self.told("master unlock")
+        # The reading that was left behind may take a while yet to see the answer.
+        host.wait_for(lambda: self.ours("master unlock").returncode == 0, "the key file")
         self.assertEqual(self.value(), "sealed")
 
     def test_a_reload_unlocks_when_the_mount_answers(self):
