@@ -229,7 +229,7 @@ test_a_volume_of_ours_is_there_as_long_as_its_record(struct fixture *test, gcons
 static bool
 mount_over(const char *path)
 {
-    if (unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+    if (unshare(CLONE_NEWNS) == 0 && mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0 &&
         mount("tmpfs", path, "tmpfs", 0, "size=1m") == 0)
         return true;
     g_test_skip(g_strerror(errno));

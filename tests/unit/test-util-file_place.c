@@ -175,7 +175,7 @@ test_a_rest_stays_on_media_that_can_not_be_written(struct fixture *on, gconstpoi
     if (!mount_small_disk(on))
         return;
     put_rest(on);
-    g_assert_cmpint(mount(NULL, on->folder.path, NULL, MS_REMOUNT | MS_RDONLY, NULL), ==, 0);
+    g_assert_cmpint(mount("tmpfs", on->folder.path, "tmpfs", MS_REMOUNT | MS_RDONLY, NULL), ==, 0);
     g_assert_true(file_place_finish_replace(&on->place, NULL));
     g_assert_cmpint(faccessat(on->place.dir_fd, "f.new", F_OK, 0), ==, 0);
     unmount(on);
