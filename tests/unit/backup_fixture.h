@@ -31,7 +31,7 @@ struct backup_fixture {
     uint64_t lost;
 };
 
-static const struct unlock_context backup_fixture_context = {.timeout_ms = 1000};
+static const struct unlock_context backup_fixture_context = {.timeout_ms = 10000};
 
 static inline struct uuid
 backup_fixture_uuid(const char *text)
