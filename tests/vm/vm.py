@@ -25,6 +25,7 @@ import time
 
 import host
 import vmimage
+import vmsaved
 
 BOOT_BOUND_S = 90 * host.PATIENCE
 RUN_BOUND_S = 120 * host.PATIENCE
@@ -141,13 +142,17 @@ class Job:
         return Result(self._argv, answer["status"], out, err)
 
 
+def _log_of(name):
+    return f"/var/log/{name}.log"
+
+
 class Daemon:
     """A program that Machine.start() runs; its pid is one of the machine."""
 
-    def __init__(self, machine, name, pid, log):
+    def __init__(self, machine, name, pid):
         self.name = name
         self.pid = pid
-        self.log = log
+        self.log = _log_of(name)
         self._machine = machine
 
     def log_text(self):
@@ -175,9 +180,10 @@ class Daemon:
 
 class Machine:
     """`disks`: name -> MiB. A disk is /dev/disk/by-serial/NAME, empty at first; but `state` is made
-    an ext4 and mounted. `console`: the serial port is the caller's terminal, with a shell."""
+    an ext4 and mounted. `console`: the serial port is the caller's terminal, with a shell.
+    `saved`: a folder that save() made: it goes on as that machine, with its disks and memory."""
 
-    def __init__(self, disks=None, memory=1024, build_root=None, console=False, boot=True):
+    def __init__(self, disks=None, memory=1024, build_root=None, console=False, saved=None):
         self._images = vmimage.prepare(build_root or host.BUILD_ROOT)
         self._memory = memory
         self._console = console
@@ -190,9 +196,11 @@ class Machine:
         self.folder = tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=runs)
         self.daemons = {}
         self.disks = {}
-        for name, size in {"state": 256, **(disks or {})}.items():
-            self.add_disk(name, size)
-        if boot:
+        if saved:
+            self._go_on(vmsaved.Saved(saved))
+        else:
+            for name, size in {"state": 256, **(disks or {})}.items():
+                self.add_disk(name, size)
             self.boot()
 
     def __enter__(self):
@@ -214,10 +222,12 @@ class Machine:
 
     def _argv(self, init, words, agent):
         append = f"{_KERNEL} vm.init={init} {words}" + (" vm.shell" if self._console else "")
+        # Someone is there before the agent looks, or looks again after a save.
         argv = [*_QEMU, "-m", str(self._memory), "-kernel", self._images.kernel,
                 "-initrd", self._images.initramfs, "-append", append,
+                "-qmp", f"unix:{self._monitor_path},server=on,wait=off",
                 "-device", "virtio-serial-pci",
-                "-chardev", f"socket,id=agent,path={agent},server=on,wait=off",
+                "-chardev", f"socket,id=agent,path={agent},server=on,wait=on",
                 "-device", "virtserialport,chardev=agent,name=agent"]
         serial = ("stdio,id=serial,signal=off" if self._console
                   else f"file,id=serial,path={self.console_path},append=on")
@@ -229,6 +239,10 @@ class Machine:
                                f"discard=unmap,readonly={is_readonly}",
                      "-device", f"virtio-blk-pci,drive={name},serial={name}"]
         return argv
+
+    @property
+    def _monitor_path(self):
+        return os.path.join(self.folder, "monitor")
 
     @property
     def console_path(self):
@@ -244,28 +258,49 @@ class Machine:
         """Starts it; returns after what seconds the agent answered. `words`: of the kernel's
         command line."""
         started = time.monotonic()
+        self.daemons = {}
+        self._start("/lib/systemd/systemd" if systemd else "/usr/lib/vm/init", words)
+        self._until_ready(lambda: self._agent.wait_until_ready(BOOT_BOUND_S))
+        return time.monotonic() - started
+
+    def _start(self, init, words="", more=()):
         self._boots += 1
         agent = os.path.join(self.folder, f"agent-{self._boots}")
-        init = "/lib/systemd/systemd" if systemd else "/usr/lib/vm/init"
         # Ends with its owner, and anyway after a time: a machine that hangs stays in no one's way.
         keep = ["setpriv", "--pdeathsig", "TERM", "timeout", *(["--foreground"] * self._console),
                 "-s", "KILL", str(int(LIFE_BOUND_S * (100 if self._console else 1))),
                 "setpriv", "--pdeathsig", "KILL"]
         log = None if self._console else open(os.path.join(self.folder, "qemu.log"), "ab")
         self._process = subprocess.Popen(
-            keep + self._argv(init, words, agent), stdout=log, stderr=log,
+            [*keep, *self._argv(init, words, agent), *more], stdout=log, stderr=log,
             stdin=None if self._console else subprocess.DEVNULL)
         if log:
             log.close()
+        self._until_ready(lambda: self._connect(agent))
+
+    def _connect(self, path):
+        self._agent = _Agent(path, lambda: self._process.poll() is None, self._ends_of_logs)
+
+    def _until_ready(self, wait):
         try:
-            self._agent = _Agent(agent, lambda: self._process.poll() is None,
-                                 self._ends_of_logs)
-            self._agent.wait_until_ready(BOOT_BOUND_S)
+            wait()
         except HostError:
             self.kill()
             raise
-        self.daemons = {}
-        return time.monotonic() - started
+
+    def save(self, folder):
+        """Ends it, and keeps what it is at this moment, what runs in it included, for `saved`."""
+        known = {"memory": self._memory,
+                 "daemons": [(name, daemon.pid) for name, daemon in self.daemons.items()]}
+        vmsaved.save(self._monitor_path, self.disks, known, folder)
+        self.kill()
+
+    def _go_on(self, saved):
+        self._memory = saved.known["memory"]
+        self.disks = saved.copy_disks(self.folder)
+        self._start("/usr/lib/vm/init", more=saved.argv)
+        self._until_ready(lambda: self.run(["date", "-s", f"@{time.time():.0f}"]).check())
+        self.daemons = {name: Daemon(self, name, pid) for name, pid in saved.known["daemons"]}
 
     def _ends_of_logs(self):
         text = ""
@@ -363,10 +398,9 @@ class Machine:
 
     def start(self, name, argv, env=None):
         """Starts a daemon with its output in Daemon.log (kept over restarts of that name)."""
-        log = f"/var/log/{name}.log"
-        answer = self.call({"do": "start", "argv": list(argv), "env": env or {}, "log": log},
-                           f"starting {name}", 60 * host.PATIENCE)
-        self.daemons[name] = Daemon(self, name, answer["pid"], log)
+        answer = self.call({"do": "start", "argv": list(argv), "env": env or {},
+                            "log": _log_of(name)}, f"starting {name}", 60 * host.PATIENCE)
+        self.daemons[name] = Daemon(self, name, answer["pid"])
         return self.daemons[name]
 
 

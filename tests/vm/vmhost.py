@@ -4,11 +4,14 @@
 import base64
 import os
 import re
+import sys
 import textwrap
 
 import guest
 import host
 import vm
+import vmimage
+import vmsaved
 
 BIN = "/usr/local/bin"
 SBIN = "/usr/local/sbin"
@@ -42,8 +45,9 @@ class VmHost(vm.Machine):
 
     def __init__(self, disks=None, **options):
         super().__init__(disks, **options)
-        self.write("/etc/libvirt/libvirtd.conf", _LIBVIRTD_CONF)
-        self.write("/etc/libvirt/qemu.conf", _QEMU_CONF)
+        if "saved" not in options:
+            self.write("/etc/libvirt/libvirtd.conf", _LIBVIRTD_CONF)
+            self.write("/etc/libvirt/qemu.conf", _QEMU_CONF)
 
     # ---- daemons ----
 
@@ -86,7 +90,7 @@ class VmHost(vm.Machine):
         """What the custodian keeps, by its own calls: {uuid: bytes}."""
         if not self.exists("/run/test/values.py"):
             for name in ("lib/host.py", "lib/wire.py", "lib/secretcalls.py", "vm/values.py"):
-                self.put(os.path.join(vm.vmimage.SOURCE_ROOT, "tests", name),
+                self.put(os.path.join(vmimage.SOURCE_ROOT, "tests", name),
                          "/run/test/" + os.path.basename(name))
         printed = self.run(["python3", "/run/test/values.py", *uuids]).check().stdout
         return {name: base64.b64decode(value) for name, value in
@@ -180,18 +184,37 @@ def _disk_xml(disk, target):
     return f"<disk type='{kind}' device='disk'>{disk}<target dev='{target}' bus='virtio'/></disk>"
 
 
-def start_host(disks=None):
-    """All daemons run; there are a folder pool `dir` and a logical pool `lv` on the disk `data`."""
-    machine = VmHost(disks or {"data": 512})
-    try:
+def start_host():
+    """All daemons run; there are a folder pool `dir` and a logical pool `lv` on the disk `data`.
+    The first of a build boots and is saved, and all go on from there."""
+    saved = _saved_path()
+    with vmimage.locked("host"):
+        if not os.path.exists(saved):
+            _save_host(saved)
+        os.utime(saved)
+    return VmHost(saved=saved)
+
+
+def _saved_path():
+    """By all that goes into it: images, and what is done with them."""
+    sources = []
+    for module in (vm, vmsaved, sys.modules[__name__]):
+        with open(module.__file__, encoding="utf-8") as file:
+            sources.append(file.read())
+    images = vmimage.prepare(host.BUILD_ROOT)
+    # The image of our programs has its content's name.
+    made = [os.stat(path).st_mtime_ns for path in (images.kernel, images.initramfs, images.root)]
+    return os.path.join(vmimage.FOLDER, "host-" + vmimage.digest(*made, images.ours, *sources))
+
+
+def _save_host(folder):
+    with VmHost({"data": 512}) as machine:
         machine.start_all()
         machine.make_volume_group("vg", "data")
         machine.define_pool("lv", "logical", "vg")
         machine.define_pool("dir", "dir", IMAGES)
-    except BaseException:
-        machine.close()
-        raise
-    return machine
+        machine.save(folder)
+    vmimage.remove_old("host-", folder)
 
 
 class VmHostMixin:

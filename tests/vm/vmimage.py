@@ -5,9 +5,11 @@
     kernel/     the kernel and an initramfs that finds the disks by their serials
     root.erofs  the packages of packages.txt with all that they depend on, and the kernel's modules
     ours-*.erofs  what `meson install` installs of one build, and the programs of tests/vm
+    host-*/     a machine that ran daemons of one build, saved (vmhost.py)
 
 Of the machine that it is made on nothing else comes in, so that its state does not either."""
 
+import collections
 import contextlib
 import fcntl
 import hashlib
@@ -54,14 +56,8 @@ class ImageError(Exception):
     """Something that the virtual machine needs can't be made or fetched."""
 
 
-class Images:
-    """Paths of what a machine starts from."""
-
-    def __init__(self, kernel, initramfs, root, ours):
-        self.kernel = kernel
-        self.initramfs = initramfs
-        self.root = root
-        self.ours = ours
+# Paths of what a machine starts from.
+Images = collections.namedtuple("Images", "kernel initramfs root ours")
 
 
 def _run(argv, **options):
@@ -75,7 +71,7 @@ def _run(argv, **options):
 
 
 @contextlib.contextmanager
-def _locked(name):
+def locked(name):
     """One process makes it; the others wait and find it made."""
     os.makedirs(FOLDER, exist_ok=True)
     with open(os.path.join(FOLDER, name + ".lock"), "w", encoding="ascii") as file:
@@ -83,7 +79,7 @@ def _locked(name):
         yield
 
 
-def _digest(*parts):
+def digest(*parts):
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:24]
 
 
@@ -104,6 +100,15 @@ def _fresh_folder(path):
     shutil.rmtree(path, ignore_errors=True)
     os.makedirs(path)
     return path
+
+
+def remove_old(prefix, kept):
+    """Files or folders of that kind that others, of earlier builds, have not used for an hour."""
+    for name in os.listdir(FOLDER):
+        other = os.path.join(FOLDER, name)
+        if name.startswith(prefix) and other != kept \
+                and time.time() - os.stat(other).st_mtime > 3600:
+            _run(["rm", "-rf", other])
 
 
 # ---- packages ----
@@ -161,7 +166,7 @@ def _fetch(names):
     """Unpacks packages that are not installed; returns their folder. What is there stays: a newer
     version is fetched after `rm -r build/vm`."""
     folder = os.path.join(FOLDER, "packages")
-    key = _digest(names)
+    key = digest(names)
     if _is_made(folder, key):
         return folder
     _fresh_folder(folder)
@@ -221,7 +226,7 @@ def _make_kernel(packages):
     root = os.path.join(packages, "root")
     folder = os.path.join(FOLDER, "kernel")
     with open(os.path.join(HERE, "initramfs-init"), encoding="ascii") as file:
-        key = _digest(version, file.read(), _EARLY_MODULES)
+        key = digest(version, file.read(), _EARLY_MODULES)
     if _is_made(folder, key):
         return folder
     _run(["depmod", "-b", root, version])
@@ -339,7 +344,7 @@ def _make_root(packages):
     installed, _ = _wanted()
     names = _closure(installed)
     with open(__file__, encoding="utf-8") as file:
-        key = _digest(_kernel_version(packages), sorted(names.items()), file.read())
+        key = digest(_kernel_version(packages), sorted(names.items()), file.read())
     path = os.path.join(FOLDER, "root.erofs")
     if _is_made(path, key):
         return path
@@ -389,7 +394,7 @@ def _make_ours(build_root):
     # A link that is installed stands there by what it points to.
     stats = [(path, os.stat(path)) for path in [source for source, _ in sources] + programs
              if os.path.isabs(path)]
-    key = _digest(sources, [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats])
+    key = digest(sources, [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats])
     path = os.path.join(FOLDER, f"ours-{key}.erofs")
     if os.path.exists(path):
         os.utime(path)
@@ -407,11 +412,7 @@ def _make_ours(build_root):
             _enable(tree, os.path.join(units, name))
     _make_erofs(path, tree)
     shutil.rmtree(tree)
-    for name in os.listdir(FOLDER):
-        other = os.path.join(FOLDER, name)
-        if name.startswith("ours-") and other != path \
-                and time.time() - os.stat(other).st_mtime > 3600:
-            os.unlink(other)
+    remove_old("ours-", path)
     return path
 
 
@@ -419,7 +420,7 @@ def prepare(build_root):
     """Fetches and makes what is missing, and returns the Images for that build."""
     if os.uname().machine != "x86_64":
         raise ImageError("the virtual machine is an amd64 one: it is not made on other processors")
-    with _locked("images"):
+    with locked("images"):
         packages = _fetch(_wanted()[1])
         kernel = _make_kernel(packages)
         root = _make_root(packages)
