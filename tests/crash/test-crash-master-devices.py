@@ -89,12 +89,13 @@ class Guarded(Machine):
     config = "rotation_delay = 0\nindex_delay = 0\nunlock_timeout = 60\n"
     has_devices = True
     proxy = None
-    hsm = None  # the same one for all: what it holds never changes
+    tokens = None  # what each machine's token holds, which never changes
 
     def __init__(self):
         super().__init__()
         self.folder = tempfile.mkdtemp(prefix="virtcrypt-crash-")
         self.tpm = devices.Swtpm(self.folder)
+        self.hsm = devices.SoftHsm(self.folder)
 
     def close(self):
         self.tpm.stop()
@@ -128,6 +129,7 @@ class Guarded(Machine):
             with open(os.path.join(self.folder, "tpm/tpm2-00.permall"), "wb") as file:
                 file.write(chip)
         self.tpm.start()
+        self.hsm.become(self.tokens)
         super().restore(tree)
         self.write(_PIN_FILE, devices.SoftHsm.PIN, 0o600)
 
@@ -149,8 +151,10 @@ class Guarded(Machine):
         return True
 
     def state(self):
-        # What a killed helper had in the chip is gone with a reboot, or by the resource manager.
+        # What a killed helper had in the chip is gone with a reboot, or by the resource manager. A
+        # token of SoftHSM is a file, which it writes at each log in: that may be torn, or locked.
         self.tpm.restart()
+        self.hsm.become(self.tokens)
         state = super().state()
         return {**state, "slots": self.slots}
 
@@ -189,9 +193,9 @@ class DevicesCase(SecretdCase):
     def setUpClass(cls):
         folder = tempfile.mkdtemp(prefix="virtcrypt-crash-")
         cls.addClassCleanup(shutil.rmtree, folder)
-        Guarded.hsm = devices.SoftHsm(folder)
-        Guarded.hsm.make_token("lab")
-        Guarded.hsm.make_key("lab", "wrapping", "01")
+        Guarded.tokens = devices.SoftHsm(folder)
+        Guarded.tokens.make_token("lab")
+        Guarded.tokens.make_key("lab", "wrapping", "01")
         super().setUpClass()
 
     def setUp(self):

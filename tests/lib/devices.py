@@ -5,6 +5,7 @@ that programs and daemons find them by.
 
 import glob
 import os
+import shutil
 import subprocess
 import time
 
@@ -81,13 +82,18 @@ class SoftHsm:
     _SO_PIN = "7654321"
 
     def __init__(self, folder):
-        tokens = os.path.join(folder, "tokens")
+        self._tokens = os.path.join(folder, "tokens")
         config = os.path.join(folder, "softhsm2.conf")
-        os.mkdir(tokens)
+        os.mkdir(self._tokens)
         with open(config, "w", encoding="ascii") as file:
-            file.write(f"directories.tokendir = {tokens}\nobjectstore.backend = file\n"
+            file.write(f"directories.tokendir = {self._tokens}\nobjectstore.backend = file\n"
                        "log.level = ERROR\n")
         self.environment = {"SOFTHSM2_CONF": config}
+
+    def become(self, other):
+        """It has the tokens of that one, as they are now."""
+        shutil.rmtree(self._tokens)
+        shutil.copytree(other._tokens, self._tokens)
 
     def make_token(self, label):
         run("softhsm2-util", "--init-token", "--free", "--label", label, "--pin", self.PIN,
