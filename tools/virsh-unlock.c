@@ -19,7 +19,7 @@ enum {
     DEFAULT_TIMEOUT_S = 90,
     TIMEOUT_MAX_S = 24 * 60 * 60,
     PAUSE_MS = 500,
-    CONNECT_MIN_MS = 1000, /* also where no time is left */
+    CONNECT_MIN_MS = 5000, /* also where no time is left: a host that boots is busy */
     QUESTION_MIN_S = 5,
     ASKED_AFTER = 2, /* times that it was locked: the daemon may be about to unlock it itself */
 };
