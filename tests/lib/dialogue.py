@@ -6,7 +6,9 @@ import pty
 import select
 import time
 
-_BOUND_S = 30
+import host
+
+_BOUND_S = 60 * host.PATIENCE
 
 
 class Dialogue:
