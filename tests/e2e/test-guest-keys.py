@@ -20,7 +20,9 @@ class Life(guest_keys.Case):
         self.assertTrue(self.machine.exists(f"/etc/libvirt/secrets/{secret}.key"))
         uuid = self.define("generated", [path])
         self.wait_until_owned(uuid, secret)
-        self.assertFalse(self.machine.exists(f"/etc/libvirt/secrets/{secret}.key"))
+        # It goes when the guest's copy is there.
+        host.wait_for(lambda: not self.machine.exists(f"/etc/libvirt/secrets/{secret}.key"),
+                      "the secret's own copy is gone")
         self.start("generated")
 
     def test_a_guest_that_names_pool_and_volume_owns_the_key(self):
