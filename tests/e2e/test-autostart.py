@@ -148,7 +148,8 @@ class Autostart(unittest.TestCase):
         self.machine.virsh("start", "locked").check()
         self.assert_runs()
         self.machine.virsh("destroy", "locked").check()
-        self.assertEqual(self.listed()["locked"], "shut off")
+        # Once virtcryptd was told that it had been started.
+        self.waits("locked", "shut off")
 
     def test_what_was_undefined_or_shall_not_autostart_is_dropped(self):
         self.boot()
