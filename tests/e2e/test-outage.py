@@ -52,7 +52,8 @@ class _Outage:
         self.assertTrue(self.libvirtd.is_running)
         began = time.monotonic()
         self.machine.virsh("list", "--all", timeout=20 * host.PATIENCE).check()
-        self.assertLess(time.monotonic() - began, 5 * host.PATIENCE)
+        # Who waits for a daemon that hangs takes _OPEN_BOUND_S.
+        self.assertLess(time.monotonic() - began, 9 * host.PATIENCE)
 
     def test_each_call_says_that_our_daemon_is_away_and_how_to_start_it(self):
         secret = self.connection.secretDefineXML(_xml("/v/1"))
@@ -145,13 +146,15 @@ class _Outage:
     def test_eight_clients_survive_restarts_of_our_daemon(self):
         secret = self.connection.secretDefineXML(_xml("/v/shared"))
         secret.setValue(b"shared")
-        ends = time.monotonic() + 4
         served = [0] * 8
+        are_connected = threading.Barrier(9, timeout=host.RUN_BOUND_S)
+        is_over = threading.Event()
 
         def work(number):
             connection = libvirt.open(self.machine.uri(self.driver))
             mine = connection.secretLookupByUUID(secret.UUID())
-            while time.monotonic() < ends:
+            are_connected.wait()
+            while not is_over.is_set():
                 try:
                     assert mine.value() == b"shared"
                     served[number] += 1
@@ -162,12 +165,19 @@ class _Outage:
             connection.close()
 
         def restart(_number):
-            while time.monotonic() < ends - 1:
-                time.sleep(0.5)
-                self.secretd.kill()
-                self.start()
+            are_connected.wait()
+            begun = time.monotonic()
+            try:
+                # Longer where it is so slow that somebody had no turn yet.
+                while time.monotonic() < begun + 3 or (
+                        not all(served) and time.monotonic() < begun + host.START_BOUND_S):
+                    time.sleep(0.5)
+                    self.secretd.kill()
+                    self.start()
+            finally:
+                is_over.set()
         self.assertEqual(_at_once(9, lambda n: restart(n) if n == 8 else work(n)), [None] * 9)
-        self.assertTrue(all(count > 0 for count in served), served)
+        self.assertTrue(all(served), served)
         self.assert_libvirtd_is_well()
 
     def test_clients_that_come_and_go_leave_no_connection_in_libvirtd(self):

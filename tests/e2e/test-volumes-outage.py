@@ -95,7 +95,8 @@ class Restart(volumes.VolumeCase):
             started = time.monotonic()
             self.virsh("vol-create-as", _POOL, "clear", "1M")
             self.virsh("vol-info", "clear", _POOL)
-            self.assertLess(time.monotonic() - started, 5 * host.PATIENCE)
+            # OPEN_TIMEOUT_MS of the connector is 10 s.
+            self.assertLess(time.monotonic() - started, 9 * host.PATIENCE)
             self.refused("vol-dumpxml", "hung", _POOL)
             self.assertLess(time.monotonic() - started, 60 * host.PATIENCE)
         finally:
