@@ -157,6 +157,20 @@ class Rotation(unittest.TestCase):
         self.machine.start_secretd()
         self.expect(values, COUNT)
 
+    def is_locked_in_its_middle(self, connection):
+        """Begins a rotation, locks and unlocks; false if it has ended before that was seen."""
+        old = mastercalls.status(connection).key_id
+        mastercalls.rotate(connection).reader()
+        mastercalls.lock(connection).reader()
+        status = mastercalls.status(connection)
+        self.assertTrue(status.locked)
+        self.assertNotEqual(status.key_id, old)
+        mastercalls.unlock(connection).reader()
+        if status.is_rotating and mastercalls.status(connection).is_rotating:
+            return True
+        host.wait_for(lambda: _is_over(connection), "the rotation ends", _BOUND_S)
+        return False
+
     def test_it_goes_on_after_a_lock_and_after_a_kill_by_another_slot(self):
         count = 1000
         _fill(self.machine, count)
@@ -164,15 +178,9 @@ class Rotation(unittest.TestCase):
         environment = {"CREDENTIALS_DIRECTORY": _CREDENTIALS}
         daemon = self.machine.start_secretd(env=environment)
         with self.master() as connection:
-            old = mastercalls.status(connection).key_id
             mastercalls.added(connection, "credential", name="mine")
-            mastercalls.rotate(connection).reader()
-            mastercalls.lock(connection).reader()
-            status = mastercalls.status(connection)
-            self.assertTrue(status.locked and status.is_rotating)
-            self.assertNotEqual(status.key_id, old)
-            mastercalls.unlock(connection).reader()
-            self.assertTrue(mastercalls.status(connection).is_rotating)
+            host.wait_for(lambda: self.is_locked_in_its_middle(connection),
+                          "a rotation that is locked in its middle", _BOUND_S)
         daemon.send(signal.SIGKILL)
         daemon.wait()
         os.unlink(self.machine.path("/etc/libvirt/virtcrypt/master.key"))
