@@ -150,7 +150,7 @@ class Changes(image_case.ImageCase):
 
     def test_a_volume_of_qemu_img_s_own_making_is_understood(self):
         path = self.path("v")
-        for attempt in range(10):
+        for _ in range(50):
             # Its formatting measures the processor and may fail where others use it.
             output = self.tool("qemu-img", "create", "-q", "-f", "qcow2", "--object",
                                f"secret,id=k,file={self.key}", "-o",

@@ -338,7 +338,8 @@ class Tpm(Case):
             "--server", "type=unixio,path=/run/t/server",
             "--ctrl", "type=unixio,path=/run/t/server.ctrl",
             "--flags", "not-need-init,startup-clear"])
-        host.wait_for(lambda: self.machine.exists("/run/t/server.ctrl"), "swtpm starts")
+        host.wait_for(lambda: self.machine.exists("/run/t/server") and
+                      self.machine.exists("/run/t/server.ctrl"), "swtpm starts")
         self.env = {"VIRTCRYPT_HELPER_TCTI": "swtpm:path=/run/t/server"}
 
     def test_by_a_tpm(self):

@@ -282,8 +282,9 @@ class Completion(unittest.TestCase):
         words = line.split(" ")
         words[0] = _VIRTCRYPT
         full = " ".join(words)
+        # A person would not wait for a daemon for long, the test does.
         code = (f". /usr/share/bash-completion/bash_completion; . {shlex.quote(script)}; "
-                "compopt() { :; }; "
+                'compopt() { :; }; timeout() { shift; "$@"; }; '
                 f"COMP_LINE={shlex.quote(full)}; COMP_POINT=${{#COMP_LINE}}; "
                 f"COMP_WORDS=({' '.join(map(shlex.quote, words))}); COMP_CWORD={len(words) - 1}; "
                 '_virtcrypt; printf "%s\\n" "${COMPREPLY[@]}"')

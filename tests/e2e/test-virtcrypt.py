@@ -348,11 +348,19 @@ class End(unittest.TestCase):
             waiting = machine.popen([_VIRTCRYPT, "secret-event", "--event", "lifecycle", "--loop"],
                                     env=env, text=True, stdout=subprocess.PIPE,
                                     stderr=subprocess.PIPE)
-            host.wait_for(lambda: machine.run([_VIRTCRYPT, "daemon-status", "--json"], env=env)
-                          .stdout.count('"clients": 2'), "it has connected")
+            os.set_blocking(waiting.stdout.fileno(), False)
+
+            def has_printed():
+                machine.run([_VIRTCRYPT, "secret-define", "/run/t/none.xml"], env=env).check()
+                return waiting.stdout.readline()
+            # It has not only connected, but waits.
+            host.wait_for(has_printed, "an event is printed", interval=0.1)
+            os.set_blocking(waiting.stdout.fileno(), True)
             machine.daemons[0].stop()
-            stdout, stderr = waiting.communicate(timeout=30 * host.PATIENCE)
-            self.assertEqual(stdout, "events received: 0\n\n")
+            stdout, stderr = waiting.stdout.read(), waiting.stderr.read()
+            waiting.wait(30 * host.PATIENCE)
+            self.assertRegex(stdout, rf"\A(event 'lifecycle' for secret {_NONE}: Defined\n)*"
+                                     r"events received: [1-9]\d*\n\n\Z")
             self.assertEqual(stderr, "error: Disconnected from secret:///system?socket="
                                      f"{host.SECRETD_SOCKET} due to end of file\n"
                                      "error: End of file while reading data: Input/output error\n")

@@ -14,7 +14,7 @@ import volumes
 
 _TARGET = volumes.TARGET
 # Stock libvirtd makes encrypted images by qemu-img, which fails at random on a busy machine.
-_STOCK_TRIES = 20
+_STOCK_TRIES = 50
 
 
 def _domain(name, path, image_format, secret, console):
