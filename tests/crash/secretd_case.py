@@ -211,7 +211,7 @@ class SecretdCase(unittest.TestCase):
                         f"killed {how} call {number}")
             return status
 
-        statuses = self.on_machines(kill, kills[::4 if _IS_SLOW else 1])
+        statuses = self.on_machines(kill, kills[::8 if _IS_SLOW else 1])
         self.assertIn(-signal.SIGKILL, statuses)
         self.cut(before, steps, from_start, states)
 
@@ -247,4 +247,4 @@ class SecretdCase(unittest.TestCase):
 
         trees = self.on_machines(record, [None])[0]
         self.assertGreater(len(trees), 5)
-        self.on_machines(start, trees[::8 if _IS_SLOW else 1])
+        self.on_machines(start, trees[::20 if _IS_SLOW else 1])

@@ -20,7 +20,7 @@ _BUILD = os.environ["BUILD_ROOT"]
 _INTERPOSE = os.path.join(_BUILD, "tests/crash/crash-interpose.so")
 _STEPS = os.path.join(_BUILD, "tests/crash/slots-steps")
 _BOUND_S = 60
-_STRIDE = 6 if float(os.environ.get("VIRTCRYPT_TEST_PATIENCE", "1")) > 1 else 1
+_STRIDE = 12 if float(os.environ.get("VIRTCRYPT_TEST_PATIENCE", "1")) > 1 else 1
 
 _CHANGES = ["rotate", "forget", "add", "rotate", "remove"]
 

@@ -133,6 +133,7 @@ class Answers(VolumeCase):
             self.assertEqual(reply.reader().uint32(), wanted)
 
 
+@unittest.skipIf(host.PATIENCE > 1, "a minute of processor time with sanitizers")
 class Strong(VolumeCase):
     environment = {"LD_PRELOAD": ""}
 
