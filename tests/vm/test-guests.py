@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Guests on dm-crypt volumes: stock virsh starts and stops them, the hook opens and closes what
-they use, and the counts of users outlive the daemons."""
+they use, and the counts of users outlive the daemons. Volumes go with the machine: a deletion takes
+seconds here."""
 
 import re
 import unittest
@@ -32,8 +33,8 @@ class Guests(vmhost.VmHostMixin, unittest.TestCase):
         self.machine.virtcrypt("vol-close", name, "--pool", pool).check()
         return path
 
-    def delete_volume(self, name=None, pool="lv"):
-        self.machine.virtcrypt("vol-delete", name or self.name, "--pool", pool).check()
+    def delete_volume(self):
+        self.machine.virtcrypt("vol-delete", self.name, "--pool", "lv").check()
 
     def define(self, name, *disks):
         self.machine.define_guest(name, disks)
@@ -78,7 +79,6 @@ class Guests(vmhost.VmHostMixin, unittest.TestCase):
         self.stop("one")
         self.assert_open(False)
         self.assertNotIn(self.name, self.machine.run(["losetup", "-a"]).stdout)
-        self.delete_volume(pool="dir")
 
     def test_two_guests_share_a_volume_until_the_last_one_stops(self):
         path = self.make_volume()
@@ -92,7 +92,6 @@ class Guests(vmhost.VmHostMixin, unittest.TestCase):
                             "two|not opened by vol-open")
         self.stop("two")
         self.assert_open(False)
-        self.delete_volume()
 
     def test_guest_attach_volume_opens_and_plugs(self):
         path = self.make_volume()
@@ -107,8 +106,6 @@ class Guests(vmhost.VmHostMixin, unittest.TestCase):
         self.stop("one")
         self.assert_open(False, self.name + "-2")
         self.assert_open(False)
-        self.delete_volume()
-        self.delete_volume(self.name + "-2")
 
     def test_a_running_guest_keeps_its_volume_over_restarts_of_the_daemons(self):
         path = self.make_volume()
@@ -128,14 +125,12 @@ class Guests(vmhost.VmHostMixin, unittest.TestCase):
                                                     "lv").check().stdout)
         self.stop("one")
         self.assert_open(False)
-        self.delete_volume()
 
     def test_the_ciphertext_as_a_disk_is_refused(self):
         self.make_volume()
         self.define("one", f"/dev/vg/{self.name}.crypt")
         self.assert_refused(self.start("one"), "ciphertext|encrypted", self.name)
         self.assertIn("shut off", self.machine.virsh("domstate", "one").check().stdout)
-        self.delete_volume()
 
     def test_a_missing_key_stops_the_start_and_names_the_volume(self):
         path = self.make_volume()
@@ -148,7 +143,6 @@ class Guests(vmhost.VmHostMixin, unittest.TestCase):
             self.machine.start_secretd()
         self.start("one").check()
         self.stop("one")
-        self.delete_volume()
 
     def test_a_guest_of_no_volume_of_ours_starts_while_virtcryptd_is_away(self):
         self.machine.virsh("vol-create-as", "lv", self.name, "8M").check()

@@ -13,7 +13,8 @@ _SECTOR = (b"virtcrypt-pattern-" + b"0123456789abcdef" * 30).ljust(512, b".")
 
 
 class _Pool(vmhost.VmHostMixin):
-    """Each call of virsh on one volume of self.pool; cases depend on none but what they make."""
+    """Each call of virsh on one volume of self.pool; cases depend on none but what they make, and
+    leave that to end with the machine, where its deletion shows nothing new."""
 
     def setUp(self):
         self.name = self.id().split(".test_")[1][:24]
@@ -62,7 +63,6 @@ class _Pool(vmhost.VmHostMixin):
         self.assertRegex(xml, "<encryption format=['\"]luks2['\"] engine=['\"]dm-crypt['\"]")
         self.assertRegex(xml, r"<secret type=['\"]passphrase['\"] uuid=['\"][0-9a-f-]{36}")
         self.assertRegex(xml, r"<capacity unit=['\"]bytes['\"]>8388608<")
-        self.delete()
 
     def test_vol_path_is_stable_and_leads_back_to_the_volume(self):
         self.create()
@@ -70,7 +70,6 @@ class _Pool(vmhost.VmHostMixin):
         self.assertEqual(path, f"/dev/virtcrypt/{self.pool}/{self.name}")
         self.assertEqual(self.virsh("vol-name", path).check().stdout.strip(), self.name)
         self.assertEqual(self.virsh("vol-pool", path).check().stdout.strip(), self.pool)
-        self.delete()
 
     def test_vol_upload_and_vol_download_pass_cleartext_and_store_ciphertext(self):
         self.create()
@@ -81,7 +80,6 @@ class _Pool(vmhost.VmHostMixin):
         # Nothing stays open for a stream that has ended.
         self.assertNotIn(self.name, self.machine.shell(
             "sleep 0.5; dmsetup ls --target crypt").check().stdout)
-        self.delete()
 
     def test_vol_resize_makes_it_larger(self):
         self.create()
@@ -90,7 +88,6 @@ class _Pool(vmhost.VmHostMixin):
         self.assertRegex(self.virsh("vol-info", self.name, self.pool).stdout,
                          r"Capacity: +16\.00 MiB")
         self.assertEqual(self.download(), _SECTOR)
-        self.delete()
 
     def test_vol_clone_is_encrypted_with_the_same_contents(self):
         self.create()
@@ -110,7 +107,6 @@ class _Pool(vmhost.VmHostMixin):
         self.upload()
         self.virsh("vol-wipe", self.name, self.pool).check()
         self.assertNotIn(b"virtcrypt-pattern", self.download())
-        self.delete()
 
     def test_a_volume_that_is_not_encrypted_is_as_before(self):
         self.virsh("vol-create-as", self.pool, self.name, "8M").check()

@@ -213,6 +213,8 @@ def _save_host(folder):
         machine.make_volume_group("vg", "data")
         machine.define_pool("lv", "logical", "vg")
         machine.define_pool("dir", "dir", IMAGES)
+        # libvirtd asks QEMU what it can, once.
+        machine.virsh("domcapabilities", "--virttype", "qemu").check()
         machine.save(folder)
     vmimage.remove_old("host-", folder)
 
