@@ -11,7 +11,8 @@
 #include "rpc/polkit.h"
 #include "rpc/server_state.h"
 
-enum { NOBODY = 65534, TIMEOUT_MS = 500 };
+/* The short one is for a polkit that does not answer: any other has the time that it needs. */
+enum { NOBODY = 65534, LONG_MS = 3600 * 1000, SHORT_MS = 500, SOON_MS = 20000 };
 
 static const char interface_xml[] = "<node><interface name='org.freedesktop.PolicyKit1.Authority'>"
                                     "<method name='CheckAuthorization'>"
@@ -95,6 +96,21 @@ on_question(GDBusConnection *connection, const char *sender, const char *path,
                                       authority->answer == ANSWER_CHALLENGE, &details));
 }
 
+/* In the authority's thread: a question that it left open, or that is on its way, gets its yes. */
+static gboolean
+say_yes(void *opaque)
+{
+    struct authority *authority = opaque;
+    g_auto(GVariantBuilder) details = G_VARIANT_BUILDER_INIT(G_VARIANT_TYPE("a{ss}"));
+
+    authority->answer = ANSWER_YES;
+    if (!authority->unanswered)
+        return G_SOURCE_REMOVE;
+    g_dbus_method_invocation_return_value(g_steal_pointer(&authority->unanswered),
+                                          g_variant_new("((bba{ss}))", TRUE, FALSE, &details));
+    return G_SOURCE_REMOVE;
+}
+
 static void
 on_name(GDBusConnection *connection, const char *name, void *opaque)
 {
@@ -175,7 +191,7 @@ set_up(struct fixture *on, gconstpointer unused)
     rpc_host_start(&on->host, &params);
     on->host.server->polkit = rpc_polkit_new(on->host.loop, 2, &error);
     g_assert_no_error(error);
-    rpc_polkit_set_timeout(on->host.server->polkit, TIMEOUT_MS);
+    rpc_polkit_set_timeout(on->host.server->polkit, LONG_MS);
 }
 
 static void
@@ -267,9 +283,12 @@ test_other_answers_do_not(struct fixture *on, gconstpointer opaque)
         return;
     start_authority(&on->authority);
     on->authority.answer = refusal->answer;
+    if (refusal->answer == ANSWER_NONE)
+        rpc_polkit_set_timeout(on->host.server->polkit, SHORT_MS);
     client = connect_nobody(on, false);
     ask(on, client);
     rpc_expect_error(&on->host, client, 4, refusal->code, ERROR_FROM_POLKIT, refusal->text);
+    rpc_polkit_set_timeout(on->host.server->polkit, LONG_MS);
     rpc_send_message(&on->host, client,
                      rpc_call_message(REMOTE_CONNECTION_PROC_CONNECT_CLOSE, 5, NULL, NULL));
     rpc_expect_error(&on->host, client, 5, ERROR_RPC, ERROR_FROM_RPC, "authentication required");
@@ -337,8 +356,8 @@ test_second_question_meanwhile_is_refused(struct fixture *on, gconstpointer unus
     ask(on, client);
     rpc_expect_error(&on->host, client, 4, ERROR_AUTH_FAILED, ERROR_FROM_RPC,
                      "polkit is being asked already");
-    rpc_expect_error(&on->host, client, 4, ERROR_AUTH_FAILED, ERROR_FROM_POLKIT,
-                     "polkit did not answer");
+    g_main_context_invoke(on->authority.context, say_yes, &on->authority);
+    expect_yes(on, client);
 }
 
 /* A person may take long to type a password; meanwhile the others are served. */
@@ -368,13 +387,12 @@ test_client_that_goes_meanwhile_ends_the_question(struct fixture *on, gconstpoin
         return;
     start_authority(&on->authority);
     on->authority.answer = ANSWER_NONE;
-    rpc_polkit_set_timeout(on->host.server->polkit, 3600 * 1000);
     client = connect_nobody(on, false);
     ask(on, client);
     rpc_host_run_for(&on->host, 200);
     rpc_host_hang_up(client);
-    rpc_host_run_for(&on->host, 200);
-    g_assert_cmpuint(rpc_server_count_clients(on->host.server), ==, 0);
+    while (rpc_server_count_clients(on->host.server) > 0)
+        rpc_host_run_for(&on->host, 10);
 }
 
 static void
@@ -386,7 +404,6 @@ test_server_that_ends_meanwhile_does_not_wait(struct fixture *on, gconstpointer 
         return;
     start_authority(&on->authority);
     on->authority.answer = ANSWER_NONE;
-    rpc_polkit_set_timeout(on->host.server->polkit, 3600 * 1000);
     ask(on, connect_nobody(on, false));
     /* The third waits for a thread. */
     ask(on, connect_nobody(on, false));
@@ -394,7 +411,7 @@ test_server_that_ends_meanwhile_does_not_wait(struct fixture *on, gconstpointer 
     rpc_host_run_for(&on->host, 200);
     before = g_get_monotonic_time();
     rpc_server_free(g_steal_pointer(&on->host.server));
-    g_assert_cmpint(g_get_monotonic_time() - before, <, 5 * G_USEC_PER_SEC);
+    g_assert_cmpint(g_get_monotonic_time() - before, <, patient_ms(SOON_MS) * 1000LL);
 }
 
 #define ADD_AS(label, name, data)                                                                  \
