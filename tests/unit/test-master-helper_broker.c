@@ -236,9 +236,9 @@ test_few_helpers_run_at_a_time_and_polkit_has_places_of_its_own(void)
     int fds[OTHERS_MAX];
     int fd;
 
-    fixture_init(&fixture, "exec sleep 60");
+    fixture_init(&fixture, "exec sleep 600");
     for (unsigned int i = 0; i < OTHERS_MAX; i++)
-        g_assert_cmpuint(order(&fixture, HELPER_TPM2_UNSEAL, BOUND_MS, &fds[i]), ==,
+        g_assert_cmpuint(order(&fixture, HELPER_TPM2_UNSEAL, patient_ms(BOUND_MS), &fds[i]), ==,
                          HELPER_STARTED);
     g_assert_cmpuint(order(&fixture, HELPER_ARGON2ID, BOUND_MS, &fd), ==, HELPER_BUSY);
     g_assert_cmpuint(order(&fixture, HELPER_POLKIT, BOUND_MS, &fd), ==, HELPER_STARTED);
@@ -274,13 +274,19 @@ static void
 test_helpers_are_ended_after_their_time(void)
 {
     struct fixture fixture;
+    guint seen = 0;
     int fd;
 
-    fixture_init(&fixture, "trap '' TERM INT HUP; sleep 60; sleep 60");
-    g_assert_cmpuint(order(&fixture, HELPER_ARGON2ID, 100, &fd), ==, HELPER_STARTED);
-    g_assert_cmpuint(count_children(&fixture), ==, 1);
-    expect_no_children(&fixture);
-    close(fd);
+    fixture_init(&fixture, "trap '' TERM INT HUP; sleep 600; sleep 600");
+    /* A loaded host may look when the time is over: then the next one has more. */
+    for (uint32_t time_ms = 100; seen == 0; time_ms *= 2) {
+        g_assert_cmpuint(time_ms, <, BOUND_MS);
+        g_assert_cmpuint(order(&fixture, HELPER_ARGON2ID, time_ms, &fd), ==, HELPER_STARTED);
+        seen = count_children(&fixture);
+        expect_no_children(&fixture);
+        close(fd);
+    }
+    g_assert_cmpuint(seen, ==, 1);
     expect_works(&fixture);
     fixture_clear(&fixture);
 }
