@@ -183,7 +183,6 @@ test_a_deadline_is_a_look_at_all_at_its_time(struct fixture *fixture, gconstpoin
     connect_watch(fixture);
     guest_watch_note_deadline(fixture->watch, now + LONG_S);
     guest_watch_note_deadline(fixture->watch, now + 2);
-    expect_no_look(fixture, 500);
     expect_look_at_all(fixture);
     g_assert_cmpint(g_get_real_time() / G_TIME_SPAN_SECOND, >=, now + 2);
 }
@@ -191,14 +190,9 @@ test_a_deadline_is_a_look_at_all_at_its_time(struct fixture *fixture, gconstpoin
 static void
 test_a_look_asks_for_the_next_one_but_never_at_once(struct fixture *fixture, gconstpointer unused)
 {
-    gint64 begin;
-
     fixture->look_again = 1; /* long past */
     connect_watch(fixture);
-    begin = g_get_monotonic_time();
-    expect_look_at_all(fixture);
-    g_assert_cmpint(g_get_monotonic_time() - begin, <,
-                    (gint64)patient_ms(5000) * G_TIME_SPAN_MILLISECOND);
+    expect_look_at_all(fixture); /* there is no other reason for long */
     expect_no_look(fixture, 1500);
 }
 
