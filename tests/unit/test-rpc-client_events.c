@@ -3,6 +3,7 @@
  * Events, keepalive, and servers that send what nobody asked for.
  */
 #include "fake-server.h"
+#include "patience.h"
 
 static void
 serve_event(const struct fixture *fixture, int event)
@@ -127,7 +128,7 @@ flood(gpointer opaque)
 static void
 test_more_events_than_can_be_kept_end_the_connection(struct fixture *fixture, const void *unused)
 {
-
+    rpc_client_set_timeout(fixture->client, (int)patient_ms(RPC_CLIENT_TIMEOUT_MS));
     rpc_client_on_event(fixture->client, &remote_secret_program, on_event, fixture);
     fixture->thread = g_thread_new("flood", flood, fixture);
     expect_broken(fixture, ERROR_OVERFLOW, "more than 65536 events within one call");

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "expect.h"
+#include "patience.h"
 #include "util/loop.h"
 
 struct fixture {
@@ -34,7 +35,7 @@ set_up(struct fixture *on, gconstpointer unused)
 
     on->loop = loop_new(&error);
     g_assert_no_error(error);
-    on->limit = loop_timer_new(on->loop, 10000, fail_for_hanging, NULL);
+    on->limit = loop_timer_new(on->loop, patient_ms(10000), fail_for_hanging, NULL);
     on->trace = g_string_new(NULL);
     for (int i = 0; i < 2; i++)
         g_assert_cmpint(pipe(on->pipes[i]), ==, 0);
