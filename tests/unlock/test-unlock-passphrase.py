@@ -47,7 +47,8 @@ class Derivation(unlocking.Case):
             self.assertEqual(key, self.derive(typed, memory, passes, lanes, salt)["key"])
 
     def test_processor_time_is_told(self):
-        cheap = int(self.derive("password", 1024, 1, 1)["cpu-us"])
+        # The least of some: on a busy machine a short time may have much of others' in it.
+        cheap = min(int(self.derive("password", 1024, 1, 1)["cpu-us"]) for _ in range(3))
         dear = int(self.derive("password", 65536, 4, 1)["cpu-us"])
         self.assertGreater(dear, 10 * cheap)
 
@@ -117,6 +118,16 @@ class Slots(unlocking.Case):
 
 class Cost(unlocking.Case):
     def test_a_guess_takes_about_two_seconds(self):
+        # Where others use caches and memory, the cost is chosen at one speed and found at another.
+        for _ in range(4):
+            seconds = self.measure_guess()
+            if 0.7 < seconds < 6:
+                return
+            os.unlink(self.slots)
+        self.fail(f"a guess takes {seconds} s each time")
+
+    def measure_guess(self):
+        """With the cost that a new slot gets."""
         made = self.drive("add", self.slots, "passphrase", typed=_PASSPHRASE)
         memory, passes, lanes = (int(made[name]) for name in ("memory-kib", "passes", "lanes"))
         self.assertGreaterEqual(passes, 4)
@@ -124,9 +135,7 @@ class Cost(unlocking.Case):
         self.assertEqual(lanes, min(4, os.sysconf("SC_NPROCESSORS_ONLN")))
         took = self.drive("run", "argon2id", typed=_PASSPHRASE.encode().hex(), salt=made["salt"],
                           memory_kib=memory, passes=passes, lanes=lanes)
-        seconds = int(took["cpu-us"]) / lanes / 1e6
-        self.assertGreater(seconds, 0.7)
-        self.assertLess(seconds, 6)
+        return int(took["cpu-us"]) / lanes / 1e6
 
 
 if __name__ == "__main__":
