@@ -29,6 +29,12 @@ def run(*argv, env=None):
     return done.stdout
 
 
+def is_listening(path):
+    """Whether there is a socket to connect to, and not only its name."""
+    with open("/proc/net/unix", encoding="utf-8", errors="replace") as file:
+        return any(line.split()[3] == "00010000" and line.endswith(f" {path}\n") for line in file)
+
+
 class Swtpm:
     """`environment` is the unlock helper's; its socket's path stays the same over restarts."""
 
@@ -53,7 +59,7 @@ class Swtpm:
              "--flags", "not-need-init,startup-clear"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
         end = time.monotonic() + _BOUND_S
-        while not (os.path.exists(self._socket) and os.path.exists(control)):
+        while not (is_listening(self._socket) and is_listening(control)):
             if time.monotonic() > end or self.process.poll() is not None:
                 raise DeviceError("swtpm does not start")
             time.sleep(0.02)

@@ -4,6 +4,7 @@ own rules. The files of the machine's polkit are not read.
 """
 
 import os
+import socket
 
 import host
 
@@ -40,6 +41,15 @@ mkdir -p /run/dbus /var/lib/polkit-1 && chown polkitd /var/lib/polkit-1
 _PROGRAMS = ("/usr/lib/polkit-1/polkitd", "/usr/libexec/polkitd", "/usr/libexec/polkit-1/polkitd")
 
 
+def _is_listening(path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        try:
+            client.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        return True
+
+
 def start(machine, rules):
     """Starts both daemons; `rules` is JavaScript (polkit(8))."""
     machine.write("/run/polkit-actions/org.libvirt.unix.policy", _POLICY, 0o644)
@@ -47,7 +57,8 @@ def start(machine, rules):
     os.makedirs(machine.path("/run/polkit-none"), exist_ok=True)
     machine.run(["sh", "-c", _PREPARE]).check()
     machine.start("dbus", ["dbus-daemon", "--system", "--nofork", "--nopidfile"])
-    host.wait_for(lambda: machine.exists("/run/dbus/system_bus_socket"), "the system bus is there")
+    host.wait_for(lambda: _is_listening(machine.path("/run/dbus/system_bus_socket")),
+                  "the system bus is there")
     program = next(path for path in _PROGRAMS if os.path.exists(path))
     daemon = machine.start("polkitd", [program])
     host.wait_for(lambda: "Acquired the name" in daemon.log_text(), "polkitd is on the bus")

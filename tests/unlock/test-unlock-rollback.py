@@ -12,6 +12,7 @@ import time
 import unittest
 import uuid
 
+import devices
 import host
 import mastercalls
 import taptest
@@ -51,7 +52,7 @@ class Swtpm:
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
         self.tcti = f"swtpm:path={server}"
         until = time.monotonic() + _BOUND_S
-        while not (os.path.exists(server) and os.path.exists(server + ".ctrl")):
+        while not (devices.is_listening(server) and devices.is_listening(server + ".ctrl")):
             if time.monotonic() > until:
                 raise AssertionError("swtpm does not start")
             time.sleep(0.01)
@@ -89,7 +90,7 @@ class Rollback(unittest.TestCase):
 
     def start(self):
         self.daemon = self.machine.start_secretd(
-            "index_delay = 0\n", env={"VIRTCRYPT_HELPER_TCTI": self.tpm.tcti})
+            "index_delay = 0\nunlock_timeout = 60\n", env={"VIRTCRYPT_HELPER_TCTI": self.tpm.tcti})
         self.client = wire.Connection(self.machine.path(host.SECRETD_SOCKET)).open()
 
     def stop(self):
