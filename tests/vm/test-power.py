@@ -106,7 +106,9 @@ class Power(unittest.TestCase):
         for name in ("virtcryptd", "virtcrypt-secretd"):
             if self.machine.daemons[name].is_running:
                 self.machine.daemons[name].kill()
-        self.machine.run(["pkill", "-KILL", "-x", "lvcreate|lvremove|lvchange"])
+        # Until they are gone: what is unmounted then must not be used any more.
+        self.machine.shell("for n in {1..100}; do pkill -KILL -x 'lvcreate|lvremove|lvchange' || "
+                           "exit 0; sleep 0.1; done")
 
     def fail_and_return(self):
         self.power("fail")
@@ -225,14 +227,20 @@ class Power(unittest.TestCase):
                                   "--format", "dm-crypt"])
         time.sleep(0.4)
         self.machine.kill()
-        with self.assertRaises(host.HostError):
-            job.end()
+        try:
+            is_lost = job.end().returncode != 0
+        except host.HostError:
+            is_lost = True
         self.machine.boot()
         self.machine.write("/run/power", _PREPARE)
         self.power("again")
         self.machine.shell("mkdir -p /run/libvirt/storage").check()
         self.machine.start_all()
-        self.assertIn(("lv", "kept"), self.assert_whole())
+        volumes = self.assert_whole()
+        self.assertIn(("lv", "kept"), volumes)
+        # It has its answer where this test came late to the switch.
+        if not is_lost:
+            self.assertIn(("lv", "lost"), volumes)
 
 
 if __name__ == "__main__":
