@@ -7,6 +7,7 @@ import json
 import re
 import unittest
 
+import host
 import taptest
 import vmhost
 
@@ -155,11 +156,14 @@ class Volumes(vmhost.VmHostMixin, unittest.TestCase):
         path = self.open_volume("lv")
         done = self.machine.virtcrypt("vol-delete", self.name, "--pool", "lv")
         self.assert_refused(done, "in use|is open", self.name)
-        self.machine.shell(f"sleep 1000 <{path} >/dev/null 2>&1 & echo $! >/run/holder").check()
+        # Opened before it goes into the background, and closed before the test goes on.
+        self.machine.shell(f"exec 3<{path}; sleep 1000 >/dev/null 2>&1 & echo $! >/run/holder"
+                           ).check()
         self.assert_refused(self.machine.virtcrypt("vol-close", self.name, "--pool", "lv"),
                             "in use|busy", self.name)
         self.assertTrue(self.machine.exists(path))
-        self.machine.shell("kill $(cat /run/holder)").check()
+        self.machine.shell("pid=$(cat /run/holder); kill $pid; "
+                           "while [ -e /proc/$pid/fd/3 ]; do sleep 0.1; done").check()
         self.close_volume("lv")
         self.machine.virtcrypt("vol-delete", self.name, "--pool", "lv").check()
 
@@ -239,7 +243,9 @@ class Volumes(vmhost.VmHostMixin, unittest.TestCase):
         secret = self.machine.secret_of("lv", self.name)
         key = self.machine.secret_values(secret)[secret]
         self.machine.virtcrypt("vol-delete", self.name, "--pool", "lv").check()
+        daemon = self.machine.daemons["virtcryptd"]
         self.machine.shell("pkill -x virtcryptd").check()
+        host.wait_for(lambda: not daemon.is_running, "virtcryptd and strace have ended")
         self.machine.start_virtcryptd()
         traced = self.machine.read("/run/trace")
         self.assertIn(b"lvcreate", traced)
