@@ -11,7 +11,7 @@ import host
 import taptest
 import vm
 
-_BOUND_S = 200 * host.PATIENCE
+_BOUND_S = 800 * host.PATIENCE
 
 
 class DmCrypt(unittest.TestCase):

@@ -52,11 +52,13 @@ class VmHost(vm.Machine):
     # ---- daemons ----
 
     def _start_and_wait(self, name, argv, socket, client, env=None):
-        """`client`: a command that succeeds as soon as the daemon answers. One before its socket is
-        there would only take time from it, of which a second is little here."""
+        """`client`: a command that succeeds as soon as the daemon answers. One before its socket
+        listens would only take time from it, of which a second is little here. (One that was killed
+        leaves the socket's name behind.)"""
         daemon = self.start(name, argv, env)
-        done = self.run(["bash", "-c", f"for n in {{1..{int(200 * host.PATIENCE)}}}; do "
-                         f"[ -S /run/libvirt/{socket} ] && {client} >/dev/null 2>&1 && exit; "
+        listens = f"grep -q ' 00010000 .*/run/libvirt/{socket}$' /proc/net/unix"
+        done = self.run(["bash", "-c", f"for n in {{1..{int(600 * host.PATIENCE)}}}; do "
+                         f"{listens} && {client} >/dev/null 2>&1 && exit; "
                          f"kill -0 {daemon.pid} 2>/dev/null || exit 1; sleep 0.3; done; exit 2"])
         if done.returncode != 0:
             raise host.HostError(f"{name} does not answer:\n{daemon.log_text()}")
@@ -171,7 +173,7 @@ class VmHost(vm.Machine):
         return [(marker, int(count)) for marker, count in
                 re.findall(r"(\S+) \(boot (\d)\)", done.stdout)]
 
-    def wait_for_boot(self, name, marker, count, bound=host.START_BOUND_S):
+    def wait_for_boot(self, name, marker, count, bound=vm.BOOT_BOUND_S):
         host.wait_for(lambda: (marker, count) in self.boots(name),
                       f"the guest {name} prints {marker} (boot {count}); it printed "
                       f"{self.boots(name)}", bound, 1)
