@@ -77,7 +77,7 @@ class Booted:
         try:
             self._pid = host.wait_for(self._find_pid, "a process in the new namespaces")
             host.wait_for(lambda: self.run("systemctl", "is-active", "alone.target").stdout ==
-                          "active\n", "systemd has booted", interval=0.2)
+                          "active\n", "systemd has booted", host.RUN_BOUND_S, 0.2)
         except BaseException:
             self.close()
             raise
@@ -313,7 +313,7 @@ class Systemd(unittest.TestCase):
             time.sleep(0.2)
         began = time.monotonic()
         self.ok("virtcrypt", "secret-list")
-        self.assertLess(time.monotonic() - began, 10 * host.PATIENCE)
+        self.assertLess(time.monotonic() - began, 60 * host.PATIENCE)
 
     # ---- virtcryptd ----
 
