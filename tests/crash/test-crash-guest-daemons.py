@@ -16,6 +16,8 @@ import taptest
 _INTERPOSE = os.path.join(host.BUILD_ROOT, "tests/crash/crash-interpose.so")
 _ARM = "/run/armed"
 _STOPS_MAX = 100
+# What is hindered once is tried again after half a minute.
+_WHOLE_BOUND_S = 240 * host.PATIENCE
 
 # Where everything is slow (sanitizers), what goes wrong in any run is looked for, and not every run.
 _STRIDE = 5 if host.PATIENCE > 1 else 1
@@ -79,7 +81,7 @@ class Definition(guests.Case):
         self._start(name)
         self.wait_until_watched()
         host.wait_for(lambda: self._is_whole(guest, secrets),
-                      f"{name} was stopped at {at}; then {guest} is whole")
+                      f"{name} was stopped at {at}; then {guest} is whole", _WHOLE_BOUND_S)
         return was_stopped, self.machine.virsh("domuuid", guest).returncode == 0
 
     def _restart(self, name):
