@@ -81,6 +81,12 @@ class Machine(host.Host):
     def connect(self):
         return wire.Connection(self.path(host.SECRETD_SOCKET)).open()
 
+    def wait_until_tidy(self):
+        """Until what a kill has left of key files is gone. The daemon comes to that behind its start,
+        unless a client wants something of its slots before, or it ends: then it is the next one's."""
+        host.wait_for(lambda: not [name for name in os.listdir(self.path(_CONFIG + "/virtcrypt"))
+                                   if name.startswith("master.key.")], "key files are tidied")
+
     def calls(self):
         return disk.read_log(self.path(_LOG))
 

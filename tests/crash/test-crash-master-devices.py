@@ -135,6 +135,7 @@ class Guarded(Machine):
 
     def settle(self, client):  # pylint: disable=method-hidden
         _wait(client)
+        self.wait_until_tidy()
         status = master.status(client)
         self.rollback = status.rollback
         self.slots = {slot.label: self.look(client, slot) for slot in status.slots}

@@ -71,6 +71,7 @@ class Rotating(Machine):
 
     def settle(self, client):  # pylint: disable=method-hidden
         _wait(lambda: not self.exists(_VIRTCRYPT + "/generations.due") and _is_settled(client))
+        self.wait_until_tidy()
 
     def start_secretd(self, config="", args=(), env=None, program=None):
         if self.has_credential:
