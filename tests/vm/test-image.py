@@ -4,7 +4,6 @@
 backend, cryptsetup and LVM's programs judge."""
 
 import os
-import shlex
 import unittest
 
 import host
@@ -106,13 +105,17 @@ class LogicalVolumes(unittest.TestCase):
         self.assertEqual(self.volumes(), [])
         self.done("remove", "v")
 
+    def headers_on_the_disk(self):
+        """Counted where the disk is a file: the machine takes a minute or more to read all of it."""
+        self.machine.run(["sync"]).check()
+        with open(self.machine.disks["data"], "rb") as disk:
+            return disk.read().count(b"LUKS\xba\xbe")
+
     def test_a_removed_volume_leaves_no_keyslots_in_the_group(self):
         self.done("create", "v")
+        self.assertGreater(self.headers_on_the_disk(), 0)
         self.done("remove", "v")
-        self.machine.shell("lvcreate -qq -y -Wn -Zn -n all -l 100%FREE vg").check()
-        found = self.machine.shell(
-            f"grep -c --binary-files=text -F {shlex.quote('LUKS')} /dev/vg/all")
-        self.assertEqual(found.stdout, "0\n")
+        self.assertEqual(self.headers_on_the_disk(), 0)
 
     def test_a_wiped_volume_is_new(self):
         self.done("create", "v")
