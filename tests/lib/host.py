@@ -328,8 +328,22 @@ class Host:
                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=text,
                                   timeout=timeout, check=False, **options)
         except subprocess.TimeoutExpired:
-            raise HostError(f"{argv} did not end within {timeout} s") from None
+            raise HostError(f"{argv} did not end within {timeout} s\n{self._stacks()}") from None
         return Result(argv, done.returncode, done.stdout, done.stderr)
+
+    def _stacks(self):
+        """What the host's processes are at: for the reader of a failure that does not come again."""
+        told = ""
+        for pid in self.processes():
+            try:
+                done = subprocess.run(["gdb", "-p", str(pid), "-batch", "-nx", "-ex",
+                                       "thread apply all backtrace 20"], stdin=subprocess.DEVNULL,
+                                      stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                      encoding="utf-8", errors="replace", timeout=60, check=False)
+            except subprocess.TimeoutExpired:
+                continue
+            told += f"--- process {pid}\n{done.stdout[-8000:]}\n"
+        return told
 
     def virsh(self, *arguments, uri="qemu:///system", **options):
         return self.run(["virsh", "-c", uri, *arguments], **options)
