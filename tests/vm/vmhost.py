@@ -4,7 +4,6 @@
 import base64
 import os
 import re
-import sys
 import textwrap
 
 import guest
@@ -200,8 +199,8 @@ def start_host():
 def _saved_path():
     """By all that goes into it: images, and what is done with them."""
     sources = []
-    for module in (vm, vmsaved, sys.modules[__name__]):
-        with open(module.__file__, encoding="utf-8") as file:
+    for path in (vm.__file__, vmsaved.__file__, __file__):
+        with open(path, encoding="utf-8") as file:
             sources.append(file.read())
     images = vmimage.prepare(host.BUILD_ROOT)
     # The image of our programs has its content's name.

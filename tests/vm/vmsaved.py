@@ -51,8 +51,8 @@ def _copy_disk(source, target):
 
 
 def save(monitor_path, disks, known, folder):
-    """Stops the machine for good, when its memory is written. `disks`: name -> path; `known`: what is to be found again, for
-    JSON. The folder is there when all of it is."""
+    """Stops the machine for good, when its memory is written. `disks`: name -> path; `known`: what is
+    to be found again, for JSON. The folder is there when all of it is."""
     new = folder + ".new"
     shutil.rmtree(new, ignore_errors=True)
     os.makedirs(new)
